@@ -1,0 +1,3 @@
+//! The words that all layers share: pure types, no I/O.
+
+pub mod row;

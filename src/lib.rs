@@ -1,0 +1,3 @@
+//! `warm` keeps a Redis cache filled from PostgreSQL.
+
+pub mod ground;
