@@ -1,3 +1,18 @@
-//! The words that all layers share: pure types, no I/O.
+//! The words that all layers share: pure types and functions of their arguments, no I/O.
 
+pub mod clock;
+pub mod entry;
+pub mod error;
+pub mod event;
+pub mod exit;
+pub mod job;
+pub mod key;
+pub mod keyspace;
+pub mod request;
 pub mod row;
+pub mod run;
+pub mod schedule;
+pub mod settings;
+pub mod sql;
+pub mod ttl;
+pub mod value;

@@ -1,0 +1,134 @@
+//! Errors of a run. The kind decides everything that follows: whether another attempt makes sense, the
+//! exit code, and the advice for the operator. It is decided once, where the driver's error is first seen,
+//! and looked up in [`TABLE`].
+
+use std::fmt;
+
+use super::exit;
+
+/// What went wrong, as far as it matters for what happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// No connection to PostgreSQL could be made in time.
+    PostgresUnreachable,
+    /// PostgreSQL rejects the account, the database or the encryption.
+    PostgresRefused,
+    /// The account lacks a right on a table or schema.
+    PostgresPermission,
+    /// The connection broke, or the server was shut down, in the middle of a result.
+    PostgresLost,
+    /// A statement ran into its time-out.
+    StatementTimeout,
+    /// The snapshot could not be kept (conflict with recovery or serialization).
+    SnapshotLost,
+    /// The query does not fit the database: syntax, a column or a type.
+    Query,
+    /// A row cannot become a key and a value.
+    Row,
+    /// The job's definition does not fit what the query gives.
+    Definition,
+    /// No connection to Redis could be made in time, or it kept breaking.
+    RedisUnreachable,
+    /// Redis rejects the account, a command or a key.
+    RedisRefused,
+    /// Redis has no room, or cannot persist, and refuses writes.
+    RedisFull,
+    /// Redis answered something that the protocol does not allow here.
+    RedisReply,
+    /// Redis was restarted in the middle of a run: what was written before may be gone.
+    RedisRestarted,
+    /// The job ran into its own time-out.
+    JobTimeout,
+    /// A panic inside the job: a defect of this program.
+    Panic,
+    /// The run was stopped by a signal.
+    Cancelled,
+}
+
+/// What follows from an [`ErrorKind`].
+#[derive(Debug, Clone, Copy)]
+pub struct Consequence {
+    /// The kind.
+    pub kind: ErrorKind,
+    /// Whether a new attempt of the whole job, from a new snapshot, can succeed.
+    pub retry: bool,
+    /// The process' exit code if this is the failure that counts.
+    pub exit: u8,
+    /// What the operator can do about it.
+    pub advice: &'static str,
+}
+
+const fn row(kind: ErrorKind, retry: bool, exit: u8, advice: &'static str) -> Consequence {
+    Consequence { kind, retry, exit, advice }
+}
+
+/// The one table: kind → retried or not, exit code, advice.
+#[rustfmt::skip]
+pub const TABLE: &[Consequence] = &[
+    row(ErrorKind::PostgresUnreachable, false, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL names its host and port"),
+    row(ErrorKind::PostgresRefused, false, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL, and pg_hba.conf"),
+    row(ErrorKind::PostgresPermission, false, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),
+    row(ErrorKind::PostgresLost, true, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
+    row(ErrorKind::StatementTimeout, false, exit::JOB_FAILED, "make the query cheaper (EXPLAIN shows where the time goes), or raise statement_timeout in [postgres]"),
+    row(ErrorKind::SnapshotLost, true, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
+    row(ErrorKind::Query, false, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
+    row(ErrorKind::Row, false, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),
+    row(ErrorKind::Definition, false, exit::JOB_FAILED, "run `warm check`: it compares every job with the database"),
+    row(ErrorKind::RedisUnreachable, false, exit::REDIS, "check that Redis runs and that REDIS_URL names its host and port"),
+    row(ErrorKind::RedisRefused, false, exit::REDIS, "check user and password of REDIS_URL and the account's rights (config/redis-acl.conf shows the least account)"),
+    row(ErrorKind::RedisFull, false, exit::GUARD, "give Redis more memory or cache less; nothing was deleted to make room"),
+    row(ErrorKind::RedisReply, true, exit::REDIS, "check what stands between warm and Redis"),
+    row(ErrorKind::RedisRestarted, true, exit::REDIS, "look into the Redis log for the reason of its restart"),
+    row(ErrorKind::JobTimeout, false, exit::JOB_FAILED, "raise the job's timeout, or make its query cheaper"),
+    row(ErrorKind::Panic, false, exit::JOB_FAILED, "this is a defect of warm: please report it with the log"),
+    row(ErrorKind::Cancelled, false, exit::JOB_FAILED, "run it again: what was written is complete key by key"),
+];
+
+impl ErrorKind {
+    /// What follows from this kind.
+    pub fn consequence(self) -> Consequence {
+        // The table is complete: a test walks every kind. The fallback keeps this total without a panic.
+        TABLE.iter().copied().find(|row| row.kind == self).unwrap_or(row(self, false, exit::JOB_FAILED, ""))
+    }
+}
+
+/// A failed run, or a step of one: its kind and the cause in the words of whoever saw it first.
+///
+/// The message holds no secret: adapters build it from what the server said, never from a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Decides what follows.
+    pub kind: ErrorKind,
+    /// The cause, for people.
+    pub message: String,
+}
+
+impl Error {
+    /// An error of the given kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_exactly_one_row_with_advice() {
+        for row in TABLE {
+            assert_eq!(TABLE.iter().filter(|other| other.kind == row.kind).count(), 1, "{:?}", row.kind);
+            assert!(!row.advice.is_empty(), "{:?}", row.kind);
+        }
+        // The last kind's number counts the kinds: a new one without a row fails here.
+        assert_eq!(TABLE.len(), ErrorKind::Cancelled as usize + 1);
+    }
+}

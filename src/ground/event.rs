@@ -1,0 +1,51 @@
+//! What happens during a run, said once: one event feeds the log, the progress display and, later, the metrics.
+
+use super::error::Error;
+use super::request::Trigger;
+use super::run::{Report, Stats};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A run began.
+    Started {
+        /// The job's name.
+        job: &'a str,
+        /// Why it began.
+        trigger: Trigger,
+    },
+    /// A run got further.
+    Progress {
+        /// The job's name.
+        job: &'a str,
+        /// The counts so far.
+        stats: &'a Stats,
+    },
+    /// An attempt failed and another follows.
+    Retry {
+        /// The job's name.
+        job: &'a str,
+        /// Why the attempt failed.
+        error: &'a Error,
+        /// The number of the next attempt, from 2.
+        attempt: u32,
+    },
+    /// A run skipped a row, for the first time or again.
+    BadRow {
+        /// The job's name.
+        job: &'a str,
+        /// What is wrong with the row.
+        reason: &'a str,
+    },
+    /// A run ended, well or not.
+    Finished {
+        /// What it did.
+        report: &'a Report,
+    },
+}
+
+/// Somebody who wants to know.
+pub trait Observer: Send + Sync {
+    /// Called in the order of events within one job.
+    fn on(&self, event: &Event<'_>);
+}

@@ -1,0 +1,97 @@
+//! A job as the rest of the program sees it: every field is right by construction, nothing below re-checks it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::key::KeyTemplate;
+use super::schedule::Schedule;
+use super::sql::Sql;
+use super::ttl::JobTtl;
+use super::value::ValueShape;
+
+/// One job: a query, its keys and values, their lifetime and schedule.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The job's name: its file's name without `.toml`.
+    pub name: String,
+    /// The file that defines it.
+    pub file: PathBuf,
+    /// What it is for, in the author's words.
+    pub description: Option<String>,
+    /// When it runs.
+    pub schedule: Schedule,
+    /// The query that gives the rows.
+    pub query: Sql,
+    /// How keys are made from parameters and columns.
+    pub key: KeyTemplate,
+    /// How rows become values.
+    pub value: ValueShape,
+    /// The name of the value format, one that `encode` knows.
+    pub format: &'static str,
+    /// Columns that are left out of the value.
+    pub hide: Vec<String>,
+    /// The parameters' values: the query runs once for each combination.
+    pub for_each: Vec<Parameter>,
+    /// The lifetime of its keys.
+    pub ttl: JobTtl,
+    /// Jobs with a higher priority run first.
+    pub priority: i32,
+    /// The longest that a run may take, all its attempts together.
+    pub timeout: Duration,
+    /// How many more attempts a run gets after a failure that may pass.
+    pub retries: u32,
+    /// What happens to a row that cannot become an entry.
+    pub on_bad_row: OnBadRow,
+    /// Which keys a run writes.
+    pub mode: Mode,
+    /// The longest value in bytes; longer ones are refused and counted.
+    pub max_value: usize,
+}
+
+impl Job {
+    /// Whether the key is made of parameters only, so that it is known before the query runs.
+    pub fn key_is_known_beforehand(&self) -> bool {
+        self.key.names().iter().all(|name| self.parameter(name).is_some())
+    }
+
+    /// The parameter of that name.
+    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+        self.for_each.iter().find(|parameter| parameter.name == name)
+    }
+}
+
+/// One parameter of `[for_each]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// The name, as in `:name` and `{name}`.
+    pub name: String,
+    /// Where its values come from.
+    pub values: Values,
+}
+
+/// The values of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Values {
+    /// Given in the job file, as text; without repetition, and at least one.
+    List(Vec<String>),
+    /// The rows of a query with one column.
+    Query(Sql),
+}
+
+/// What happens to a row that cannot become an entry (`on_bad_row`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadRow {
+    /// The job fails.
+    Fail,
+    /// The row is left out and counted.
+    Skip,
+}
+
+/// Which keys a run writes (`mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All keys of the job.
+    Refresh,
+    /// Absent keys only.
+    Missing,
+}

@@ -1,0 +1,22 @@
+//! What makes a run begin. Every trigger becomes one `Request`, and the runner serves nothing else: so there is one path, and
+//! each run knows why it began. A request may narrow a run; it never carries data.
+
+use super::job::Mode;
+
+/// A run that somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// Why.
+    pub trigger: Trigger,
+    /// Overrides the job's `mode`.
+    pub mode: Option<Mode>,
+    /// Whether to look only: nothing is written, what would be written is counted.
+    pub dry_run: bool,
+}
+
+/// Why a run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// A person, or a script, ran `warm --now`.
+    Manual,
+}

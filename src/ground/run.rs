@@ -1,0 +1,104 @@
+//! What a run did.
+
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use super::error::Error;
+
+/// Why a key was not written although a row gave one.
+///
+/// None of these is an error of the run: each is a case in which doing nothing is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Left {
+    /// It is present, and the run writes absent keys only.
+    Present,
+    /// It holds another type than a string.
+    OtherType,
+    /// It has no TTL, so it is not ours.
+    NoTtl,
+    /// Its value is longer than `max_value`.
+    TooLarge,
+}
+
+/// The counts of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Queries run for rows (those of `[for_each]` not counted).
+    pub queries: u64,
+    /// Rows read.
+    pub rows: u64,
+    /// Keys written (in a dry run: that would be written).
+    pub written: u64,
+    /// Bytes of keys and values written.
+    pub bytes: u64,
+    /// Keys left alone because they are present.
+    pub present: u64,
+    /// Keys left alone because they hold another type.
+    pub other_type: u64,
+    /// Keys left alone because they have no TTL.
+    pub no_ttl: u64,
+    /// Values refused because they are too large.
+    pub too_large: u64,
+    /// Rows that could not become an entry and were skipped.
+    pub bad_rows: u64,
+    /// Keys that came a second time; the last row won.
+    pub duplicates: u64,
+    /// Tries made, the first included.
+    pub attempts: u32,
+}
+
+impl Stats {
+    /// Counts a key that was left alone.
+    pub fn leave(&mut self, why: Left) {
+        match why {
+            Left::Present => self.present += 1,
+            Left::OtherType => self.other_type += 1,
+            Left::NoTtl => self.no_ttl += 1,
+            Left::TooLarge => self.too_large += 1,
+        }
+    }
+}
+
+impl AddAssign<&Stats> for Stats {
+    fn add_assign(&mut self, other: &Stats) {
+        self.queries += other.queries;
+        self.rows += other.rows;
+        self.written += other.written;
+        self.bytes += other.bytes;
+        self.present += other.present;
+        self.other_type += other.other_type;
+        self.no_ttl += other.no_ttl;
+        self.too_large += other.too_large;
+        self.bad_rows += other.bad_rows;
+        self.duplicates += other.duplicates;
+        self.attempts += other.attempts;
+    }
+}
+
+/// A finished run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The job's name.
+    pub job: String,
+    /// The job's priority.
+    pub priority: i32,
+    /// What was done; after a failure, what had been done until then.
+    pub stats: Stats,
+    /// How long it took.
+    pub took: Duration,
+    /// The failure that ended it.
+    pub failure: Option<Error>,
+    /// A few of the keys, for a dry run to show.
+    pub sample: Vec<Sample>,
+}
+
+/// One key that a dry run would write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// The key, with the installation's prefix.
+    pub key: String,
+    /// The length of its value in bytes.
+    pub bytes: usize,
+    /// Its lifetime.
+    pub ttl: Duration,
+}

@@ -1,0 +1,90 @@
+//! The configuration as the rest of the program sees it: resolved from file, environment and credentials.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::job::Job;
+use super::keyspace::KeySpace;
+use super::ttl::TtlPolicy;
+
+/// Everything that the configuration says.
+#[derive(Debug)]
+pub struct Settings {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// `[postgres]`.
+    pub postgres: PostgresSettings,
+    /// `[redis]`.
+    pub redis: RedisSettings,
+    /// `[ttl]`.
+    pub ttl: TtlPolicy,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// The jobs, highest priority first, then by name.
+    pub jobs: Vec<Job>,
+}
+
+impl Settings {
+    /// The key templates of all jobs.
+    pub fn key_space(&self) -> KeySpace {
+        KeySpace::new(self.jobs.iter().map(|job| (job.name.clone(), job.key.clone())).collect())
+    }
+}
+
+/// Where a URL was taken from, for messages; never the URL itself.
+pub type Origin = String;
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct PostgresSettings {
+    /// The URL, as the application has it: parameters that only Prisma knows are understood.
+    pub url: SecretString,
+    /// Where the URL was found.
+    pub origin: Origin,
+    /// The most connections at a time.
+    pub connections: u32,
+    /// The longest time to get a connection, all tries together.
+    pub connect_timeout: Duration,
+    /// The longest time for one statement.
+    pub statement_timeout: Duration,
+}
+
+/// How to reach Redis.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// The URL: `redis://`, `rediss://` (TLS) or `unix://`.
+    pub url: SecretString,
+    /// Where the URL was found.
+    pub origin: Origin,
+    /// The database index; overrides that of the URL.
+    pub database: Option<i64>,
+    /// Text before every key, for a server that several installations share.
+    pub key_prefix: String,
+    /// A PEM file with the certificate authority to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The longest time to get a connection, all tries together.
+    pub connect_timeout: Duration,
+    /// The longest time for one reply.
+    pub timeout: Duration,
+}
+
+/// `[limits]`: bounds that protect memory and servers.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most combinations that one job's `[for_each]` may have.
+    pub combinations: usize,
+    /// The longest key in bytes, without `key_prefix`.
+    pub key_length: usize,
+    /// The most bytes of entries of one job on their way between reading and writing.
+    pub in_flight: usize,
+    /// The most bytes of rows that one job keeps while it waits for more rows of the same key.
+    pub buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { combinations: 10_000, key_length: 1024, in_flight: 8 << 20, buffer: 16 << 20 }
+    }
+}

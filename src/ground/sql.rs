@@ -1,0 +1,188 @@
+//! A job's query: one statement that reads, with `:name` parameters.
+//!
+//! Where a parameter stands is found by a tokenizer, so that `':x'`, `"a:b"`, `x::text`, comments and dollar quotes are left
+//! alone. Parameters are bound, never spliced: what is put in their place is `$1`, with a cast.
+
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+/// The run's start, bound as `timestamptz`: a parameter that every query has.
+pub const NOW: &str = "now";
+
+/// A problem in a query's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlError {
+    /// Byte offset in the query.
+    pub at: usize,
+    /// What is wrong, and the way out.
+    pub message: String,
+}
+
+/// A query whose parameters have been found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sql {
+    /// The statement, without a semicolon at its end.
+    text: String,
+    /// Where `:name` stands (byte range with the colon), in order.
+    places: Vec<std::ops::Range<usize>>,
+}
+
+impl Sql {
+    /// Finds the parameters of one reading statement.
+    pub fn parse(text: &str) -> Result<Self, SqlError> {
+        let offsets = Offsets::new(text);
+        let dialect = PostgreSqlDialect {};
+        let tokens = Tokenizer::new(&dialect, text).with_unescape(false).tokenize_with_location().map_err(|error| {
+            SqlError { at: offsets.of(error.location), message: format!("this is not SQL: {}", error.message) }
+        })?;
+        let mut places = Vec::new();
+        let mut end = None;
+        let mut seen_word = false;
+        for (i, token) in tokens.iter().enumerate() {
+            let at = offsets.of(token.span.start);
+            if matches!(token.token, Token::Whitespace(_)) {
+                continue;
+            }
+            if end.is_some() {
+                return Err(SqlError { at, message: "a query is one statement; this begins another".into() });
+            }
+            match &token.token {
+                Token::SemiColon => end = Some(at),
+                Token::Placeholder(_) => {
+                    return Err(SqlError {
+                        at,
+                        message: "parameters are named: write `:name`, and give its values in [for_each]".into(),
+                    });
+                }
+                Token::Colon => places.extend(parameter(&tokens, i).map(|word| at..offsets.of(word.span.end))),
+                Token::Word(word) if !seen_word => {
+                    seen_word = true;
+                    let reads =
+                        ["select", "with", "values", "table"].iter().any(|verb| word.value.eq_ignore_ascii_case(verb));
+                    if !reads || word.quote_style.is_some() {
+                        return Err(SqlError {
+                            at,
+                            message: "a query begins with SELECT, WITH, VALUES or TABLE: it only reads".into(),
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !seen_word {
+            return Err(SqlError { at: 0, message: "the query is empty".into() });
+        }
+        let end = end.unwrap_or(text.len());
+        Ok(Sql { text: text[..end].trim_end().to_owned(), places })
+    }
+
+    /// The statement as it was written, without a semicolon at its end.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The parameters' names, each once, in the order of their first appearance. [`NOW`] may be among them.
+    pub fn parameters(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for place in &self.places {
+            let name = &self.text[place.start + 1..place.end];
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Where the parameter `name` stands first (byte range with the colon).
+    pub fn place(&self, name: &str) -> Option<std::ops::Range<usize>> {
+        self.places.iter().find(|place| self.text[place.start + 1..place.end] == *name).cloned()
+    }
+
+    /// The statement with `replacement(index, name)` in the place of each parameter; `index` is that in [`Sql::parameters`].
+    pub fn with_parameters(&self, replacement: impl Fn(usize, &str) -> String) -> String {
+        let names = self.parameters();
+        let mut out = String::with_capacity(self.text.len() + 32);
+        let mut done = 0;
+        for place in &self.places {
+            let name = &self.text[place.start + 1..place.end];
+            let index = names.iter().position(|other| *other == name).unwrap_or_default();
+            out.push_str(&self.text[done..place.start]);
+            out.push_str(&replacement(index, name));
+            done = place.end;
+        }
+        out.push_str(&self.text[done..]);
+        out
+    }
+}
+
+/// The word after the colon at `i`, if both together are a parameter: they touch, and the colon does not touch an
+/// expression before it (an array slice, `a[1:n]`).
+fn parameter(tokens: &[TokenWithSpan], i: usize) -> Option<&TokenWithSpan> {
+    let colon = &tokens[i];
+    let word = tokens.get(i + 1).filter(|next| next.span.start == colon.span.end)?;
+    let Token::Word(name) = &word.token else { return None };
+    let slice = i.checked_sub(1).and_then(|before| tokens.get(before)).is_some_and(|before| {
+        matches!(
+            before.token,
+            Token::Number(..) | Token::Word(_) | Token::RParen | Token::RBracket | Token::SingleQuotedString(_)
+        )
+    });
+    (name.quote_style.is_none() && super::key::is_name(&name.value) && !slice).then_some(word)
+}
+
+/// Turns the tokenizer's lines and columns (counted in characters) into byte offsets.
+struct Offsets<'t> {
+    text: &'t str,
+    lines: Vec<usize>,
+}
+
+impl<'t> Offsets<'t> {
+    fn new(text: &'t str) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Offsets { text, lines }
+    }
+
+    fn of(&self, location: Location) -> usize {
+        let nth = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
+        let Some(&line) = self.lines.get(nth(location.line)) else { return self.text.len() };
+        let column = nth(location.column);
+        self.text[line..].char_indices().nth(column).map_or(self.text.len(), |(at, _)| line + at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(text: &str) -> String {
+        Sql::parse(text).expect(text).with_parameters(|i, _| format!("${}", i + 1))
+    }
+
+    #[test]
+    fn parameters_are_found_outside_strings_comments_casts_and_slices() {
+        assert_eq!(
+            numbered(
+                "SELECT ':no', \":no\", x::text, E'\\':no', $$ :no $$, a[1:n] -- :no\n/* :no /* :no */ */ FROM t WHERE s=:state AND t >= :now OR s = :state;"
+            ),
+            "SELECT ':no', \":no\", x::text, E'\\':no', $$ :no $$, a[1:n] -- :no\n/* :no /* :no */ */ FROM t WHERE s=$1 AND t >= $2 OR s = $1"
+        );
+        assert_eq!(numbered("SELECT 'ṣé', :a::int, unnest(:b::text[])"), "SELECT 'ṣé', $1::int, unnest($2::text[])");
+        assert_eq!(Sql::parse("SELECT :b, :a, :b").expect("good").parameters(), ["b", "a"]);
+    }
+
+    #[test]
+    fn only_one_statement_that_reads_is_accepted() {
+        for (text, at, part) in [
+            ("SELECT 1; DROP TABLE t", 10, "one statement"),
+            ("DELETE FROM t", 0, "only reads"),
+            ("  \n -- nothing\n", 0, "empty"),
+            ("SELECT $1", 7, "named"),
+            ("SELECT 'open", 7, "not SQL"),
+        ] {
+            let error = Sql::parse(text).expect_err(text);
+            assert!(error.message.contains(part), "{text}: {}", error.message);
+            assert_eq!(error.at, at, "{text}: {}", error.message);
+        }
+        assert_eq!(Sql::parse("(SELECT 1) ; -- end\n").expect("one statement").text(), "(SELECT 1)");
+    }
+}
