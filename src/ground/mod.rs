@@ -1,5 +1,6 @@
 //! The words that all layers share: pure types and functions of their arguments, no I/O.
 
+pub mod backoff;
 pub mod clock;
 pub mod entry;
 pub mod error;

@@ -1,0 +1,121 @@
+//! How to reach Redis.
+
+use std::time::{Duration, Instant};
+
+use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use secrecy::ExposeSecret;
+
+use super::error::{Trouble, translate};
+use crate::ground::backoff::pause_between_tries;
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::settings::RedisSettings;
+
+/// A Redis server to write to.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    client: Client,
+    connect_timeout: Duration,
+    timeout: Duration,
+    key_prefix: String,
+}
+
+/// A connection, and which server process is at its other end.
+pub(super) struct Connected {
+    pub(super) connection: Connection,
+    /// Changes when the server is restarted; `None` when the account may not ask.
+    pub(super) run_id: Option<String>,
+}
+
+impl Redis {
+    /// Prepares to connect; nothing is opened yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RedisRefused`] for a URL or a certificate that cannot be used; the message does not repeat the URL.
+    pub fn new(settings: &RedisSettings) -> Result<Self, Error> {
+        let bad = |what: String| Error::new(ErrorKind::RedisRefused, what);
+        let url = settings.url.expose_secret();
+        let info = url
+            .into_connection_info()
+            .map_err(|error| bad(format!("the Redis URL is malformed: {}", error.category())))?;
+        let client = match &settings.ca_file {
+            None => Client::open(with_defaults(info, settings.database)),
+            Some(file) => {
+                let pem = std::fs::read(file).map_err(|error| bad(format!("{}: {error}", file.display())))?;
+                let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
+                Client::build_with_tls(with_defaults(info, settings.database), certificates)
+            }
+        };
+        Ok(Redis {
+            client: client.map_err(|error| bad(format!("the Redis URL cannot be used: {error}")))?,
+            connect_timeout: settings.connect_timeout,
+            timeout: settings.timeout,
+            key_prefix: settings.key_prefix.clone(),
+        })
+    }
+
+    /// The server for messages, without account and password.
+    pub fn describe(&self) -> String {
+        let info = self.client.get_connection_info();
+        format!("{} (database {})", info.addr(), info.redis_settings().db())
+    }
+
+    /// Text before every key.
+    pub fn key_prefix(&self) -> &str {
+        &self.key_prefix
+    }
+
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// A connection, tried for until the connect time-out. Blocks.
+    pub(super) fn connect(&self) -> Result<Connected, Error> {
+        let start = Instant::now();
+        loop {
+            let left = self.connect_timeout.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+            let error = match self.try_connect(left) {
+                Ok(connected) => return Ok(connected),
+                Err(Trouble::Stop(error)) => return Err(error),
+                Err(Trouble::Wait(error) | Trouble::Reconnect(error)) => error,
+            };
+            let pause = pause_between_tries();
+            if start.elapsed() + pause >= self.connect_timeout {
+                let server = self.describe();
+                return Err(Error::new(
+                    ErrorKind::RedisUnreachable,
+                    format!("no connection to Redis at {server}: {error}"),
+                ));
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    fn try_connect(&self, limit: Duration) -> Result<Connected, Trouble> {
+        let mut connection = self.client.get_connection_with_timeout(limit).map_err(|error| translate(&error))?;
+        connection.set_read_timeout(Some(self.timeout)).map_err(|error| translate(&error))?;
+        connection.set_write_timeout(Some(self.timeout)).map_err(|error| translate(&error))?;
+        let run_id = match redis::cmd("INFO").arg("server").query::<String>(&mut connection) {
+            Ok(info) => field(&info, "run_id").map(str::to_owned),
+            // An account without the right to ask is a pity, not an error.
+            Err(error) if error.code() == Some("NOPERM") => None,
+            Err(error) => return Err(translate(&error)),
+        };
+        Ok(Connected { connection, run_id })
+    }
+}
+
+fn with_defaults(info: ConnectionInfo, database: Option<i64>) -> ConnectionInfo {
+    // Without TCP_NODELAY the tail of every batch waits for the server's acknowledgement of its head.
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let settings = info.redis_settings().clone();
+    let settings = match database {
+        Some(index) => settings.set_db(index),
+        None => settings,
+    };
+    info.set_tcp_settings(tcp).set_redis_settings(settings)
+}
+
+/// A field of `INFO`'s answer.
+pub(super) fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}

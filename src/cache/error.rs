@@ -1,0 +1,68 @@
+//! Translates Redis' errors into kinds, by the code that begins every error reply.
+
+use redis::RedisError;
+
+use crate::ground::error::{Error, ErrorKind};
+
+/// What to do about an error reply to one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The server asks for patience: the same command may succeed in a moment.
+    Wait(Error),
+    /// Another connection is needed: this server, or this connection, will not do it.
+    Reconnect(Error),
+    /// Nothing but a change by the operator helps.
+    Stop(Error),
+}
+
+/// Judges an error reply by its code (`code`, such as `OOM`) and the text after it.
+pub(super) fn judge(code: &str, detail: &str) -> Trouble {
+    let error = |kind| Error::new(kind, format!("Redis: {code} {detail}"));
+    match code {
+        "LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "NOREPLICAS" => {
+            Trouble::Wait(error(ErrorKind::RedisUnreachable))
+        }
+        "READONLY" | "MASTERDOWN" | "NOSCRIPT" => Trouble::Reconnect(error(ErrorKind::RedisUnreachable)),
+        "NOAUTH" | "WRONGPASS" | "NOPERM" => Trouble::Stop(error(ErrorKind::RedisRefused)),
+        "OOM" | "MISCONF" => Trouble::Stop(error(ErrorKind::RedisFull)),
+        "ERR" if detail.contains("max number of clients") => Trouble::Wait(error(ErrorKind::RedisUnreachable)),
+        _ => Trouble::Stop(error(ErrorKind::RedisRefused)),
+    }
+}
+
+/// Judges an error of the driver. The driver puts no password into its errors.
+pub(super) fn translate(error: &RedisError) -> Trouble {
+    if let Some(code) = error.code() {
+        return judge(code, error.detail().unwrap_or_default());
+    }
+    match error.kind() {
+        redis::ErrorKind::AuthenticationFailed => {
+            Trouble::Stop(Error::new(ErrorKind::RedisRefused, format!("Redis rejects the account: {error}")))
+        }
+        redis::ErrorKind::InvalidClientConfig => Trouble::Stop(Error::new(ErrorKind::RedisRefused, error.to_string())),
+        _ if error.is_timeout() => {
+            Trouble::Reconnect(Error::new(ErrorKind::RedisUnreachable, "Redis did not answer in time"))
+        }
+        _ if error.is_io_error() => Trouble::Reconnect(Error::new(
+            ErrorKind::RedisUnreachable,
+            format!("the connection to Redis broke: {error}"),
+        )),
+        _ => {
+            Trouble::Reconnect(Error::new(ErrorKind::RedisReply, format!("Redis' answer was not understood: {error}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_decide() {
+        assert!(matches!(judge("LOADING", "Redis is loading"), Trouble::Wait(_)));
+        assert!(matches!(judge("READONLY", "You can't write"), Trouble::Reconnect(_)));
+        assert!(matches!(judge("OOM", "command not allowed"), Trouble::Stop(Error { kind: ErrorKind::RedisFull, .. })));
+        assert!(matches!(judge("NOPERM", "this user"), Trouble::Stop(Error { kind: ErrorKind::RedisRefused, .. })));
+        assert!(matches!(judge("ERR", "max number of clients reached"), Trouble::Wait(_)));
+    }
+}

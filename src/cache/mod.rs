@@ -1,0 +1,19 @@
+//! The cache: entries into Redis, and what is there already.
+//!
+//! Writing is done by one thread on one blocking connection with a window of batches in flight. Redis executes commands on a single
+//! thread, so more connections would not be faster, and they would hurt the application's readers; a blocking
+//! connection is the cheapest way to keep that one thread busy.
+
+mod connect;
+mod error;
+mod inspect;
+mod resp;
+mod retract;
+mod strategy;
+mod writer;
+
+pub use connect::Redis;
+pub use inspect::{Inspection, Rights};
+pub use retract::Ours;
+pub use strategy::Policy;
+pub use writer::Writer;

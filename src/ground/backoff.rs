@@ -1,0 +1,30 @@
+//! How long to wait between two tries.
+
+use std::time::Duration;
+
+/// The pause between two tries to reach a server: more than a second, so that a server in trouble sees at most one try a second, and
+/// random up to two, so that many clients do not come back in step.
+pub fn pause_between_tries() -> Duration {
+    Duration::from_millis(1000 + fastrand::u64(1..1000))
+}
+
+/// The pause before attempt `attempt` (from 2) of a job: full jitter over a ceiling that doubles from half a second up to 30 s
+/// ("Exponential Backoff And Jitter", M. Brooker, AWS Architecture Blog, 2015).
+pub fn pause_before_attempt(attempt: u32) -> Duration {
+    let ceiling = 500_u64.saturating_mul(1 << attempt.saturating_sub(2).min(6)).min(30_000);
+    Duration::from_millis(fastrand::u64(0..=ceiling))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_stay_within_their_bounds() {
+        for attempt in 2..40 {
+            assert!(pause_before_attempt(attempt) <= Duration::from_secs(30));
+            assert!(pause_between_tries() > Duration::from_secs(1));
+        }
+        assert!(pause_before_attempt(2) <= Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,186 @@
+//! At most N connections, made when needed and kept for the next snapshot.
+//!
+//! This is not sqlx's pool on purpose: there, a cancelled `begin` poisons a pooled connection and a dropped dead one keeps its permit for
+//! ever. Here a permit and its connection live and die together, and a connection goes back only after its transaction
+//! has ended well.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use super::error::{may_pass, silence, translate};
+use super::snapshot::Snapshot;
+use super::url::{Target, UrlError};
+use crate::ground::backoff::pause_between_tries;
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::settings::PostgresSettings;
+use secrecy::ExposeSecret;
+
+/// How much longer than a statement's own time-out the server may stay silent: by then it should have said that the time is over.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A PostgreSQL server to read from.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    connections: usize,
+    connect_timeout: Duration,
+    statement_timeout: Duration,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+/// A connection with the permit to have one. Dropping it closes the connection.
+#[derive(Debug)]
+pub(super) struct Leased {
+    pub(super) connection: PgConnection,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Postgres {
+    /// Prepares to connect; nothing is opened yet.
+    pub fn new(settings: &PostgresSettings) -> Result<Self, UrlError> {
+        let target = Target::parse(settings.url.expose_secret())?;
+        let connections = settings.connections.min(target.connection_limit.unwrap_or(u32::MAX)).max(1) as usize;
+        Ok(Postgres {
+            shared: Arc::new(Shared {
+                connections,
+                connect_timeout: target.connect_timeout.unwrap_or(settings.connect_timeout),
+                statement_timeout: settings.statement_timeout,
+                permits: Arc::new(Semaphore::new(connections)),
+                idle: Mutex::new(Vec::new()),
+                target,
+            }),
+        })
+    }
+
+    /// What the URL says.
+    pub fn target(&self) -> &Target {
+        &self.shared.target
+    }
+
+    /// The most connections that are open at a time.
+    pub fn connections(&self) -> usize {
+        self.shared.connections
+    }
+
+    /// Connections that nobody uses now.
+    pub fn free(&self) -> usize {
+        self.shared.permits.available_permits()
+    }
+
+    /// Opens a read-only transaction that sees one state of the database; waits for a free connection if need be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PostgresUnreachable`] when no connection can be made in time, [`ErrorKind::PostgresRefused`] at once when the server
+    /// rejects us, or what `BEGIN` gave.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let permit = Arc::clone(&self.shared.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))?;
+        let kept = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(connection) = kept {
+            // A connection that was left idle may be dead by now: then a new one takes its place.
+            let mut leased = Leased { connection, permit };
+            return match self.begin(&mut leased).await {
+                Ok(()) => Ok(self.wrap(leased)),
+                Err(error) if may_pass(&error) => self.begin_new(leased.permit).await,
+                Err(error) => Err(error),
+            };
+        }
+        self.begin_new(permit).await
+    }
+
+    async fn begin_new(&self, permit: OwnedSemaphorePermit) -> Result<Snapshot, Error> {
+        let mut leased = Leased { connection: self.connect().await?, permit };
+        self.begin(&mut leased).await?;
+        Ok(self.wrap(leased))
+    }
+
+    fn wrap(&self, leased: Leased) -> Snapshot {
+        Snapshot::new(self.clone(), leased, self.shared.statement_timeout + GRACE)
+    }
+
+    /// Takes a connection back whose transaction has ended well.
+    pub(super) fn keep(&self, leased: Leased) {
+        let Leased { connection, permit } = leased;
+        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        drop(permit);
+    }
+
+    /// Closes the connections that nobody uses, politely.
+    pub async fn close(&self) {
+        let idle = std::mem::take(&mut *self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for connection in idle {
+            // A server that does not answer the good-bye has lost nothing.
+            let _ = timeout(Duration::from_secs(1), connection.close()).await;
+        }
+    }
+
+    /// One connection, tried for until the connect time-out, authentication included.
+    async fn connect(&self) -> Result<PgConnection, Error> {
+        let limit = self.shared.connect_timeout;
+        let start = Instant::now();
+        loop {
+            let left = limit.saturating_sub(start.elapsed());
+            let error = match timeout(left, PgConnection::connect_with(&self.shared.target.options)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => translate(error),
+                Err(_) => silence("connecting", limit),
+            };
+            if !may_pass(&error) {
+                return Err(error);
+            }
+            let pause = pause_between_tries();
+            if start.elapsed() + pause >= limit {
+                let server = self.shared.target.describe();
+                return Err(Error::new(
+                    ErrorKind::PostgresUnreachable,
+                    format!("no connection to PostgreSQL at {server}: {error}"),
+                ));
+            }
+            sleep(pause).await;
+        }
+    }
+
+    async fn begin(&self, leased: &mut Leased) -> Result<(), Error> {
+        let begin = begin_statement(self.shared.statement_timeout, self.shared.target.schema.as_deref());
+        let run = sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut leased.connection);
+        match timeout(self.shared.statement_timeout + GRACE, run).await {
+            Ok(result) => result.map(|_| ()).map_err(translate),
+            Err(_) => Err(silence("BEGIN", self.shared.statement_timeout)),
+        }
+    }
+}
+
+/// Begins a transaction and fixes everything in the session that values depend on.
+///
+/// `client_connection_check_interval` (PostgreSQL 14 and later) makes the server stop a query whose client has gone, so that closing the
+/// connection cancels it; without it the statement time-out does.
+fn begin_statement(statement_timeout: Duration, schema: Option<&str>) -> String {
+    let schema = schema.map(|name| format!("SET LOCAL search_path = {};", quote_identifier(name))).unwrap_or_default();
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+         SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY'; SET LOCAL IntervalStyle = 'postgres'; \
+         SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; {schema} \
+         SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis}; \
+         SET LOCAL idle_in_transaction_session_timeout = {idle}; \
+         SELECT CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL \
+         THEN set_config('client_connection_check_interval', '2s', true) END",
+        millis = statement_timeout.as_millis(),
+        idle = (statement_timeout * 4).as_millis(),
+    )
+}
+
+pub(super) fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

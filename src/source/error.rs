@@ -1,0 +1,53 @@
+//! Translates the driver's errors into kinds, by SQLSTATE.
+
+use sqlx::postgres::PgDatabaseError;
+
+use crate::ground::error::{Error, ErrorKind};
+
+/// The kind that a server's SQLSTATE belongs to (PostgreSQL documentation, appendix A).
+fn kind_of(code: &str) -> ErrorKind {
+    match code {
+        "57014" | "55P03" | "25P03" | "57P05" => ErrorKind::StatementTimeout,
+        "40001" | "40P01" => ErrorKind::SnapshotLost,
+        "42501" => ErrorKind::PostgresPermission,
+        "57P01" | "57P02" | "57P03" | "53300" => ErrorKind::PostgresLost,
+        "3D000" => ErrorKind::PostgresRefused,
+        _ if code.starts_with("28") => ErrorKind::PostgresRefused,
+        _ if code.starts_with("08") => ErrorKind::PostgresLost,
+        _ => ErrorKind::Query,
+    }
+}
+
+/// Translates an error of the driver. The server's own words, its hint and its SQLSTATE are kept; the driver never puts a password
+/// into its errors.
+pub(super) fn translate(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default().into_owned();
+            let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
+            let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            Error::new(kind_of(&code), format!("{}{hint} (SQLSTATE {code})", error.message()))
+        }
+        sqlx::Error::Io(error) => {
+            Error::new(ErrorKind::PostgresLost, format!("the connection to PostgreSQL broke: {error}"))
+        }
+        sqlx::Error::Tls(error) => {
+            Error::new(ErrorKind::PostgresRefused, format!("no encrypted connection to PostgreSQL: {error}"))
+        }
+        sqlx::Error::Configuration(error) => Error::new(ErrorKind::PostgresRefused, error.to_string()),
+        other => Error::new(ErrorKind::PostgresLost, format!("PostgreSQL's answer was not understood: {other}")),
+    }
+}
+
+/// Whether a failed try to connect is worth another one: the server is absent, starting up, full, or slow.
+pub(super) fn may_pass(error: &Error) -> bool {
+    error.kind == ErrorKind::PostgresLost
+}
+
+/// An error for a server that did not answer in time.
+pub(super) fn silence(what: &str, limit: std::time::Duration) -> Error {
+    Error::new(
+        ErrorKind::PostgresLost,
+        format!("PostgreSQL did not answer within {} ({what})", humantime::format_duration(limit)),
+    )
+}

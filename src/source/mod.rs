@@ -1,0 +1,21 @@
+//! The source: rows from PostgreSQL.
+//!
+//! A live application uses the same database, so the source is a guest: it opens at most the configured number of
+//! connections, reads in read-only transactions, and gives every statement a time-out.
+//!
+//! Every query runs inside `BEGIN … COMMIT` on statements prepared in that same transaction. This is what keeps it right behind a
+//! transaction pooler such as PgBouncer: there, two round trips outside a transaction may reach two different
+//! servers, and the second would execute somebody else's statement and return somebody else's rows. It is also why session
+//! settings are `SET LOCAL` and never start-up parameters.
+
+mod connections;
+mod error;
+mod snapshot;
+mod statement;
+pub mod types;
+mod url;
+
+pub use connections::Postgres;
+pub use snapshot::{Rows, Snapshot, SourceRow};
+pub use statement::{Argument, Statement};
+pub use url::{Target, UrlError};

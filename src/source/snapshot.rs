@@ -1,0 +1,131 @@
+//! One read-only transaction: everything read through it belongs to one state of the database.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, Row as _, SqlSafeStr, Statement as _};
+use tokio::time::timeout;
+
+use super::connections::{Leased, Postgres};
+use super::error::{silence, translate};
+use super::statement::{Argument, Statement, bare, cast};
+use super::types;
+use crate::ground::error::Error;
+use crate::ground::row::{Column, Row};
+use crate::ground::sql::Sql;
+
+/// A read-only transaction on a leased connection. Dropped without [`Snapshot::finish`], it closes the connection, which
+/// also ends a query that still runs.
+#[derive(Debug)]
+pub struct Snapshot {
+    home: Postgres,
+    leased: Leased,
+    /// The longest silence of the server.
+    patience: Duration,
+}
+
+impl Snapshot {
+    pub(super) fn new(home: Postgres, leased: Leased, patience: Duration) -> Self {
+        Snapshot { home, leased, patience }
+    }
+
+    /// Prepares a query: twice if it has parameters that are not text, since their types are inferred from the first look.
+    ///
+    /// # Errors
+    /// What the server says about the query, or that it does not answer.
+    pub async fn prepare(&mut self, sql: &Sql) -> Result<Statement, Error> {
+        let connection = &mut self.leased.connection;
+        let work = async {
+            let mut prepared = (&mut *connection).prepare(AssertSqlSafe(bare(sql)).into_sql_str()).await?;
+            let inferred = prepared.clone();
+            if let Some(text) = cast(sql, &prepared) {
+                prepared = (&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await?;
+            }
+            // Named statements must not outlive the transaction: behind a pooler the next one may be on another server. What is kept is
+            // the description; executing parses the text again, without a name.
+            connection.clear_cached_statements().await?;
+            Ok((prepared, inferred))
+        };
+        let (prepared, inferred) = within(self.patience, "preparing a query", work).await?;
+        let columns = prepared.columns().iter().map(|column| Column {
+            name: column.name().to_owned(),
+            ty: std::sync::Arc::new(types::resolve(column.type_info())),
+        });
+        let columns = columns.collect();
+        Ok(Statement::new(prepared, &inferred, sql, columns))
+    }
+
+    /// Runs a statement; `value` gives the parameters' values by name.
+    ///
+    /// # Errors
+    /// Only for a parameter without a value; what the server says comes with the first row.
+    pub fn rows<'s>(
+        &'s mut self,
+        statement: &'s Statement,
+        value: impl Fn(&str) -> Option<Argument>,
+    ) -> Result<Rows<'s>, Error> {
+        let arguments = statement.arguments(value)?;
+        let stream = statement.prepared.query_with(arguments).persistent(false).fetch(&mut self.leased.connection);
+        Ok(Rows { stream, patience: self.patience })
+    }
+
+    /// Ends the transaction and keeps the connection for the next one.
+    ///
+    /// # Errors
+    /// When the server does not confirm; everything read before was right nevertheless.
+    pub async fn finish(mut self) -> Result<(), Error> {
+        let commit = sqlx::raw_sql("COMMIT").execute(&mut self.leased.connection);
+        within(self.patience, "COMMIT", commit).await?;
+        self.home.keep(self.leased);
+        Ok(())
+    }
+
+    /// Ends the transaction and closes the connection: for one whose buffers a huge value has swollen.
+    pub async fn close(self) {
+        // What a server has to say about a good-bye changes nothing.
+        let _ = timeout(Duration::from_secs(1), self.leased.connection.close()).await;
+    }
+}
+
+/// The rows of a running statement.
+pub struct Rows<'s> {
+    stream: BoxStream<'s, Result<PgRow, sqlx::Error>>,
+    patience: Duration,
+}
+
+impl Rows<'_> {
+    /// The next row; `None` only after the server has said that there are no more.
+    ///
+    /// # Errors
+    /// What the server says, that the connection broke, or that the server stays silent.
+    pub async fn next(&mut self) -> Result<Option<SourceRow>, Error> {
+        match timeout(self.patience, self.stream.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(row))) => Ok(Some(SourceRow(row))),
+            Ok(Some(Err(error))) => Err(translate(error)),
+            Err(_) => Err(silence("waiting for a row", self.patience)),
+        }
+    }
+}
+
+/// A row as it came from the server.
+pub struct SourceRow(PgRow);
+
+impl Row for SourceRow {
+    fn value(&self, index: usize) -> Option<&[u8]> {
+        self.0.try_get_raw(index).ok()?.as_bytes().ok()
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Error> {
+    match timeout(limit, work).await {
+        Ok(result) => result.map_err(translate),
+        Err(_) => Err(silence(what, limit)),
+    }
+}

@@ -1,0 +1,110 @@
+//! Statements: a job's query with its parameters in Postgres' own terms.
+
+use sqlx::postgres::{PgArguments, PgStatement, PgTypeInfo};
+use sqlx::{Arguments, Either, Statement as _, TypeInfo};
+
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::row::Column;
+use crate::ground::sql::{NOW, Sql};
+
+/// `text` and `character varying`: parameters of these types need no cast.
+const TEXT: &[u32] = &[25, 1043];
+/// The same as arrays.
+const TEXT_ARRAYS: &[u32] = &[1009, 1015];
+
+/// A value for a parameter, as text: the server casts it to the type that it inferred for the parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Argument {
+    /// One value.
+    Text(String),
+    /// A whole list, for a parameter that is an array.
+    List(Vec<String>),
+}
+
+/// A query prepared inside one transaction; it must not be used in another, where columns may have moved.
+#[derive(Debug)]
+pub struct Statement {
+    pub(super) prepared: PgStatement,
+    columns: Vec<Column>,
+    parameters: Vec<Parameter>,
+}
+
+/// One parameter of a [`Statement`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parameter {
+    name: String,
+    array: bool,
+}
+
+impl Statement {
+    /// `inferred` is the first look, whose parameters still have the types that Postgres inferred.
+    pub(super) fn new(prepared: PgStatement, inferred: &PgStatement, sql: &Sql, columns: Vec<Column>) -> Self {
+        let parameters = sql.parameters().into_iter().zip(types(inferred));
+        let parameters =
+            parameters.map(|(name, ty)| Parameter { name: name.to_owned(), array: is_array(&ty) }).collect();
+        Statement { prepared, columns, parameters }
+    }
+
+    /// The columns of the result.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Whether Postgres takes the parameter `name` for an array.
+    pub fn takes_list(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.name == name && parameter.array)
+    }
+
+    /// The arguments in the order of the parameters; `value` gives each by name.
+    pub(super) fn arguments(&self, value: impl Fn(&str) -> Option<Argument>) -> Result<PgArguments, Error> {
+        let mut arguments = PgArguments::default();
+        for Parameter { name, .. } in &self.parameters {
+            let added = match value(name) {
+                Some(Argument::Text(text)) => arguments.add(text),
+                Some(Argument::List(list)) => arguments.add(list),
+                None => return Err(Error::new(ErrorKind::Definition, format!("the parameter :{name} has no value"))),
+            };
+            added.map_err(|error| {
+                Error::new(ErrorKind::Definition, format!("the value of :{name} cannot be bound: {error}"))
+            })?;
+        }
+        Ok(arguments)
+    }
+}
+
+/// The query's text for a first look: parameters bare, so that Postgres infers their types. `:now` has its type already.
+pub(super) fn bare(sql: &Sql) -> String {
+    sql.with_parameters(|i, name| match name {
+        NOW => format!("CAST(${}::text AS timestamptz)", i + 1),
+        _ => format!("${}", i + 1),
+    })
+}
+
+/// The query's text with the inferred types as casts from text, `None` when it needs no other than [`bare`] has.
+pub(super) fn cast(sql: &Sql, first_look: &PgStatement) -> Option<String> {
+    let types = types(first_look);
+    let needs_cast =
+        |ty: &PgTypeInfo| !ty.oid().is_some_and(|oid| TEXT.contains(&oid.0) || TEXT_ARRAYS.contains(&oid.0));
+    if !types.iter().any(needs_cast) {
+        return None;
+    }
+    Some(sql.with_parameters(|i, name| match types.get(i) {
+        _ if name == NOW => format!("CAST(${}::text AS timestamptz)", i + 1),
+        Some(ty) if needs_cast(ty) => {
+            let from = if is_array(ty) { "text[]" } else { "text" };
+            format!("CAST(${}::{from} AS {})", i + 1, ty.name())
+        }
+        _ => format!("${}", i + 1),
+    }))
+}
+
+fn types(statement: &PgStatement) -> Vec<PgTypeInfo> {
+    match statement.parameters() {
+        Some(Either::Left(types)) => types.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_array(ty: &PgTypeInfo) -> bool {
+    matches!(ty.kind(), sqlx::postgres::PgTypeKind::Array(_))
+}

@@ -1,0 +1,172 @@
+//! `DATABASE_URL`, as applications have it.
+//!
+//! Applications built on Prisma put parameters into the URL that PostgreSQL's own tools do not know. They are honoured
+//! where they mean something here, and accepted where they do not.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use url::Url;
+
+/// Parameters of the driver itself, which are passed on to it.
+const DRIVER: &[&str] = &["sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password"];
+
+/// Parameters of Prisma that ask for nothing that is not done anyway: statements never outlive their transaction, and the
+/// time-outs are in `[postgres]`.
+const GRANTED: &[&str] =
+    &["pgbouncer", "statement_cache_size", "pool_timeout", "socket_timeout", "sslaccept", "application_name"];
+
+/// A URL that cannot be used. Its message never repeats the URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlError(pub String);
+
+impl std::fmt::Display for UrlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+/// Where to connect to, and what the URL says about how.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub(super) options: PgConnectOptions,
+    /// `schema`: the search path.
+    pub(super) schema: Option<String>,
+    /// `connection_limit`: an upper bound for our own.
+    pub connection_limit: Option<u32>,
+    /// `connect_timeout`.
+    pub connect_timeout: Option<Duration>,
+    /// Parameters that nobody knows; they are ignored, and `warm check` says so.
+    pub unknown: Vec<String>,
+}
+
+impl Target {
+    /// Parses a URL. An empty one means the driver's defaults: the `PG…` variables, else the local socket.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let text = if text.is_empty() { "postgres://" } else { text };
+        let mut url =
+            Url::parse(text).map_err(|error| UrlError(format!("the PostgreSQL URL is malformed: {error}")))?;
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        url.set_query(None);
+        let mut target = Target {
+            options: PgConnectOptions::new(),
+            schema: None,
+            connection_limit: None,
+            connect_timeout: None,
+            unknown: Vec::new(),
+        };
+        let mut mode = std::env::var("PGSSLMODE").ok();
+        for (name, value) in pairs {
+            match name.as_str() {
+                "schema" => target.schema = Some(value),
+                "connection_limit" => target.connection_limit = Some(number(&name, &value)?),
+                "connect_timeout" => {
+                    target.connect_timeout = Some(Duration::from_secs(number(&name, &value)?)).filter(|t| !t.is_zero())
+                }
+                "sslmode" => mode = Some(value),
+                known if DRIVER.contains(&known) => {
+                    url.query_pairs_mut().append_pair(&name, &value);
+                }
+                known if GRANTED.contains(&known) => {}
+                _ => target.unknown.push(name),
+            }
+        }
+        let options = PgConnectOptions::from_url(&url)
+            .map_err(|error| UrlError(format!("the PostgreSQL URL is malformed: {error}")))?;
+        let mode = ssl_mode(mode.as_deref(), is_local(&options))?;
+        target.options = options
+            .ssl_mode(mode)
+            .application_name("warm")
+            // PgBouncer refuses this start-up parameter; PostgreSQL 12 and later print floats exactly without it.
+            .extra_float_digits(None)
+            .disable_statement_logging();
+        Ok(target)
+    }
+
+    /// Server and database for messages, without account and password.
+    pub fn describe(&self) -> String {
+        let host = match self.options.get_socket() {
+            Some(path) => path.display().to_string(),
+            None => format!("{}:{}", self.options.get_host(), self.options.get_port()),
+        };
+        format!("{host}/{}", self.options.get_database().unwrap_or(self.options.get_username()))
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, UrlError> {
+    value.parse().map_err(|_| UrlError(format!("`{name}` in the PostgreSQL URL is not a whole number")))
+}
+
+fn is_local(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What `sslmode` means here. There is no fall-back to plain text: where nothing, or only a preference, is said, a server on
+/// this machine is spoken to in the clear and any other one with its certificate verified.
+fn ssl_mode(mode: Option<&str>, local: bool) -> Result<PgSslMode, UrlError> {
+    match mode {
+        None | Some("prefer" | "allow") if local => Ok(PgSslMode::Disable),
+        None | Some("prefer" | "allow" | "verify-full") => Ok(PgSslMode::VerifyFull),
+        Some("disable") => Ok(PgSslMode::Disable),
+        Some("require") => Ok(PgSslMode::Require),
+        Some("verify-ca") => Ok(PgSslMode::VerifyCa),
+        Some(other) => Err(UrlError(format!(
+            "sslmode `{other}` is unknown; it is one of disable, require, verify-ca, verify-full (prefer and allow are read as verify-full, and as disable on this machine)"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Target {
+        Target::parse(url).expect(url)
+    }
+
+    #[test]
+    fn prismas_parameters_are_honoured_or_accepted() {
+        let target = parse(
+            "postgresql://app:p%40ss@db.internal:6432/shop?schema=public&connection_limit=3&pgbouncer=true&pool_timeout=20&connect_timeout=7&sslaccept=strict&colour=red",
+        );
+        assert_eq!(target.schema.as_deref(), Some("public"));
+        assert_eq!(target.connection_limit, Some(3));
+        assert_eq!(target.connect_timeout, Some(Duration::from_secs(7)));
+        assert_eq!(target.unknown, ["colour"]);
+        assert_eq!(target.describe(), "db.internal:6432/shop");
+        assert_eq!(target.options.get_username(), "app");
+    }
+
+    #[test]
+    fn nothing_falls_back_to_plain_text() {
+        let mode = |url: &str| format!("{:?}", parse(url).options.get_ssl_mode());
+        assert_eq!(mode("postgres://u@db.internal/x"), "VerifyFull");
+        assert_eq!(mode("postgres://u@db.internal/x?sslmode=prefer"), "VerifyFull");
+        assert_eq!(mode("postgres://u@db.internal/x?sslmode=require"), "Require");
+        assert_eq!(mode("postgres://u@db.internal/x?sslmode=disable"), "Disable");
+        assert_eq!(mode("postgres://u@localhost/x"), "Disable");
+        assert_eq!(mode("postgres://u@127.0.0.1/x?sslmode=verify-full"), "VerifyFull");
+        assert_eq!(mode("postgres://u@%2Frun%2Fpostgresql/x"), "Disable");
+        assert_eq!(mode("postgres://u@/x?host=/run/postgresql"), "Disable");
+    }
+
+    #[test]
+    fn errors_never_repeat_the_url() {
+        for url in [
+            "postgres://u:hunter2@h:port/x",
+            "postgres://u:hunter2@h/x?sslmode=maybe",
+            "postgres://u:hunter2@h/x?connection_limit=many",
+        ] {
+            let error = Target::parse(url).expect_err(url).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
