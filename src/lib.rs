@@ -1,3 +1,5 @@
 //! `warm` keeps a Redis cache filled from PostgreSQL.
 
+pub mod encode;
 pub mod ground;
+pub mod source;

@@ -1,0 +1,3 @@
+//! The room that reads from PostgreSQL.
+
+pub mod types;
