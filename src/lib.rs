@@ -1,7 +1,8 @@
 //! `warm` keeps a Redis cache filled from PostgreSQL.
-
-pub mod ground;
-
-pub mod source;
+//!
+//! The command line tool is a thin edge around this library; `docs/architecture.md` shows the layers.
 
 pub mod cache;
+pub mod encode;
+pub mod ground;
+pub mod source;

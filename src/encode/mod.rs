@@ -1,0 +1,83 @@
+//! The room that turns rows into values: bytes in, bytes out, no I/O.
+//!
+//! The value of a key must be, byte for byte, what the application would have cached. So each format is written
+//! down against the library that it imitates, and a value or type that it is not sure of is refused.
+//!
+//! ```text
+//! columns ─┐                        layout   which columns, how they nest
+//! format  ─┼─► Encoder::new ──►     encoder  types resolved to functions, once for each statement
+//! spec    ─┘        │
+//!                   ▼
+//! row ────► Encoder::row ─► bytes   wire, text, json, number, numeric, time, literal: one kind of value each
+//! ```
+//!
+//! A further format is a file beside `prisma.rs` and a line in [`FORMATS`]. A format whose bytes only the server
+//! can produce rewrites the query first ([`rewrite`]); its encoder then copies the last column.
+
+mod encoder;
+mod error;
+mod format;
+mod json;
+mod key;
+mod layout;
+mod literal;
+mod number;
+mod numeric;
+mod out;
+mod postgres;
+mod prisma;
+mod prisma5;
+mod scalar;
+mod text;
+mod time;
+mod wire;
+
+pub use encoder::Encoder;
+pub use error::{Bad, Fail, RowError, TypeError};
+pub use format::{Format, MemberOrder, Rewrite, Scalar, Style};
+pub use key::KeyText;
+pub use out::Out;
+
+use crate::ground::row::Column;
+use crate::ground::value::ValueShape;
+
+/// All formats, the default one first.
+const FORMATS: [&dyn Format; 3] = [&prisma::Prisma, &prisma5::Prisma5, &postgres::Postgres];
+
+/// The format of this name.
+pub fn format(name: &str) -> Option<&'static dyn Format> {
+    FORMATS.into_iter().find(|format| format.name() == name)
+}
+
+/// The names of all formats, the default one first.
+pub fn format_names() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|format| format.name())
+}
+
+/// What a job wants of a row.
+#[derive(Debug, Clone, Copy)]
+pub struct ValueSpec<'a> {
+    /// How rows become values.
+    pub shape: &'a ValueShape,
+    /// Columns that stay out of the value.
+    pub hide: &'a [String],
+    /// Columns that the key is made of. They are part of the value too unless they are hidden.
+    pub key_columns: &'a [String],
+}
+
+/// For a format whose values the server prints: the SQL to run instead of the job's query, else `None`.
+///
+/// `columns` are those of the job's query. The new statement has the columns of the key, in the order of
+/// `spec.key_columns`, and then the value. `query` is neither parsed nor changed: its placeholders stay, and it
+/// must not end in a semicolon.
+pub fn rewrite(
+    format: &'static dyn Format,
+    query: &str,
+    columns: &[Column],
+    spec: &ValueSpec<'_>,
+) -> Result<Option<String>, TypeError> {
+    format
+        .server()
+        .map(|rewrite| rewrite(query, columns, spec))
+        .transpose()
+}
