@@ -5,4 +5,5 @@
 pub mod cache;
 pub mod encode;
 pub mod ground;
+pub mod runner;
 pub mod source;

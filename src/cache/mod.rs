@@ -16,4 +16,4 @@ pub use connect::Redis;
 pub use inspect::{Inspection, Rights};
 pub use retract::Ours;
 pub use strategy::Policy;
-pub use writer::Writer;
+pub use writer::{Tally, Writer};

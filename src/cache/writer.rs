@@ -8,7 +8,7 @@
 //! again. A server that came back as another process may have lost what was written before: then the run starts over.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::Value;
@@ -36,6 +36,32 @@ const KEEP: usize = 256 << 10;
 /// How many keys a run remembers to show.
 const SAMPLES: usize = 5;
 
+/// What has been written so far, kept over all attempts of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<Mutex<Written>>);
+
+#[derive(Debug, Default)]
+struct Written {
+    stats: Stats,
+    sample: Vec<Sample>,
+}
+
+impl Tally {
+    /// The counts so far.
+    pub fn stats(&self) -> Stats {
+        self.lock().stats.clone()
+    }
+
+    /// A few of the keys written so far.
+    pub fn sample(&self) -> Vec<Sample> {
+        self.lock().sample.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A running writer. Dropped without [`Writer::finish`], the thread writes what it has been given and ends.
 #[derive(Debug)]
 pub struct Writer {
@@ -44,15 +70,7 @@ pub struct Writer {
     budget: Arc<Semaphore>,
     budget_units: usize,
     spare: Arc<Mutex<Vec<Batch>>>,
-    written: Arc<Mutex<Written>>,
     ended: oneshot::Receiver<Result<(), Error>>,
-}
-
-/// What has been done so far.
-#[derive(Debug, Default)]
-struct Written {
-    stats: Stats,
-    sample: Vec<Sample>,
 }
 
 /// A batch with its share of the budget.
@@ -67,14 +85,13 @@ impl Writer {
     ///
     /// # Errors
     /// What connecting gave; nothing has been written then.
-    pub async fn open(redis: &Redis, policy: Policy, in_flight: usize) -> Result<Self, Error> {
+    pub async fn open(redis: &Redis, policy: Policy, in_flight: usize, tally: Tally) -> Result<Self, Error> {
         let (batches, receiver) = mpsc::unbounded_channel();
         let (connected_tx, connected) = oneshot::channel();
         let (ended_tx, ended) = oneshot::channel();
-        let written = Arc::new(Mutex::new(Written::default()));
         let spare = Arc::new(Mutex::new(Vec::new()));
-        let (redis, shared, pool) = (redis.clone(), Arc::clone(&written), Arc::clone(&spare));
-        let work = move || match Thread::new(redis, policy, shared, pool) {
+        let (redis, pool) = (redis.clone(), Arc::clone(&spare));
+        let work = move || match Thread::new(redis, policy, tally, pool) {
             Ok(thread) => {
                 // Nobody listens any more if the run was cancelled meanwhile.
                 let _ = connected_tx.send(Ok(()));
@@ -90,7 +107,7 @@ impl Writer {
             .map_err(|error| Error::new(ErrorKind::RedisUnreachable, format!("no thread for writing: {error}")))?;
         connected.await.map_err(|_| gone())??;
         let budget_units = in_flight.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Ok(Writer { batches, budget: Arc::new(Semaphore::new(budget_units)), budget_units, spare, written, ended })
+        Ok(Writer { batches, budget: Arc::new(Semaphore::new(budget_units)), budget_units, spare, ended })
     }
 
     /// An empty batch, one that has been used before if possible.
@@ -111,20 +128,10 @@ impl Writer {
         self.batches.send(Loaded { batch, _share: share }).map_err(|_| gone())
     }
 
-    /// The counts so far.
-    pub fn stats(&self) -> Stats {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).stats.clone()
-    }
-
-    /// A few of the keys written so far.
-    pub fn sample(&self) -> Vec<Sample> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).sample.clone()
-    }
-
     /// Waits until everything that was handed over is written.
     ///
     /// # Errors
-    /// What stopped the writing; [`Writer::stats`] says how far it came.
+    /// What stopped the writing; the [`Tally`] says how far it came.
     pub async fn finish(&mut self) -> Result<(), Error> {
         // Replacing the sender drops the last one, which ends the thread's loop.
         let (closed, _) = mpsc::unbounded_channel();
@@ -152,7 +159,7 @@ struct Thread {
     replace: Vec<u8>,
     window: VecDeque<InFlight>,
     buffer: Vec<u8>,
-    written: Arc<Mutex<Written>>,
+    tally: Tally,
     spare: Arc<Mutex<Vec<Batch>>>,
     /// Since when the server has been asking for patience.
     waiting: Option<Instant>,
@@ -161,12 +168,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn new(
-        redis: Redis,
-        policy: Policy,
-        written: Arc<Mutex<Written>>,
-        spare: Arc<Mutex<Vec<Batch>>>,
-    ) -> Result<Self, Error> {
+    fn new(redis: Redis, policy: Policy, tally: Tally, spare: Arc<Mutex<Vec<Batch>>>) -> Result<Self, Error> {
         let mut connected = redis.connect()?;
         let replace = load_script(&mut connected, policy).map_err(into_error)?;
         Ok(Thread {
@@ -176,7 +178,7 @@ impl Thread {
             replace,
             window: VecDeque::new(),
             buffer: Vec::new(),
-            written,
+            tally,
             spare,
             waiting: None,
             failed: false,
@@ -323,7 +325,7 @@ impl Thread {
 
     fn count(&self, item: &InFlight, index: usize, verdict: Verdict) {
         let Some(entry) = item.loaded.batch.get(index) else { return };
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.tally.lock();
         match verdict {
             Verdict::Written => {
                 written.stats.written += 1;

@@ -26,11 +26,7 @@ enum Program {
     /// An object of the row's columns.
     Object(Vec<Member<Slot>>),
     /// One column is the value.
-    Single {
-        index: usize,
-        name: Box<str>,
-        node: Node,
-    },
+    Single { index: usize, name: Box<str>, node: Node },
 }
 
 /// A member of an object, with all that is written before its value: `{"name":` or `,"name":`.
@@ -74,19 +70,12 @@ struct Composite {
 impl Encoder {
     /// Compiles an encoder for the columns of the statement that runs, which for a format whose values the
     /// server prints is the one that [`rewrite`](super::rewrite) made.
-    pub fn new(
-        format: &'static dyn Format,
-        columns: &[Column],
-        spec: &ValueSpec<'_>,
-    ) -> Result<Self, TypeError> {
+    pub fn new(format: &'static dyn Format, columns: &[Column], spec: &ValueSpec<'_>) -> Result<Self, TypeError> {
         if format.server().is_some() {
             return Self::printed(columns);
         }
         layout::check_names(columns, spec)?;
-        let compiler = Compiler {
-            format,
-            style: format.style(),
-        };
+        let compiler = Compiler { format, style: format.style() };
         let program = match spec.shape {
             ValueShape::Column(name) => {
                 let index = layout::single(columns, name, spec.hide)?;
@@ -95,11 +84,7 @@ impl Encoder {
                     Some(raw) => Node::Scalar(raw),
                     None => compiler.node(ty, name)?,
                 };
-                Program::Single {
-                    index,
-                    name: name.as_str().into(),
-                    node,
-                }
+                Program::Single { index, name: name.as_str().into(), node }
             }
             ValueShape::Row | ValueShape::Rows => {
                 let members = layout::members(columns, spec.hide, compiler.style.members)?;
@@ -115,42 +100,22 @@ impl Encoder {
             return Err(TypeError::column("", "the query has no columns"));
         };
         let node = Node::Scalar(raw(&column.ty).ok_or_else(|| {
-            TypeError::of_type(
-                &column.name,
-                &column.ty.name,
-                "the value that the server prints must be text or json",
-            )
+            TypeError::of_type(&column.name, &column.ty.name, "the value that the server prints must be text or json")
         })?);
-        Ok(Self {
-            program: Program::Single {
-                index,
-                name: column.name.as_str().into(),
-                node,
-            },
-        })
+        Ok(Self { program: Program::Single { index, name: column.name.as_str().into(), node } })
     }
 
     /// Appends the row's value to `out`, and stops as soon as it is longer than `limit` bytes. After an error,
     /// what has been appended is of no use and is the caller's to cut off.
-    pub fn row<R: Row + ?Sized>(
-        &self,
-        row: &R,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), RowError> {
+    pub fn row<R: Row + ?Sized>(&self, row: &R, out: &mut Vec<u8>, limit: usize) -> Result<(), RowError> {
         let mut out = Out::new(out, limit);
         match &self.program {
             Program::Object(members) => object(members, row, &mut out)?,
             Program::Single { index, name, node } => match row.value(*index) {
-                Some(value) => node
-                    .write(value, &mut out)
-                    .map_err(|fail| fail.within(name))?,
+                Some(value) => node.write(value, &mut out).map_err(|fail| fail.within(name))?,
                 None => {
                     let reason = "it is NULL, which cannot be a whole value".to_owned();
-                    return Err(RowError::Bad {
-                        column: name.to_string(),
-                        reason,
-                    });
+                    return Err(RowError::Bad { column: name.to_string(), reason });
                 }
             },
         }
@@ -168,19 +133,13 @@ pub(super) fn is_raw(ty: &PgType) -> bool {
 fn raw(ty: &PgType) -> Option<Scalar> {
     match &ty.kind {
         PgKind::Domain(base) => raw(base),
-        PgKind::Base if ty.oid == JSONB => {
-            Some(|value, out| text::raw(json::jsonb_text(value)?, out))
-        }
+        PgKind::Base if ty.oid == JSONB => Some(|value, out| text::raw(json::jsonb_text(value)?, out)),
         PgKind::Base if ty.oid == JSON || TEXTS.contains(&ty.oid) => Some(text::raw),
         _ => None,
     }
 }
 
-fn object<R: Row + ?Sized>(
-    members: &[Member<Slot>],
-    row: &R,
-    out: &mut Out<'_>,
-) -> Result<(), Fail> {
+fn object<R: Row + ?Sized>(members: &[Member<Slot>], row: &R, out: &mut Out<'_>) -> Result<(), Fail> {
     for member in members {
         out.put(&member.prefix);
         let written = match &member.value {
@@ -193,9 +152,7 @@ fn object<R: Row + ?Sized>(
             },
             Slot::Object(inner) => object(inner, row, out),
         };
-        written
-            .and_then(|()| out.room(0))
-            .map_err(|fail| fail.within(&member.name))?;
+        written.and_then(|()| out.room(0)).map_err(|fail| fail.within(&member.name))?;
     }
     out.byte(b'}');
     Ok(())
@@ -236,12 +193,7 @@ impl Array {
         reader.end()
     }
 
-    fn dimension(
-        &self,
-        lengths: &[usize],
-        reader: &mut Reader<'_>,
-        out: &mut Out<'_>,
-    ) -> Result<(), Fail> {
+    fn dimension(&self, lengths: &[usize], reader: &mut Reader<'_>, out: &mut Out<'_>) -> Result<(), Fail> {
         let Some((&length, inner)) = lengths.split_first() else {
             return self.element(reader.field()?, out);
         };
@@ -264,9 +216,7 @@ impl Array {
                 out.put(null.as_bytes());
                 Ok(())
             }
-            (None, None) => Err(Fail::bad(
-                "an array with a NULL element, which the format cannot write",
-            )),
+            (None, None) => Err(Fail::bad("an array with a NULL element, which the format cannot write")),
         }
     }
 }
@@ -275,9 +225,7 @@ impl Composite {
     fn write(&self, value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
         let mut reader = Reader(value);
         if usize::try_from(reader.int4()?) != Ok(self.oids.len()) {
-            return Err(Fail::bad(
-                "the type has another number of fields than when the query was prepared",
-            ));
+            return Err(Fail::bad("the type has another number of fields than when the query was prepared"));
         }
         let first = reader.0;
         let mut next = 0;
@@ -289,10 +237,7 @@ impl Composite {
             }
             let mut value = None;
             while next <= *field {
-                wire::expect_oid(
-                    &mut reader,
-                    self.oids.get(next).copied().unwrap_or_default(),
-                )?;
+                wire::expect_oid(&mut reader, self.oids.get(next).copied().unwrap_or_default())?;
                 value = reader.field()?;
                 next += 1;
             }
@@ -304,9 +249,7 @@ impl Composite {
                     Ok(())
                 }
             };
-            written
-                .and_then(|()| out.room(0))
-                .map_err(|fail| fail.within(&member.name))?;
+            written.and_then(|()| out.room(0)).map_err(|fail| fail.within(&member.name))?;
         }
         if self.members.is_empty() {
             out.byte(b'{');
@@ -333,9 +276,7 @@ impl Compiler {
         for member in members {
             let path = join(path, &member.name);
             let slot = match &member.item {
-                Item::Column(index) => {
-                    Slot::Column(*index, self.node(column(columns, *index)?, &path)?)
-                }
+                Item::Column(index) => Slot::Column(*index, self.node(column(columns, *index)?, &path)?),
                 Item::Object(inner) => Slot::Object(self.slots(inner, columns, &path)?),
             };
             slots.push(self.member(&member.name, &path, slots.is_empty(), slot)?);
@@ -345,11 +286,7 @@ impl Compiler {
 
     fn node(&self, ty: &PgType, path: &str) -> Result<Node, TypeError> {
         match &ty.kind {
-            PgKind::Base => self
-                .format
-                .scalar(ty.oid)
-                .map(Node::Scalar)
-                .ok_or_else(|| self.unknown(ty, path)),
+            PgKind::Base => self.format.scalar(ty.oid).map(Node::Scalar).ok_or_else(|| self.unknown(ty, path)),
             PgKind::Enum => Ok(Node::Scalar(self.style.string)),
             PgKind::Domain(base) => self.node(base, path),
             PgKind::Array(element) => self.array(element, path),
@@ -361,21 +298,10 @@ impl Compiler {
     fn array(&self, element: &PgType, path: &str) -> Result<Node, TypeError> {
         let node = self.node(element, &format!("{path}[]"))?;
         if matches!(node, Node::Array(_)) && !self.style.nested_arrays {
-            let reason = format!(
-                "the format \"{}\" cannot write arrays of arrays",
-                self.format.name()
-            );
-            return Err(TypeError::of_type(
-                &format!("{path}[]"),
-                &element.name,
-                reason,
-            ));
+            let reason = format!("the format \"{}\" cannot write arrays of arrays", self.format.name());
+            return Err(TypeError::of_type(&format!("{path}[]"), &element.name, reason));
         }
-        Ok(Node::Array(Box::new(Array {
-            oid: element.oid,
-            element: node,
-            style: self.style,
-        })))
+        Ok(Node::Array(Box::new(Array { oid: element.oid, element: node, style: self.style })))
     }
 
     fn composite(&self, ty: &PgType, path: &str) -> Result<Node, TypeError> {
@@ -384,11 +310,7 @@ impl Compiler {
         };
         let mut order: Vec<usize> = (0..fields.len()).collect();
         if self.style.members == MemberOrder::IndicesFirst {
-            order.sort_by_key(|&at| {
-                fields
-                    .get(at)
-                    .map(|field| json::array_index(field.name.as_bytes()))
-            });
+            order.sort_by_key(|&at| fields.get(at).map(|field| json::array_index(field.name.as_bytes())));
         }
         let mut members = Vec::with_capacity(fields.len());
         for at in order {
@@ -403,23 +325,13 @@ impl Compiler {
         Ok(Node::Composite(Box::new(Composite { oids, members })))
     }
 
-    fn member<T>(
-        &self,
-        name: &str,
-        path: &str,
-        first: bool,
-        value: T,
-    ) -> Result<Member<T>, TypeError> {
+    fn member<T>(&self, name: &str, path: &str, first: bool, value: T) -> Result<Member<T>, TypeError> {
         let mut prefix = Vec::with_capacity(name.len() + 4);
         prefix.push(if first { b'{' } else { b',' });
         (self.style.string)(name.as_bytes(), &mut Out::new(&mut prefix, usize::MAX))
             .map_err(|fail| TypeError::column(path, fail.reason()))?;
         prefix.push(b':');
-        Ok(Member {
-            prefix: prefix.into(),
-            name: name.into(),
-            value,
-        })
+        Ok(Member { prefix: prefix.into(), name: name.into(), value })
     }
 
     fn unknown(&self, ty: &PgType, path: &str) -> TypeError {
@@ -432,11 +344,7 @@ impl Compiler {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 fn column(columns: &[Column], index: usize) -> Result<&PgType, TypeError> {

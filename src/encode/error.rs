@@ -16,31 +16,19 @@ pub struct TypeError {
 
 impl TypeError {
     pub(crate) fn column(column: &str, reason: impl Into<String>) -> Self {
-        Self {
-            column: column.to_owned(),
-            type_name: None,
-            reason: reason.into(),
-        }
+        Self { column: column.to_owned(), type_name: None, reason: reason.into() }
     }
 
     pub(crate) fn of_type(column: &str, type_name: &str, reason: impl Into<String>) -> Self {
         let type_name = Some(type_name.to_owned());
-        Self {
-            column: column.to_owned(),
-            type_name,
-            reason: reason.into(),
-        }
+        Self { column: column.to_owned(), type_name, reason: reason.into() }
     }
 }
 
 impl fmt::Display for TypeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.type_name {
-            Some(name) => write!(
-                f,
-                "column \"{}\" of type {name}: {}",
-                self.column, self.reason
-            ),
+            Some(name) => write!(f, "column \"{}\" of type {name}: {}", self.column, self.reason),
             None => write!(f, "column \"{}\": {}", self.column, self.reason),
         }
     }
@@ -94,10 +82,7 @@ impl Fail {
     /// A bad value.
     #[cold]
     pub fn bad(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Bad(Box::new(Bad {
-            path: Vec::new(),
-            reason: reason.into(),
-        }))
+        Self::Bad(Box::new(Bad { path: Vec::new(), reason: reason.into() }))
     }
 
     /// Notes that the failed value is (inside) the member `name`.
@@ -124,10 +109,7 @@ impl From<Fail> for RowError {
             Fail::TooLarge => Self::TooLarge,
             Fail::Bad(mut bad) => {
                 bad.path.reverse();
-                Self::Bad {
-                    column: bad.path.join("."),
-                    reason: bad.reason.into_owned(),
-                }
+                Self::Bad { column: bad.path.join("."), reason: bad.reason.into_owned() }
             }
         }
     }

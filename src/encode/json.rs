@@ -75,13 +75,7 @@ fn normalise(source: &[u8], unique: bool, out: &mut Out<'_>) -> Result<(), Fail>
     let mut scratch = SCRATCH.take();
     scratch.frames.clear();
     scratch.members.clear();
-    let result = Normaliser {
-        source,
-        at: 0,
-        unique,
-        scratch: &mut scratch,
-    }
-    .document(out);
+    let result = Normaliser { source, at: 0, unique, scratch: &mut scratch }.document(out);
     if scratch.members.capacity() > KEPT || scratch.frames.capacity() > KEPT {
         scratch = Scratch::default();
     }
@@ -109,11 +103,7 @@ impl Normaliser<'_, '_> {
             }
         }
         self.skip_white();
-        if self.at == self.source.len() {
-            Ok(())
-        } else {
-            Err(malformed())
-        }
+        if self.at == self.source.len() { Ok(()) } else { Err(malformed()) }
     }
 
     /// Reads a value; `true` if a container was opened and its first value comes next.
@@ -162,14 +152,9 @@ impl Normaliser<'_, '_> {
             return Ok(false);
         }
         if self.scratch.frames.len() == MAX_DEPTH {
-            return Err(Fail::bad(format!(
-                "a document nested deeper than {MAX_DEPTH} levels"
-            )));
+            return Err(Fail::bad(format!("a document nested deeper than {MAX_DEPTH} levels")));
         }
-        self.scratch.frames.push(Frame {
-            object,
-            first: self.scratch.members.len(),
-        });
+        self.scratch.frames.push(Frame { object, first: self.scratch.members.len() });
         if object {
             self.key(out)?;
         }
@@ -188,11 +173,7 @@ impl Normaliser<'_, '_> {
         }
         out.byte(b':');
         let index = array_index(out.buf.get(start + 1..colon - 1).unwrap_or_default());
-        self.scratch.members.push(Member {
-            start,
-            colon,
-            index,
-        });
+        self.scratch.members.push(Member { start, colon, index });
         Ok(())
     }
 
@@ -251,18 +232,14 @@ impl Normaliser<'_, '_> {
                 Some(low) => code = 0x1_0000 + ((code & 0x3FF) << 10) + (u32::from(low) & 0x3FF),
                 None => {
                     // JSON.stringify escapes a surrogate that stands alone.
-                    let hex = |shift: u16| {
-                        char::from_digit(u32::from(unit >> shift & 15), 16).unwrap_or('0') as u8
-                    };
+                    let hex = |shift: u16| char::from_digit(u32::from(unit >> shift & 15), 16).unwrap_or('0') as u8;
                     out.put(&[b'\\', b'u', hex(12), hex(8), hex(4), hex(0)]);
                     return Ok(());
                 }
             }
         }
         match (u8::try_from(code), char::from_u32(code)) {
-            (Ok(byte), _) if byte < 0x20 || byte == b'"' || byte == b'\\' => {
-                text::escape_byte(byte, out.buf)
-            }
+            (Ok(byte), _) if byte < 0x20 || byte == b'"' || byte == b'\\' => text::escape_byte(byte, out.buf),
             (_, Some(character)) => out.put(character.encode_utf8(&mut [0; 4]).as_bytes()),
             (_, None) => return Err(malformed()),
         }
@@ -271,10 +248,7 @@ impl Normaliser<'_, '_> {
 
     /// Takes the escape of the low surrogate that belongs to `high`, if there is one.
     fn low_surrogate(&mut self, high: u16) -> Result<Option<u16>, Fail> {
-        let follows = self
-            .source
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(b"\\u"));
+        let follows = self.source.get(self.at..).is_some_and(|rest| rest.starts_with(b"\\u"));
         if high >= 0xDC00 || !follows {
             return Ok(None);
         }
@@ -289,10 +263,7 @@ impl Normaliser<'_, '_> {
     }
 
     fn code_unit(&mut self) -> Result<u16, Fail> {
-        let digits = self
-            .source
-            .get(self.at..self.at + 4)
-            .ok_or_else(malformed)?;
+        let digits = self.source.get(self.at..self.at + 4).ok_or_else(malformed)?;
         self.at += 4;
         digits.iter().try_fold(0, |unit, &digit| {
             let digit = char::from(digit).to_digit(16).ok_or_else(malformed)?;
@@ -303,10 +274,7 @@ impl Normaliser<'_, '_> {
     /// Reads a number, whose first byte has been taken.
     fn number(&mut self, out: &mut Out<'_>) -> Result<(), Fail> {
         let rest = self.source.get(self.at - 1..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .take_while(|&&b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
-            .count();
+        let length = rest.iter().take_while(|&&b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
         let token = rest.get(..length).unwrap_or_default();
         self.at += length.saturating_sub(1);
         let digits = token.strip_prefix(b"-").unwrap_or(token);
@@ -317,9 +285,7 @@ impl Normaliser<'_, '_> {
             out.put(token);
             return Ok(());
         }
-        let parsed = std::str::from_utf8(token)
-            .ok()
-            .and_then(|token| token.parse().ok());
+        let parsed = std::str::from_utf8(token).ok().and_then(|token| token.parse().ok());
         number::double(parsed.ok_or_else(malformed)?, out);
         Ok(())
     }
@@ -359,12 +325,8 @@ pub(crate) fn array_index(key: &[u8]) -> u32 {
     if key.is_empty() || key.len() > 10 || (key.len() > 1 && key.starts_with(b"0")) {
         return NO_INDEX;
     }
-    let value = key.iter().try_fold(0u64, |value, &b| {
-        b.is_ascii_digit().then(|| value * 10 + u64::from(b & 15))
-    });
-    value
-        .and_then(|value| u32::try_from(value).ok())
-        .unwrap_or(NO_INDEX)
+    let value = key.iter().try_fold(0u64, |value, &b| b.is_ascii_digit().then(|| value * 10 + u64::from(b & 15)));
+    value.and_then(|value| u32::try_from(value).ok()).unwrap_or(NO_INDEX)
 }
 
 fn key_of<'o>(member: &Member, out: &'o [u8]) -> &'o [u8] {
@@ -376,20 +338,14 @@ fn has_twice(members: &[Member], out: &[u8], order: &mut Vec<u32>) -> bool {
     if members.len() <= 8 {
         return members.iter().enumerate().any(|(at, member)| {
             let key = key_of(member, out);
-            members
-                .iter()
-                .take(at)
-                .any(|other| key_of(other, out) == key)
+            members.iter().take(at).any(|other| key_of(other, out) == key)
         });
     }
     let key = |at: u32| members.get(at as usize).map(|member| key_of(member, out));
     order.clear();
     order.extend(0..members.len() as u32);
     order.sort_unstable_by_key(|&at| key(at));
-    order
-        .is_sorted_by(|&a, &b| key(a) != key(b))
-        .then_some(())
-        .is_none()
+    order.is_sorted_by(|&a, &b| key(a) != key(b)).then_some(()).is_none()
 }
 
 /// Writes the members of the object at the end of `out` in JavaScript's order: array indices first, ascending,
@@ -403,9 +359,7 @@ fn rebuild(members: &[Member], out: &mut Vec<u8>) {
     let mut places = std::collections::HashMap::new();
     let mut chosen: Vec<(u32, &[u8], &[u8])> = Vec::with_capacity(members.len());
     for (at, member) in members.iter().enumerate() {
-        let end = members
-            .get(at + 1)
-            .map_or(start + old.len(), |next| next.start - 1);
+        let end = members.get(at + 1).map_or(start + old.len(), |next| next.start - 1);
         let key = text(member.start, member.colon);
         let value = text(member.colon, end);
         let place = *places.entry(key).or_insert(chosen.len());

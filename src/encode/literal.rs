@@ -22,17 +22,13 @@ pub(crate) fn uuid(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
 /// Writes a bit string's text, quoted.
 pub(crate) fn bits(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     let mut reader = Reader(value);
-    let length =
-        usize::try_from(reader.int4()?).map_err(|_| Fail::bad("a negative number of bits"))?;
+    let length = usize::try_from(reader.int4()?).map_err(|_| Fail::bad("a negative number of bits"))?;
     if length.div_ceil(8) != reader.0.len() {
         return Err(Fail::bad("a bit string of another length than it says"));
     }
     out.room(length)?;
     out.byte(b'"');
-    let bits = reader
-        .0
-        .iter()
-        .flat_map(|byte| (0..8).rev().map(move |bit| b'0' + (byte >> bit & 1)));
+    let bits = reader.0.iter().flat_map(|byte| (0..8).rev().map(move |bit| b'0' + (byte >> bit & 1)));
     out.buf.extend(bits.take(length));
     out.byte(b'"');
     Ok(())

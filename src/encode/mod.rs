@@ -76,8 +76,5 @@ pub fn rewrite(
     columns: &[Column],
     spec: &ValueSpec<'_>,
 ) -> Result<Option<String>, TypeError> {
-    format
-        .server()
-        .map(|rewrite| rewrite(query, columns, spec))
-        .transpose()
+    format.server().map(|rewrite| rewrite(query, columns, spec)).transpose()
 }

@@ -37,11 +37,7 @@ pub(crate) fn float8_16(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     const FRACTION: u64 = (1 << 52) - 1;
     let value = f64::from_be_bytes(fixed(value)?);
     let mut buffer = ryu_js::Buffer::new();
-    let shortest = if value.is_finite() {
-        buffer.format_finite(value)
-    } else {
-        "null"
-    };
+    let shortest = if value.is_finite() { buffer.format_finite(value) } else { "null" };
     // Sixteen digits that are nearest to a double give the same double again if as few do already; but a
     // power of two is nearer to its lower neighbour than to the upper one, so there it needs a proof.
     if shortest.len() <= 16 && (value.to_bits() & FRACTION != 0 || value == 0.0) {
@@ -87,11 +83,7 @@ fn tie_rounded_up(value: f64, decimals: usize, text: &mut Digits) -> bool {
     let Some(exponent) = text.bytes().iter().position(|&b| b == b'e') else {
         return false;
     };
-    let Some((b'5', zeros)) = text
-        .bytes()
-        .get(kept..exponent)
-        .and_then(<[u8]>::split_first)
-    else {
+    let Some((b'5', zeros)) = text.bytes().get(kept..exponent).and_then(<[u8]>::split_first) else {
         return false;
     };
     if zeros.iter().any(|&b| b != b'0') {
@@ -100,11 +92,7 @@ fn tie_rounded_up(value: f64, decimals: usize, text: &mut Digits) -> bool {
     let mut rounded = Digits::default();
     let _ = rounded.write_str(if value.is_sign_negative() { "-" } else { "" });
     let mantissa = text.bytes().get(start..kept).unwrap_or_default();
-    let nines = mantissa
-        .iter()
-        .rev()
-        .take_while(|&&b| b == b'9' || b == b'.')
-        .count();
+    let nines = mantissa.iter().rev().take_while(|&&b| b == b'9' || b == b'.').count();
     let (head, tail) = mantissa.split_at(mantissa.len() - nines);
     match head.split_last() {
         Some((last, head)) => {
@@ -129,10 +117,7 @@ struct Digits {
 
 impl Default for Digits {
     fn default() -> Self {
-        Self {
-            bytes: [0; 96],
-            length: 0,
-        }
+        Self { bytes: [0; 96], length: 0 }
     }
 }
 

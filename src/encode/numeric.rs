@@ -54,11 +54,7 @@ pub(crate) fn read(value: &[u8]) -> Result<Number<'_>, Fail> {
     while let Some((&[0, 0], rest)) = groups.split_last() {
         groups = rest;
     }
-    Ok(Number::Finite(Decimal {
-        negative: sign == MINUS,
-        groups,
-        weight,
-    }))
+    Ok(Number::Finite(Decimal { negative: sign == MINUS, groups, weight }))
 }
 
 /// Writes a decimal with trailing zeros dropped, in exponent form at or below 1e-7 and from 1e21.
@@ -68,15 +64,8 @@ pub(crate) fn write(decimal: &Decimal<'_>, out: &mut Out<'_>) -> Result<(), Fail
         return Ok(());
     };
     let group_text = |group: [u8; 2]| four_digits(u16::from_be_bytes(group));
-    let skip = group_text(*first)
-        .iter()
-        .take_while(|&&b| b == b'0')
-        .count();
-    let drop = group_text(*last)
-        .iter()
-        .rev()
-        .take_while(|&&b| b == b'0')
-        .count();
+    let skip = group_text(*first).iter().take_while(|&&b| b == b'0').count();
+    let drop = group_text(*last).iter().rev().take_while(|&&b| b == b'0').count();
     let length = decimal.groups.len() * 4 - skip - drop;
     // The power of ten of the first digit that is not zero.
     let exponent = decimal.weight * 4 + 3 - skip as i32;
@@ -84,29 +73,19 @@ pub(crate) fn write(decimal: &Decimal<'_>, out: &mut Out<'_>) -> Result<(), Fail
     if decimal.negative {
         out.byte(b'-');
     }
-    let digits = decimal
-        .groups
-        .iter()
-        .flat_map(|group| group_text(*group))
-        .skip(skip)
-        .take(length);
+    let digits = decimal.groups.iter().flat_map(|group| group_text(*group)).skip(skip).take(length);
     if exponent <= -7 || exponent >= 21 {
         with_point(digits, 1, out);
         out.put(if exponent < 0 { b"e-" } else { b"e+" });
         out.integer(exponent.unsigned_abs());
     } else if exponent < 0 {
         out.put(b"0.");
-        out.put(
-            b"000000"
-                .get(..(-exponent - 1) as usize)
-                .unwrap_or_default(),
-        );
+        out.put(b"000000".get(..(-exponent - 1) as usize).unwrap_or_default());
         out.buf.extend(digits);
     } else {
         let whole = exponent as usize + 1;
         with_point(digits, whole, out);
-        out.buf
-            .extend(std::iter::repeat_n(b'0', whole.saturating_sub(length)));
+        out.buf.extend(std::iter::repeat_n(b'0', whole.saturating_sub(length)));
     }
     Ok(())
 }
@@ -155,9 +134,7 @@ mod tests {
         wire.extend(weight.to_be_bytes());
         wire.extend(sign.to_be_bytes());
         wire.extend(0i16.to_be_bytes());
-        groups
-            .iter()
-            .for_each(|group| wire.extend(group.to_be_bytes()));
+        groups.iter().for_each(|group| wire.extend(group.to_be_bytes()));
         let mut buf = Vec::new();
         match read(&wire)? {
             Number::Finite(decimal) => write(&decimal, &mut Out::new(&mut buf, 1000))?,
@@ -197,10 +174,7 @@ mod tests {
             money(&cents.to_be_bytes(), &mut Out::new(&mut buf, 100)).unwrap();
             String::from_utf8(buf).unwrap()
         };
-        assert_eq!(
-            [text(1200), text(1250), text(1205)],
-            ["12", "12.5", "12.05"]
-        );
+        assert_eq!([text(1200), text(1250), text(1205)], ["12", "12.5", "12.05"]);
         assert_eq!([text(-5), text(0)], ["-0.05", "0"]);
         assert_eq!(text(i64::MIN), "-92233720368547758.08");
     }

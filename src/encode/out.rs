@@ -40,10 +40,7 @@ impl<'a> Out<'a> {
 
     /// Appends what `write` does, between quotes.
     #[inline]
-    pub fn quoted(
-        &mut self,
-        write: impl FnOnce(&mut Self) -> Result<(), Fail>,
-    ) -> Result<(), Fail> {
+    pub fn quoted(&mut self, write: impl FnOnce(&mut Self) -> Result<(), Fail>) -> Result<(), Fail> {
         self.byte(b'"');
         write(self)?;
         self.byte(b'"');
@@ -53,11 +50,7 @@ impl<'a> Out<'a> {
     /// Fails unless `more` further bytes fit; `room(0)` asks whether all so far did.
     #[inline]
     pub fn room(&self, more: usize) -> Result<(), Fail> {
-        if self.buf.len().saturating_add(more) > self.end {
-            Err(Fail::TooLarge)
-        } else {
-            Ok(())
-        }
+        if self.buf.len().saturating_add(more) > self.end { Err(Fail::TooLarge) } else { Ok(()) }
     }
 
     /// The same buffer with a limit that lies `slack` bytes further out.

@@ -47,31 +47,18 @@ fn rewrite(query: &str, columns: &[Column], spec: &ValueSpec<'_>) -> Result<Stri
     match spec.shape {
         ValueShape::Column(name) => {
             let at = layout::single(columns, name, spec.hide)?;
-            let as_it_is = columns
-                .get(at)
-                .is_some_and(|column| encoder::is_raw(&column.ty));
+            let as_it_is = columns.get(at).is_some_and(|column| encoder::is_raw(&column.ty));
             // A cast to text would strip the padding of char(n), so the column itself is sent.
-            let _ = if as_it_is {
-                write!(sql, "q.c{at}")
-            } else {
-                write!(sql, "to_json(q.c{at})::text")
-            };
+            let _ = if as_it_is { write!(sql, "q.c{at}") } else { write!(sql, "to_json(q.c{at})::text") };
         }
         ValueShape::Row | ValueShape::Rows => {
-            object(
-                &layout::members(columns, spec.hide, MemberOrder::Declared)?,
-                &mut sql,
-            );
+            object(&layout::members(columns, spec.hide, MemberOrder::Declared)?, &mut sql);
             sql.push_str("::text");
         }
     }
     let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
     // The line break ends a comment that the query may end in.
-    let _ = write!(
-        sql,
-        " AS \"value\" FROM (\n{query}\n) AS q({})",
-        names.join(", ")
-    );
+    let _ = write!(sql, " AS \"value\" FROM (\n{query}\n) AS q({})", names.join(", "));
     Ok(sql)
 }
 

@@ -41,17 +41,13 @@ fn or_throw(written: bool) -> Result<(), Fail> {
     if written {
         return Ok(());
     }
-    Err(Fail::bad(
-        "a date that is infinite or outside of the years 1 to 9999, at which Prisma 5 throws",
-    ))
+    Err(Fail::bad("a date that is infinite or outside of the years 1 to 9999, at which Prisma 5 throws"))
 }
 
 fn decimal(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     match numeric::read(value)? {
         Number::Finite(decimal) => out.quoted(|out| numeric::write(&decimal, out)),
-        Number::Special(name) => Err(Fail::bad(format!(
-            "the numeric {name}, at which Prisma 5 throws"
-        ))),
+        Number::Special(name) => Err(Fail::bad(format!("the numeric {name}, at which Prisma 5 throws"))),
     }
 }
 

@@ -77,10 +77,7 @@ pub(crate) fn clean_run(bytes: &[u8]) -> usize {
         done += 8;
         rest = tail;
     }
-    done + rest
-        .iter()
-        .take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\')
-        .count()
+    done + rest.iter().take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\').count()
 }
 
 #[cfg(test)]
@@ -98,10 +95,7 @@ mod tests {
         assert_eq!(escaped("plain"), "plain");
         assert_eq!(escaped("\"\\/"), "\\\"\\\\/");
         assert_eq!(escaped("\u{8}\u{c}\n\r\t"), "\\b\\f\\n\\r\\t");
-        assert_eq!(
-            escaped("\u{0}\u{b}\u{1f}\u{7f}"),
-            "\\u0000\\u000b\\u001f\u{7f}"
-        );
+        assert_eq!(escaped("\u{0}\u{b}\u{1f}\u{7f}"), "\\u0000\\u000b\\u001f\u{7f}");
         assert_eq!(escaped("\u{2028}é😀"), "\u{2028}é😀");
     }
 

@@ -83,11 +83,7 @@ fn civil(days: u32) -> (u32, u32, u32) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (era * 400 + year_of_era + u32::from(month <= 2), month, day)
 }
 
@@ -128,15 +124,9 @@ mod tests {
         assert_eq!(text(0).unwrap(), "\"2000-01-01T00:00:00.000Z\"");
         assert_eq!(text(-1).unwrap(), "\"1999-12-31T23:59:59.999Z\"");
         assert_eq!(text(1_999_999).unwrap(), "\"2000-01-01T00:00:01.999Z\"");
-        assert_eq!(
-            text((END - EPOCH) * DAY - 1).unwrap(),
-            "\"9999-12-31T23:59:59.999Z\""
-        );
+        assert_eq!(text((END - EPOCH) * DAY - 1).unwrap(), "\"9999-12-31T23:59:59.999Z\"");
         assert_eq!(text(-EPOCH * DAY).unwrap(), "\"0001-01-01T00:00:00.000Z\"");
-        assert_eq!(
-            [text((END - EPOCH) * DAY), text(-EPOCH * DAY - 1)],
-            [None, None]
-        );
+        assert_eq!([text((END - EPOCH) * DAY), text(-EPOCH * DAY - 1)], [None, None]);
         assert_eq!([text(i64::MAX), text(i64::MIN)], [None, None]);
     }
 }

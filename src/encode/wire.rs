@@ -10,9 +10,7 @@ pub(crate) fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Fail> {
 
 #[cold]
 fn wrong_length(found: usize, expected: usize) -> Fail {
-    Fail::bad(format!(
-        "the server sent {found} bytes where {expected} are expected"
-    ))
+    Fail::bad(format!("the server sent {found} bytes where {expected} are expected"))
 }
 
 #[cold]
@@ -65,11 +63,7 @@ impl<'a> Reader<'a> {
 
     /// Fails unless everything has been read.
     pub(crate) fn end(&self) -> Result<(), Fail> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Fail::bad("the value is longer than its type"))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Fail::bad("the value is longer than its type")) }
     }
 }
 
@@ -101,10 +95,7 @@ pub(crate) fn array_head(reader: &mut Reader<'_>, element_oid: u32) -> Result<Ar
         *length = usize::try_from(reader.int4()?).map_err(|_| cut_short())?;
         let _lower_bound = reader.int4()?;
     }
-    Ok(ArrayHead {
-        lengths,
-        dimensions: count,
-    })
+    Ok(ArrayHead { lengths, dimensions: count })
 }
 
 /// Reads a type's OID and fails unless it is the expected one: the type was altered while we looked.
@@ -113,7 +104,5 @@ pub(crate) fn expect_oid(reader: &mut Reader<'_>, expected: u32) -> Result<(), F
     if found == expected {
         return Ok(());
     }
-    Err(Fail::bad(format!(
-        "the type has changed since the query was prepared (OID {found}, expected {expected})"
-    )))
+    Err(Fail::bad(format!("the type has changed since the query was prepared (OID {found}, expected {expected})")))
 }

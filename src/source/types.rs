@@ -27,11 +27,7 @@ const VECTORS: [u32; 2] = [22, 30];
 pub fn resolve(info: &PgTypeInfo) -> PgType {
     let oid = info.oid().map_or(0, |oid| oid.0);
     if info.name() == UNRESOLVED {
-        return PgType {
-            oid,
-            name: format!("type with OID {oid}"),
-            kind: PgKind::Other,
-        };
+        return PgType { oid, name: format!("type with OID {oid}"), kind: PgKind::Other };
     }
     let kind = match info.kind() {
         PgTypeKind::Array(_) if VECTORS.contains(&oid) => PgKind::Base,
@@ -40,21 +36,11 @@ pub fn resolve(info: &PgTypeInfo) -> PgType {
         PgTypeKind::Domain(base) => PgKind::Domain(Arc::new(resolve(base))),
         PgTypeKind::Array(element) => PgKind::Array(Arc::new(resolve(element))),
         PgTypeKind::Composite(fields) => PgKind::Composite(
-            fields
-                .iter()
-                .map(|(name, ty)| PgField {
-                    name: name.clone(),
-                    ty: Arc::new(resolve(ty)),
-                })
-                .collect(),
+            fields.iter().map(|(name, ty)| PgField { name: name.clone(), ty: Arc::new(resolve(ty)) }).collect(),
         ),
         PgTypeKind::Range(_) | PgTypeKind::Pseudo => PgKind::Other,
     };
-    PgType {
-        oid,
-        name: name(info),
-        kind,
-    }
+    PgType { oid, name: name(info), kind }
 }
 
 /// The type's name as `format_type` prints it. sqlx keeps that for types it looked up, and upper-case short
@@ -87,14 +73,8 @@ fn long_name(short: &str) -> String {
         "VARBIT" => "bit varying",
         other => {
             // An unquoted name from the catalog has no capitals, so this touches sqlx's own names only.
-            let built_in = other
-                .bytes()
-                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-            return if built_in {
-                other.to_ascii_lowercase()
-            } else {
-                other.to_owned()
-            };
+            let built_in = other.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+            return if built_in { other.to_ascii_lowercase() } else { other.to_owned() };
         }
     };
     long.to_owned()
@@ -123,9 +103,6 @@ mod tests {
     #[test]
     fn a_type_that_sqlx_could_not_look_up_is_refused_not_a_panic() {
         let ty = resolve(&PgTypeInfo::with_oid(sqlx::postgres::types::Oid(99_999)));
-        assert_eq!(
-            (ty.oid, ty.name.as_str(), ty.kind),
-            (99_999, "type with OID 99999", PgKind::Other)
-        );
+        assert_eq!((ty.oid, ty.name.as_str(), ty.kind), (99_999, "type with OID 99999", PgKind::Other));
     }
 }

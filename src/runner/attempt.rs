@@ -1,0 +1,175 @@
+//! One attempt at a job: from an open connection to Redis to the last confirmed write.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::SecondsFormat;
+use futures_util::future::try_join_all;
+
+use super::Runner;
+use super::assemble::{Assembler, Shared};
+use super::keys::{Keys, key_columns};
+use super::plan::Plan;
+use super::run::Progress;
+use crate::cache::{Policy, Writer};
+use crate::encode::{self, Encoder, Format, ValueSpec};
+use crate::ground::clock::to_millis;
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::job::{Job, Mode};
+use crate::ground::request::Request;
+use crate::ground::sql::Sql;
+use crate::source::{Snapshot, Statement};
+
+/// What a further connection costs to open, roughly; one that saves less is not opened.
+const CONNECTION_COST: Duration = Duration::from_millis(20);
+
+/// A job's statement, ready to run in its snapshot.
+pub struct Prepared {
+    /// The statement that gives the rows.
+    pub statement: Statement,
+    /// Columns that the key is made of.
+    pub key_columns: Vec<String>,
+    /// Turns a row into a value.
+    pub encoder: Encoder,
+}
+
+/// Prepares a job's query and compiles its encoder; `warm check` does the same and stops there.
+///
+/// # Errors
+/// What the server says about the query; a column whose type the format does not know.
+pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Error> {
+    let definition = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Definition, error.to_string());
+    let format: &'static dyn Format = encode::format(job.format)
+        .ok_or_else(|| definition(&format_args!("the format `{}` is unknown", job.format)))?;
+    let mut statement = snapshot.prepare(&job.query).await?;
+    let key_columns = key_columns(job, &statement);
+    let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &key_columns };
+    if let Some(text) =
+        encode::rewrite(format, job.query.text(), statement.columns(), &spec).map_err(|error| definition(&error))?
+    {
+        let sql = Sql::parse(&text).map_err(|error| definition(&error.message))?;
+        statement = snapshot.prepare(&sql).await?;
+    }
+    let encoder = Encoder::new(format, statement.columns(), &spec).map_err(|error| definition(&error))?;
+    Ok(Prepared { statement, key_columns, encoder })
+}
+
+/// Runs all queries of the job once and waits until everything is written.
+///
+/// # Errors
+/// What ended the attempt. What was written until then stays: each key is right by itself.
+pub(super) async fn attempt(runner: &Runner, job: &Job, request: Request, progress: &Progress) -> Result<(), Error> {
+    let policy = policy(job, request);
+    // Redis first: for a cache that is down, the database is not asked.
+    let mut writer = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone()).await?;
+    let read = read(runner, job, &writer, progress).await;
+    // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
+    let written = writer.finish().await;
+    let result = written.and(read);
+    match (result, progress.retract(&runner.redis, policy).await) {
+        (Err(error), Err(also)) => {
+            Err(Error::new(error.kind, format!("{error}; the part that was written could not be taken back: {also}")))
+        }
+        (result, _) => result,
+    }
+}
+
+fn policy(job: &Job, request: Request) -> Policy {
+    match (request.mode.unwrap_or(job.mode), request.dry_run) {
+        (Mode::Refresh, false) => Policy::Refresh,
+        (Mode::Missing, false) => Policy::Missing,
+        (Mode::Refresh, true) => Policy::LookAtAll,
+        (Mode::Missing, true) => Policy::LookAtMissing,
+    }
+}
+
+async fn read(runner: &Runner, job: &Job, writer: &Writer, progress: &Progress) -> Result<(), Error> {
+    let seen = Mutex::new(HashSet::new());
+    let observer = runner.observer.as_ref();
+    let shared = Shared { job, limits: &runner.limits, writer, progress, observer, seen: &seen };
+    let now = to_millis(runner.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
+
+    let mut snapshot = runner.source.snapshot().await?;
+    let prepared = prepare(job, &mut snapshot).await?;
+    let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, runner.limits.combinations).await?;
+    let first = Worker::new(runner, &shared, prepared, snapshot)?;
+
+    let next = AtomicUsize::new(0);
+    let start = Instant::now();
+    let first = first.work(&plan, &next, 1).await?;
+    let more = further_workers(start.elapsed(), plan.len().saturating_sub(1), runner.source.free());
+    let others = (0..more).map(|_| async {
+        let mut snapshot = runner.source.snapshot().await?;
+        let prepared = prepare(job, &mut snapshot).await?;
+        Worker::new(runner, &shared, prepared, snapshot)?.work(&plan, &next, usize::MAX).await?.end().await
+    });
+    let rest = async { first.work(&plan, &next, usize::MAX).await?.end().await };
+    tokio::try_join!(rest, try_join_all(others))?;
+    Ok(())
+}
+
+/// How many further connections are worth opening when one query took `took` and `left` more are to come.
+fn further_workers(took: Duration, left: usize, free: usize) -> usize {
+    let all = took.saturating_mul(u32::try_from(left).unwrap_or(u32::MAX));
+    let worth = all.as_micros() / CONNECTION_COST.as_micros();
+    usize::try_from(worth).unwrap_or(usize::MAX).min(free).min(left.saturating_sub(1))
+}
+
+/// One connection that works off combinations.
+struct Worker<'a> {
+    snapshot: Snapshot,
+    statement: Statement,
+    assembler: Assembler<'a>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(runner: &Runner, shared: &'a Shared<'a>, prepared: Prepared, snapshot: Snapshot) -> Result<Self, Error> {
+        let Prepared { statement, key_columns, encoder } = prepared;
+        let rivals = runner.key_space.rivals(&shared.job.name);
+        let keys = Keys::new(shared.job, statement.columns(), &key_columns, rivals, runner.limits.key_length)?;
+        Ok(Worker { snapshot, statement, assembler: Assembler::new(shared, encoder, keys) })
+    }
+
+    /// Works off at most `limit` combinations that nobody has begun.
+    async fn work(mut self, plan: &Plan, next: &AtomicUsize, limit: usize) -> Result<Self, Error> {
+        for _ in 0..limit {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= plan.len() {
+                break;
+            }
+            let combination = plan.combination(index);
+            let known = self.assembler.begin(combination, plan)?;
+            let mut rows = self.snapshot.rows(&self.statement, |name| combination.argument(name))?;
+            while let Some(row) = rows.next().await? {
+                self.assembler.row(&row, combination, known.as_ref()).await?;
+            }
+            drop(rows);
+            self.assembler.end(known).await?;
+        }
+        Ok(self)
+    }
+
+    async fn end(self) -> Result<(), Error> {
+        if self.assembler.swollen {
+            self.snapshot.close().await;
+            return Ok(());
+        }
+        self.snapshot.finish().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_opened_only_when_it_saves_more_than_it_costs() {
+        let ms = Duration::from_millis;
+        assert_eq!(further_workers(ms(1), 9, 3), 0, "ten quick queries are done before a connection is open");
+        assert_eq!(further_workers(ms(10), 9, 3), 3);
+        assert_eq!(further_workers(ms(100), 1, 3), 0, "one query left needs one connection");
+        assert_eq!(further_workers(ms(100), 0, 3), 0);
+    }
+}

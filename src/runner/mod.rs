@@ -1,0 +1,67 @@
+//! The one path from a request to what was done.
+//!
+//! ```text
+//! Request ─► run       attempts within the job's time-out, a panic ends its job only
+//!              └► attempt    Redis first (no query for a cache that is down), then a snapshot
+//!                    ├► plan      [for_each] × parameters → combinations, one query each
+//!                    └► assemble  rows → keys and values → batches ─► cache::Writer
+//! ```
+//!
+//! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
+
+mod assemble;
+mod attempt;
+mod keys;
+mod plan;
+mod run;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::watch;
+
+use crate::cache::Redis;
+use crate::ground::clock::Clock;
+use crate::ground::event::Observer;
+use crate::ground::job::Job;
+use crate::ground::keyspace::KeySpace;
+use crate::ground::request::Request;
+use crate::ground::run::Report;
+use crate::ground::settings::Limits;
+use crate::source::Postgres;
+
+pub use attempt::{Prepared, prepare};
+pub use plan::Plan;
+
+/// Everything that a run needs beside its job.
+pub struct Runner {
+    /// Where rows come from.
+    pub source: Postgres,
+    /// Where entries go.
+    pub redis: Redis,
+    /// The keys of all jobs: a row must not render another job's key.
+    pub key_space: KeySpace,
+    /// Bounds.
+    pub limits: Limits,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Who hears what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Runner {
+    /// Runs the jobs, started in the given order, several at a time. One job's failure is its own.
+    ///
+    /// When `stop` becomes true, runs end as soon as they can; what they wrote until then stays, each key complete.
+    /// The reports are in the order of the jobs.
+    pub async fn run(
+        self: &Arc<Self>,
+        jobs: &[Arc<Job>],
+        request: Request,
+        stop: watch::Receiver<bool>,
+    ) -> Vec<Report> {
+        let runs = jobs.iter().map(|job| run::run(Arc::clone(self), Arc::clone(job), request, stop.clone()));
+        stream::iter(runs).buffered(self.source.connections()).collect().await
+    }
+}
