@@ -3,7 +3,11 @@
 //! The command line tool is a thin edge around this library; `docs/architecture.md` shows the layers.
 
 pub mod cache;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod encode;
 pub mod ground;
+pub mod observe;
 pub mod runner;
 pub mod source;

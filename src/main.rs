@@ -1,3 +1,7 @@
 //! The edge: hands the command line to the library and its verdict to the operating system.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    warm::cli::main()
+}

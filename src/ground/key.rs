@@ -116,6 +116,15 @@ impl KeyTemplate {
         self.literals == other.literals
     }
 
+    /// Whether some key could belong to both templates while neither has more literal text.
+    ///
+    /// Told from the literal prefixes alone, so it may be true although no key is shared.
+    pub fn may_tie_with(&self, other: &KeyTemplate) -> bool {
+        let (a, b) = (self.prefix(), other.prefix());
+        let placeholders = !self.names.is_empty() || !other.names.is_empty();
+        self.literal_len() == other.literal_len() && placeholders && (a.starts_with(b) || b.starts_with(a))
+    }
+
     /// Appends the key made of `values` (one for each placeholder, in order) to `out`.
     ///
     /// On an error `out` is left as it was.

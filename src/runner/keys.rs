@@ -10,7 +10,7 @@ use crate::runner::plan::{Combination, Plan};
 use crate::source::Statement;
 
 /// Renders and checks the keys of one job.
-pub(super) struct Keys<'j> {
+pub struct Keys<'j> {
     template: &'j KeyTemplate,
     rivals: Rivals,
     max_length: usize,
@@ -70,7 +70,7 @@ impl<'j> Keys<'j> {
     ///
     /// # Errors
     /// Why the row can have no key, for people.
-    pub(super) fn of_row(
+    pub fn of_row(
         &mut self,
         row: &impl Row,
         combination: Combination<'_>,
@@ -99,7 +99,7 @@ impl<'j> Keys<'j> {
     ///
     /// # Errors
     /// Why a parameter's value can make no key, for people.
-    pub(super) fn known_beforehand(
+    pub fn known_beforehand(
         &mut self,
         plan: &Plan,
         combination: Combination<'_>,

@@ -32,7 +32,8 @@ use crate::ground::settings::Limits;
 use crate::source::Postgres;
 
 pub use attempt::{Prepared, prepare};
-pub use plan::Plan;
+pub use keys::Keys;
+pub use plan::{Combination, Plan};
 
 /// Everything that a run needs beside its job.
 pub struct Runner {

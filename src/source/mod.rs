@@ -8,6 +8,7 @@
 //! servers, and the second would execute somebody else's statement and return somebody else's rows. It is also why session
 //! settings are `SET LOCAL` and never start-up parameters.
 
+mod catalog;
 mod connections;
 mod error;
 mod snapshot;
@@ -15,6 +16,7 @@ mod statement;
 pub mod types;
 mod url;
 
+pub use catalog::Account;
 pub use connections::Postgres;
 pub use snapshot::{Rows, Snapshot, SourceRow};
 pub use statement::{Argument, Statement};

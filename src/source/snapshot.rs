@@ -21,9 +21,9 @@ use crate::ground::sql::Sql;
 #[derive(Debug)]
 pub struct Snapshot {
     home: Postgres,
-    leased: Leased,
+    pub(super) leased: Leased,
     /// The longest silence of the server.
-    patience: Duration,
+    pub(super) patience: Duration,
 }
 
 impl Snapshot {
@@ -92,7 +92,7 @@ impl Snapshot {
 /// The rows of a running statement.
 pub struct Rows<'s> {
     stream: BoxStream<'s, Result<PgRow, sqlx::Error>>,
-    patience: Duration,
+    pub(super) patience: Duration,
 }
 
 impl Rows<'_> {

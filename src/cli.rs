@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{self, Failure};
+use crate::ground::exit;
+use crate::observe::init_log;
+
+/// Keeps a Redis cache filled from PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about = None, args_conflicts_with_subcommands = true, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    now: Now,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
+4 Redis unreachable or refused · 5 stopped by a guard · 128+n signal n
+
+Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug); every setting of warm.toml as WARM_TABLE__FIELD";
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The configuration file [default: $WARM_CONFIG, else config/warm.toml, else /etc/warm/warm.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Report as JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// `warm --now`.
+#[derive(Debug, Clone, Args)]
+pub struct Now {
+    /// Run jobs once, at once, in order of priority
+    #[arg(long)]
+    now: bool,
+    /// Write absent keys only
+    #[arg(long, requires = "now")]
+    pub missing: bool,
+    /// Show what would be written; write nothing
+    #[arg(long, requires = "now")]
+    pub dry_run: bool,
+    /// The jobs to run [default: all]
+    #[arg(value_name = "JOB", requires = "now")]
+    pub jobs: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read everything, ask both servers, say what is wrong or unwise; change nothing
+    Check {
+        /// Without servers
+        #[arg(long)]
+        offline: bool,
+    },
+    /// List the jobs with schedule, next run and keys
+    List,
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no error. Nothing can be said to a closed terminal.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::CONFIG } else { exit::OK });
+        }
+    };
+    let filter = std::env::var("WARM_LOG").unwrap_or_else(|_| "warn".to_owned());
+    if let Err(message) = init_log(&filter) {
+        return failed(Failure::usage(message));
+    }
+    let result = match cli.command {
+        Some(Command::Check { offline }) => commands::check::run(&cli.common, offline),
+        Some(Command::List) => commands::list::run(&cli.common),
+        None => commands::now::run(&cli.common, &cli.now),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failed(failure),
+    }
+}
+
+fn failed(failure: Failure) -> ExitCode {
+    eprintln!("{}", failure.render(std::io::stderr().is_terminal()));
+    ExitCode::from(failure.code)
+}

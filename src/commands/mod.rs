@@ -1,0 +1,114 @@
+//! The commands: each reads the configuration, makes what it needs, and reports.
+
+pub mod check;
+pub mod list;
+pub mod now;
+mod report;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::runtime::Runtime;
+
+use crate::cache::Redis;
+use crate::cli::Common;
+use crate::config::{self, Diagnostics, Environment, Loaded};
+use crate::encode;
+use crate::ground::clock::SystemClock;
+use crate::ground::error::Error;
+use crate::ground::event::Observer;
+use crate::ground::exit;
+use crate::ground::job::Job;
+use crate::ground::settings::Settings;
+use crate::runner::Runner;
+use crate::source::Postgres;
+
+/// A command that could not do its work: what to say on stderr, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code, one of [`crate::ground::exit`].
+    pub code: u8,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Diagnostics(Diagnostics),
+    Message(String),
+}
+
+impl Failure {
+    /// The command line, or a variable that belongs to it, is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure { code: exit::CONFIG, what: What::Message(message.into()) }
+    }
+
+    /// The text for stderr.
+    pub fn render(&self, color: bool) -> String {
+        match &self.what {
+            What::Diagnostics(diagnostics) => diagnostics.render(color),
+            What::Message(message) => format!("error: {message}"),
+        }
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Failure { code: exit::CONFIG, what: What::Diagnostics(diagnostics) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let consequence = error.kind.consequence();
+        Failure { code: consequence.exit, what: What::Message(format!("{error}\nadvice: {}", consequence.advice)) }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure { code: exit::JOB_FAILED, what: What::Message(format!("{error:#}")) }
+    }
+}
+
+/// Reads configuration and jobs.
+fn load(common: &Common) -> Result<Loaded, Failure> {
+    let environment = Environment::of_process();
+    let file = config::locate(common.config.as_deref(), &environment)?;
+    let formats: Vec<_> = encode::format_names().collect();
+    Ok(config::load(&file, &environment, &formats)?)
+}
+
+/// The jobs of these names, all if there are none, in order of priority.
+fn select(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
+    if let Some(unknown) = names.iter().find(|name| settings.jobs.iter().all(|job| job.name != **name)) {
+        let known: Vec<_> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
+        return Err(Failure::usage(format!("there is no job `{unknown}`; the jobs are {}", known.join(", "))));
+    }
+    let wanted = |job: &&Job| names.is_empty() || names.contains(&job.name);
+    Ok(settings.jobs.iter().filter(wanted).cloned().map(Arc::new).collect())
+}
+
+/// A runner for the configured servers. Nothing is connected yet.
+fn runner(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Runner, Failure> {
+    Ok(Runner {
+        source: postgres(settings)?,
+        redis: Redis::new(&settings.redis)?,
+        key_space: settings.key_space(),
+        limits: settings.limits,
+        clock: Arc::new(SystemClock),
+        observer,
+    })
+}
+
+fn postgres(settings: &Settings) -> Result<Postgres, Failure> {
+    Postgres::new(&settings.postgres).map_err(|error| {
+        let origin = &settings.postgres.origin;
+        Failure { code: exit::CONFIG, what: What::Message(format!("{origin}: {error}")) }
+    })
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    Ok(runtime.context("cannot start the runtime")?)
+}

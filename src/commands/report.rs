@@ -1,0 +1,131 @@
+//! How the reports of `warm --now` are shown: a table on a terminal, plain lines elsewhere, JSON on request.
+
+use std::io::{IsTerminal, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use serde_json::{Value, json};
+
+use crate::ground::request::Request;
+use crate::ground::run::{Report, Stats};
+use crate::observe::human_bytes;
+
+/// Prints the reports on standard output.
+pub(super) fn print(reports: &[Report], request: &Request, as_json: bool, code: u8) {
+    let text = if as_json {
+        format!("{:#}\n", as_value(reports, request, code))
+    } else if std::io::stdout().is_terminal() {
+        table(reports, request)
+    } else {
+        reports.iter().map(|report| line(report, request) + "\n").collect()
+    };
+    // A closed standard output takes nothing away from what was done.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn table(reports: &[Report], request: &Request) -> String {
+    let mut table = Table::new();
+    let keys = if request.dry_run { "WOULD WRITE" } else { "KEYS" };
+    table.load_preset(NOTHING).set_header(["JOB", keys, "ROWS", "BYTES", "TIME", ""]);
+    for report in reports {
+        let Stats { written, rows, bytes, .. } = &report.stats;
+        let mut notes = notes(&report.stats);
+        if report.failure.is_some() {
+            notes.insert(0, "failed".to_owned());
+        }
+        table.add_row([
+            report.job.clone(),
+            written.to_string(),
+            rows.to_string(),
+            human_bytes(*bytes),
+            time(report),
+            notes.join(", "),
+        ]);
+    }
+    for column in 1..=4 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let samples: String = reports.iter().filter(|_| request.dry_run).map(samples).collect();
+    format!("{table}\n{samples}")
+}
+
+fn line(report: &Report, request: &Request) -> String {
+    let Stats { written, rows, bytes, .. } = &report.stats;
+    let verb = if request.dry_run { "would write" } else { "wrote" };
+    let state = if report.failure.is_some() { "failed; " } else { "" };
+    let notes: String = notes(&report.stats).into_iter().map(|note| format!(", {note}")).collect();
+    let samples = if request.dry_run { samples(report) } else { String::new() };
+    let line = format!(
+        "{}: {state}{verb} {written} keys ({}) from {rows} rows in {}{notes}\n{samples}",
+        report.job,
+        human_bytes(*bytes),
+        time(report)
+    );
+    line.trim_end().to_owned()
+}
+
+fn samples(report: &Report) -> String {
+    let lines = report.sample.iter().map(|sample| {
+        let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
+        format!("  {}  {}  TTL {ttl}\n", sample.key, human_bytes(sample.bytes as u64))
+    });
+    let more = report.stats.written.saturating_sub(report.sample.len() as u64);
+    lines.collect::<String>() + &if more > 0 { format!("  and {more} more\n") } else { String::new() }
+}
+
+/// What a person should know beside the counts of success.
+fn notes(stats: &Stats) -> Vec<String> {
+    let counts = [
+        (stats.present, "left alone: already present"),
+        (stats.other_type, "left alone: another type"),
+        (stats.no_ttl, "left alone: no TTL"),
+        (stats.too_large, "refused: larger than max_value"),
+        (stats.bad_rows, "rows skipped"),
+        (stats.duplicates, "duplicate keys"),
+        (u64::from(stats.attempts.saturating_sub(1)), "retries"),
+    ];
+    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+}
+
+fn time(report: &Report) -> String {
+    match report.took.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{seconds:.2} s"),
+    }
+}
+
+fn as_value(reports: &[Report], request: &Request, code: u8) -> Value {
+    let jobs: Vec<_> = reports.iter().map(job_value).collect();
+    json!({ "dry_run": request.dry_run, "exit_code": code, "jobs": jobs })
+}
+
+fn job_value(report: &Report) -> Value {
+    let stats = &report.stats;
+    let failure = report.failure.as_ref().map(|failure| {
+        json!({
+            "kind": format!("{:?}", failure.kind),
+            "message": failure.message,
+            "advice": failure.kind.consequence().advice,
+        })
+    });
+    let sample = report.sample.iter().map(|sample| {
+        json!({ "key": sample.key, "bytes": sample.bytes, "ttl_ms": u64::try_from(sample.ttl.as_millis()).unwrap_or(u64::MAX) })
+    });
+    json!({
+        "job": report.job,
+        "ok": report.failure.is_none(),
+        "error": failure,
+        "milliseconds": report.took.as_secs_f64() * 1e3,
+        "queries": stats.queries,
+        "rows": stats.rows,
+        "keys": stats.written,
+        "bytes": stats.bytes,
+        "left": { "present": stats.present, "other_type": stats.other_type, "no_ttl": stats.no_ttl, "too_large": stats.too_large },
+        "bad_rows": stats.bad_rows,
+        "duplicates": stats.duplicates,
+        "attempts": stats.attempts,
+        "sample": sample.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,123 @@
+//! Where the servers' URLs come from. They hold passwords, so they travel as secrets and stand in no message.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::diagnostic::{Collector, Diagnostic, Sources};
+use super::environment::Environment;
+use super::raw::Text;
+use crate::ground::settings::Origin;
+
+/// What differs between the two servers.
+pub(super) struct Names {
+    /// The variable that belongs to us alone, such as `WARM_POSTGRES__URL`.
+    pub(super) own: &'static str,
+    /// The variable that applications have, such as `DATABASE_URL`; with `_FILE` it names a file, in lower case a systemd credential.
+    pub(super) usual: &'static str,
+    /// The table in the configuration.
+    pub(super) table: &'static str,
+    /// The schemes that a URL may have.
+    pub(super) schemes: &'static [&'static str],
+    /// The URL when nobody gives one.
+    pub(super) default: &'static str,
+}
+
+pub(super) const POSTGRES: Names = Names {
+    own: "WARM_POSTGRES__URL",
+    usual: "DATABASE_URL",
+    table: "[postgres]",
+    schemes: &["postgres://", "postgresql://"],
+    // The driver's own default: the PG… variables, else the local socket.
+    default: "",
+};
+
+pub(super) const REDIS: Names = Names {
+    own: "WARM_REDIS__URL",
+    usual: "REDIS_URL",
+    table: "[redis]",
+    schemes: &["redis://", "rediss://", "unix://", "redis+unix://"],
+    default: "redis://127.0.0.1:6379/0",
+};
+
+/// What a table of the configuration says.
+pub(super) struct Given<'a> {
+    pub(super) url: Option<&'a Text>,
+    pub(super) url_file: Option<&'a Text>,
+    /// The configuration file; `url_file` is relative to it.
+    pub(super) file: &'a Path,
+}
+
+/// The first of: own variable, usual variable, its `_FILE`, systemd credential, `url`, `url_file`, default.
+pub(super) fn url(
+    names: &Names,
+    given: &Given<'_>,
+    environment: &Environment,
+    sources: &Sources,
+    collector: &mut Collector,
+) -> Result<(SecretString, Origin), Diagnostic> {
+    if let (Some(_), Some(url_file)) = (given.url, given.url_file) {
+        let message = format!("{} has both `url` and `url_file`", names.table);
+        return Err(sources.error(url_file.span(), message).help("keep one of them"));
+    }
+    for name in [names.own, names.usual] {
+        if let Some(value) = environment.get(name) {
+            return checked(names, value, format!("${name}"));
+        }
+    }
+    let variable = format!("{}_FILE", names.usual);
+    if let Some(path) = environment.get(&variable) {
+        return from_file(names, Path::new(path), format!("{path} (${variable})"), collector);
+    }
+    if let Some(folder) = environment.get("CREDENTIALS_DIRECTORY") {
+        let path = PathBuf::from(folder).join(names.usual.to_ascii_lowercase());
+        if path.exists() {
+            let origin = format!("the credential {}", names.usual.to_ascii_lowercase());
+            return from_file(names, &path, origin, collector);
+        }
+    }
+    if let Some(url) = given.url {
+        warn_if_readable(given.file, url.get_ref(), collector);
+        let origin = format!("`url` in {} of {}", names.table, given.file.display());
+        return checked(names, url.get_ref(), origin).map_err(|error| Diagnostic { ..sources.error(url.span(), error.message) });
+    }
+    if let Some(url_file) = given.url_file {
+        let path = relative_to(given.file, url_file.get_ref());
+        let origin = format!("{} (`url_file` in {})", path.display(), names.table);
+        return from_file(names, &path, origin, collector);
+    }
+    Ok((SecretString::from(names.default), "the default".to_owned()))
+}
+
+/// A path of the configuration, which is relative to the configuration file.
+pub(super) fn relative_to(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
+fn from_file(names: &Names, path: &Path, origin: String, collector: &mut Collector) -> Result<(SecretString, Origin), Diagnostic> {
+    let text = fs::read_to_string(path).map_err(|error| Diagnostic::error(format!("{origin}: {error}")))?;
+    warn_if_readable(path, &text, collector);
+    checked(names, text.trim(), origin)
+}
+
+fn checked(names: &Names, url: &str, origin: String) -> Result<(SecretString, Origin), Diagnostic> {
+    if names.schemes.iter().any(|scheme| url.starts_with(scheme)) {
+        return Ok((SecretString::from(url), origin));
+    }
+    let what = if url.is_empty() { "is empty" } else { "does not begin with a known scheme" };
+    // The text itself is not shown: it may be a password in the wrong place.
+    let schemes: Vec<_> = names.schemes.iter().map(|scheme| scheme.trim_end_matches("://")).collect();
+    Err(Diagnostic::error(format!("the URL from {origin} {what}; its scheme is one of {}", schemes.join(", "))))
+}
+
+fn warn_if_readable(path: &Path, url: &str, collector: &mut Collector) {
+    use std::os::unix::fs::MetadataExt;
+    const OTHERS_READ: u32 = 0o004;
+    let has_password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'));
+    if has_password && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0) {
+        let help = format!("chmod o-r {}", path.display());
+        let message = "everybody on this machine may read the password in this file";
+        collector.push(Diagnostic::about(path, message).help(help).as_warning());
+    }
+}

@@ -1,0 +1,80 @@
+//! Log lines on stderr. The job stands in the message, for people, and as a field, for machines. A failure is logged once, here.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::ground::event::{Event, Observer};
+use crate::ground::run::Report;
+
+/// How many skipped rows of one run are described; all are counted.
+const DESCRIBED_ROWS: u64 = 5;
+
+/// Starts logging to stderr. `filter` is a `tracing` filter (`$WARM_LOG`), such as `info` or `warm=debug`.
+///
+/// # Errors
+/// For a filter that cannot be read.
+pub fn init_log(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("WARM_LOG: {error}"))?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    subscriber.try_init().map_err(|error| error.to_string())
+}
+
+/// Writes events to the log.
+#[derive(Debug, Default)]
+pub struct LogObserver {
+    skipped: Mutex<HashMap<String, u64>>,
+}
+
+impl Observer for LogObserver {
+    fn on(&self, event: &Event<'_>) {
+        match event {
+            Event::Started { job, trigger } => info!(job, ?trigger, "{job}: started"),
+            Event::Progress { .. } => {}
+            Event::Retry { job, error, attempt } => warn!(job, attempt, "{job}: {error}; attempt {attempt} follows"),
+            Event::BadRow { job, reason } => self.bad_row(job, reason),
+            Event::Finished { report } => finished(report),
+        }
+    }
+}
+
+impl LogObserver {
+    fn bad_row(&self, job: &str, reason: &str) {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = skipped.entry(job.to_owned()).or_default();
+        *count += 1;
+        match *count {
+            0..=DESCRIBED_ROWS => warn!(job, "{job}: skipped {reason}"),
+            n if n == DESCRIBED_ROWS + 1 => warn!(job, "{job}: further skipped rows are only counted"),
+            _ => {}
+        }
+    }
+}
+
+fn finished(report: &Report) {
+    let Report { job, stats, took, failure, .. } = report;
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match failure {
+        None => info!(job, keys = stats.written, rows = stats.rows, bytes = stats.bytes, millis, "{job}: done"),
+        Some(failure) => {
+            let advice = failure.kind.consequence().advice;
+            error!(
+                job,
+                keys = stats.written,
+                rows = stats.rows,
+                attempts = stats.attempts,
+                millis,
+                kind = ?failure.kind,
+                "{job}: failed after {} keys were written: {failure} ({advice})",
+                stats.written
+            );
+        }
+    }
+}
