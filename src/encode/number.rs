@@ -24,12 +24,40 @@ pub(crate) fn float8(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
 /// `float4` by its own shortest digits (never those of the double it widens to) in JavaScript's notation.
 pub(crate) fn float4(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     let value = f32::from_be_bytes(fixed(value)?);
-    if value.is_finite() {
-        out.put(ryu_js::Buffer::new().format_finite(value).as_bytes());
-    } else {
+    if !value.is_finite() {
         out.put(b"null");
+        return Ok(());
+    }
+    let mut buffer = ryu_js::Buffer::new();
+    let shortest = buffer.format_finite(value);
+    match off_the_midpoint(value, shortest) {
+        Some(other) => double(other, out),
+        None => out.put(shortest.as_bytes()),
     }
     Ok(())
+}
+
+/// The number to print instead, if the shortest digits of a float lie exactly half way to its neighbour.
+///
+/// The application sees the digits that Postgres sent, and Postgres takes no such digits, for fear of readers that
+/// round otherwise; JavaScript's own algorithm takes them where the float is even. They occur among large
+/// integers only: a midpoint with so few digits is an odd number times a power of ten.
+fn off_the_midpoint(value: f32, shortest: &str) -> Option<f64> {
+    let even = value.to_bits() & 1 == 0;
+    if !even || !(16_777_216.0..1e19).contains(&value.abs()) {
+        return None;
+    }
+    let x = f64::from(value);
+    let middle = |bits: u32| (x + f64::from(f32::from_bits(bits))) / 2.0;
+    let (near, far) = (middle(value.to_bits() - 1), middle(value.to_bits() + 1));
+    let taken: f64 = shortest.parse().ok()?;
+    if taken != near && taken != far {
+        return None;
+    }
+    let inside = |digits: f64| near.abs() < digits.abs() && digits.abs() < far.abs();
+    (1..9)
+        .map(|decimals| round_even(x, decimals))
+        .find(|&digits| inside(digits))
 }
 
 /// `float8` with 16 significant digits, as `Number(x.toExponential(15))` has them.
@@ -71,8 +99,12 @@ fn round(value: f64, decimals: usize) -> f64 {
     if (value * 16_777_216.0).fract() == 0.0 && tie_rounded_up(value, decimals, &mut text) {
         return text.parse().unwrap_or(value);
     }
-    text.clear();
-    // Rust rounds the exact binary value correctly, ties to even; ties have been dealt with.
+    round_even(value, decimals)
+}
+
+/// `value` with `decimals` digits behind the first: the exact binary value rounded, ties to the even digit.
+fn round_even(value: f64, decimals: usize) -> f64 {
+    let mut text = Digits::default();
     let _ = write!(text, "{value:.decimals$e}");
     text.parse().unwrap_or(value)
 }
@@ -139,10 +171,6 @@ impl Default for Digits {
 impl Digits {
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    fn clear(&mut self) {
-        self.length = 0;
     }
 
     fn push(&mut self, bytes: &[u8]) {
