@@ -110,6 +110,39 @@ fn lengths_that_lie() {
     }
 }
 
+#[test]
+fn a_type_that_was_altered_is_noticed() {
+    let bad = |kind: PgKind, bytes: &[u8]| {
+        let columns = [Column {
+            name: "v".into(),
+            ty: ty(90_003, kind),
+        }];
+        let spec = ValueSpec {
+            shape: &ValueShape::Row,
+            hide: &[],
+            key_columns: &[],
+        };
+        let encoder = Encoder::new(format("prisma").unwrap(), &columns, &spec).unwrap();
+        encoder.row(&One(bytes), &mut Vec::new(), 100).is_err()
+    };
+    let field = |oid: u32| [oid.to_be_bytes().as_slice(), &[0, 0, 0, 1, b'a']].concat();
+    let fields = || {
+        PgKind::Composite(vec![PgField {
+            name: "x".into(),
+            ty: ty(25, PgKind::Base),
+        }])
+    };
+    assert!(!bad(fields(), &[&[0, 0, 0, 1], &field(25)[..]].concat()));
+    assert!(bad(fields(), &[&[0, 0, 0, 1], &field(1043)[..]].concat()));
+    assert!(bad(
+        fields(),
+        &[&[0, 0, 0, 2], &field(25)[..], &field(25)].concat()
+    ));
+    let texts = || PgKind::Array(ty(25, PgKind::Base));
+    assert!(!bad(texts(), &array(1, &[1], 25, &[0, 0, 0, 1, b'a'])));
+    assert!(bad(texts(), &array(1, &[1], 1043, &[0, 0, 0, 1, b'a'])));
+}
+
 proptest! {
     #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..40)) {

@@ -62,7 +62,6 @@ fn off_the_midpoint(value: f32, shortest: &str) -> Option<f64> {
 
 /// `float8` with 16 significant digits, as `Number(x.toExponential(15))` has them.
 pub(crate) fn float8_16(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
-    const FRACTION: u64 = (1 << 52) - 1;
     let value = f64::from_be_bytes(fixed(value)?);
     let mut buffer = ryu_js::Buffer::new();
     let shortest = if value.is_finite() {
@@ -70,9 +69,9 @@ pub(crate) fn float8_16(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     } else {
         "null"
     };
-    // Sixteen digits that are nearest to a double give the same double again if as few do already; but a
-    // power of two is nearer to its lower neighbour than to the upper one, so there it needs a proof.
-    if shortest.len() <= 16 && (value.to_bits() & FRACTION != 0 || value == 0.0) {
+    // The sixteen digits nearest to a double give the same double again if fewer digits already do: they are
+    // nearer still. (Powers of two, which lie off the middle of their interval, are all among the tests.)
+    if shortest.len() <= 16 {
         out.put(shortest.as_bytes());
     } else {
         double(round(value, 15), out);
@@ -138,13 +137,12 @@ fn tie_rounded_up(value: f64, decimals: usize, text: &mut Digits) -> bool {
         .take_while(|&&b| b == b'9' || b == b'.')
         .count();
     let (head, tail) = mantissa.split_at(mantissa.len() - nines);
-    match head.split_last() {
-        Some((last, head)) => {
-            rounded.push(head);
-            rounded.push(&[last + 1]);
-        }
-        None => rounded.push(b"1"),
-    }
+    // Nines alone are no double's tie: 2 * 10^16 - 1 and 2 * 10^7 - 1 have too many bits.
+    let Some((last, head)) = head.split_last() else {
+        return false;
+    };
+    rounded.push(head);
+    rounded.push(&[last + 1]);
     for &b in tail {
         rounded.push(if b == b'.' { b"." } else { b"0" });
     }

@@ -31,6 +31,12 @@ async fn names_nest_hide_and_order() {
     let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(names, ["referrerId", "secret", "value"]);
 
+    let sql = r#"SELECT 1 AS "a""b'c", 2 AS "d""e.\f ""#;
+    for format in encode::format_names() {
+        let found = rows(&mut connection, format, sql, &WHOLE).await.unwrap();
+        assert_eq!(found, [Ok(r#"{"a\"b'c":1,"d\"e":{"\\f ":2}}"#.into())]);
+    }
+
     let sql = "SELECT 1 AS a, 2 AS a, 3 AS b";
     let hide = ["a".to_owned()];
     let hidden = ValueSpec {
@@ -235,4 +241,46 @@ async fn keys_take_types_without_doubt() {
             .contains("column \"numeric\" of type numeric"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_row_of_many_small_columns_stops_at_the_limit() {
+    let mut connection = connect().await;
+    let columns: Vec<_> = (0..1000).map(|at| format!("{at} AS c{at}")).collect();
+    let sql = format!("SELECT {}", columns.join(", "));
+    let (statement, columns) = prepare(&mut connection, &sql).await;
+    let encoder = Encoder::new(encode::format("prisma").unwrap(), &columns, &WHOLE).unwrap();
+    let row = Fetched(
+        statement
+            .query()
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap(),
+    );
+    let mut out = Vec::new();
+    assert_eq!(
+        encoder.row(&row, &mut out, 100),
+        Err(encode::RowError::TooLarge)
+    );
+    assert!(out.len() < 120);
+}
+
+#[tokio::test]
+async fn members_that_are_dropped_do_not_count_against_the_limit() {
+    let mut connection = connect().await;
+    let sql = r#"SELECT ('{"a": "' || repeat('x', 500) || '", "a": 1}')::json AS v"#;
+    let (statement, columns) = prepare(&mut connection, sql).await;
+    let encoder = Encoder::new(encode::format("prisma").unwrap(), &columns, &WHOLE).unwrap();
+    let row = Fetched(
+        statement
+            .query()
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap(),
+    );
+    let mut out = Vec::new();
+    encoder.row(&row, &mut out, 13).unwrap();
+    assert_eq!(out, br#"{"v":{"a":1}}"#);
 }
