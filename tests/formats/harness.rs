@@ -107,6 +107,8 @@ pub(crate) async fn setup(connection: &mut PgConnection) {
         CREATE TYPE pg_temp.inner_type AS (x int, dropped text, "2" float4, "1" timestamp, mood pg_temp."Mood");
         ALTER TYPE pg_temp.inner_type DROP ATTRIBUTE dropped;
         CREATE TYPE pg_temp.outer_type AS (id uuid, one pg_temp.inner_type, many pg_temp.inner_type[], tags text[], price pg_temp.price);
+        CREATE DOMAIN pg_temp.mood_domain AS pg_temp."Mood" CHECK (VALUE <> 'happy');
+        CREATE DOMAIN pg_temp.inner_domain AS pg_temp.inner_type;
         CREATE TYPE pg_temp.empty_type AS ();
         CREATE TEMP TABLE event (id int, gone int, title text, tags text[], at timestamp(3), doc jsonb);
         ALTER TABLE event DROP COLUMN gone;

@@ -372,6 +372,15 @@ async fn composites() {
     let leak = |text: String| -> &'static str { text.leak() };
     let cases = [
         (inner.to_owned(), text.to_owned()),
+        (format!("{inner}::pg_temp.inner_domain"), text.to_owned()),
+        (
+            format!("ARRAY[{inner}::pg_temp.inner_domain]"),
+            format!("[{text}]"),
+        ),
+        (
+            "ARRAY['größer'::pg_temp.mood_domain]".into(),
+            r#"["größer"]"#.into(),
+        ),
         ("NULL::pg_temp.inner_type".into(), "null".into()),
         (
             "ROW(NULL, NULL, NULL, NULL)::pg_temp.inner_type".into(),
@@ -413,6 +422,7 @@ async fn types_that_are_not_known_are_refused_by_name() {
         "'a'::tsvector",
         "'[1,2]'::int4range",
         "'08:00:2b:01:02:03'::macaddr",
+        "ARRAY['a'::\"char\"]",
         "'a'::\"char\"",
         "ARRAY['1 day'::interval]",
         "'pg_class'::regclass",
