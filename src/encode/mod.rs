@@ -12,7 +12,7 @@
 //!                                    text, json, number, numeric, time, literal, scalar: what stands in them
 //! ```
 //!
-//! A further format is a file beside `prisma.rs` and a line in [`FORMATS`]. A format whose bytes only the server
+//! A further format is a file beside `prisma.rs` and a line in `FORMATS`. A format whose bytes only the server
 //! can produce rewrites the query first ([`rewrite`]); its encoder then copies the last column.
 
 mod compile;
