@@ -36,7 +36,7 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         format!("{:#}\n", json!({ "jobs": jobs.collect::<Vec<_>>() }))
     } else {
         let mut table = Table::new();
-        table.load_preset(NOTHING).set_header(["JOB", "SCHEDULE", "NEXT RUN", "KEY", "TTL", "PRIORITY", "DESCRIPTION"]);
+        table.load_style(NOTHING).set_header(["JOB", "SCHEDULE", "NEXT RUN", "KEY", "TTL", "PRIORITY", "DESCRIPTION"]);
         for job in &loaded.settings.jobs {
             table.add_row([
                 job.name.clone(),

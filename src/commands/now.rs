@@ -19,7 +19,8 @@ use crate::observe::{LogObserver, ProgressObserver, Several};
 pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let jobs = select(&loaded.settings, &now.jobs)?;
-    let request = Request { trigger: Trigger::Manual, mode: now.missing.then_some(Mode::Missing), dry_run: now.dry_run };
+    let request =
+        Request { trigger: Trigger::Manual, mode: now.missing.then_some(Mode::Missing), dry_run: now.dry_run };
     let runner = Arc::new(runner(&loaded.settings, observer())?);
     let (reports, signal) = runtime()?.block_on(async {
         let (stop, stopped) = watch::channel(false);

@@ -26,7 +26,7 @@ pub(super) fn print(reports: &[Report], request: &Request, as_json: bool, code: 
 fn table(reports: &[Report], request: &Request) -> String {
     let mut table = Table::new();
     let keys = if request.dry_run { "WOULD WRITE" } else { "KEYS" };
-    table.load_preset(NOTHING).set_header(["JOB", keys, "ROWS", "BYTES", "TIME", ""]);
+    table.load_style(NOTHING).set_header(["JOB", keys, "ROWS", "BYTES", "TIME", ""]);
     for report in reports {
         let Stats { written, rows, bytes, .. } = &report.stats;
         let mut notes = notes(&report.stats);

@@ -149,7 +149,11 @@ impl Collector {
 
     /// The warnings, if there is no error.
     pub(super) fn finish(self) -> Result<Vec<Diagnostic>, Diagnostics> {
-        if self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error) { Err(Diagnostics(self.0)) } else { Ok(self.0) }
+        if self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+            Err(Diagnostics(self.0))
+        } else {
+            Ok(self.0)
+        }
     }
 }
 
@@ -211,7 +215,8 @@ impl Sources {
     }
 
     fn about_whole(source: Option<&Source>, message: impl Into<String>) -> Diagnostic {
-        let place = source.map(|source| Place { label: source.label.clone(), text: Arc::clone(&source.masked), span: None });
+        let place =
+            source.map(|source| Place { label: source.label.clone(), text: Arc::clone(&source.masked), span: None });
         Diagnostic { place, ..Diagnostic::error(message) }
     }
 

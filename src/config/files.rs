@@ -21,7 +21,11 @@ pub(super) fn read(file: &Path, collector: &mut Collector) -> Result<String, Dia
         return Err(Diagnostic::about(file, "this is not a regular file").into());
     }
     if metadata.len() > MAX_BYTES {
-        return Err(Diagnostic::about(file, format!("{} bytes are too many; at most {MAX_BYTES} are read", metadata.len())).into());
+        return Err(Diagnostic::about(
+            file,
+            format!("{} bytes are too many; at most {MAX_BYTES} are read", metadata.len()),
+        )
+        .into());
     }
     warn_if_writable(file, &metadata, collector);
     let mut bytes = Vec::new();

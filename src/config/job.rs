@@ -58,18 +58,29 @@ pub(super) fn resolve(
     let schedule = collector.take(reader.schedule(raw.schedule.as_ref(), raw.timezone.as_ref()));
     let priority = collector.take(raw.priority.as_ref().map_or(Ok(0), |n| bounded(n, -1000..=1000, sources)));
     let retries = collector.take(raw.retries.as_ref().map_or(Ok(2), |n| bounded(n, 0..=10, sources)));
-    let timeout = collector.take(raw.timeout.as_ref().map_or(Ok(Duration::from_secs(300)), |t| duration(t, TIMEOUT_BOUNDS, sources)));
-    let on_bad_row = collector.take(reader.choice(raw.on_bad_row.as_ref(), &[("fail", OnBadRow::Fail), ("skip", OnBadRow::Skip)]));
-    let mode = collector.take(reader.choice(raw.mode.as_ref(), &[("refresh", Mode::Refresh), ("missing", Mode::Missing)]));
+    let timeout = collector
+        .take(raw.timeout.as_ref().map_or(Ok(Duration::from_secs(300)), |t| duration(t, TIMEOUT_BOUNDS, sources)));
+    let on_bad_row =
+        collector.take(reader.choice(raw.on_bad_row.as_ref(), &[("fail", OnBadRow::Fail), ("skip", OnBadRow::Skip)]));
+    let mode =
+        collector.take(reader.choice(raw.mode.as_ref(), &[("refresh", Mode::Refresh), ("missing", Mode::Missing)]));
     let max_value = collector.take(reader.max_value(guard.max_value.as_ref()));
     let jitter = collector.take(reader.jitter(raw.ttl_jitter.as_ref()));
     let (key, for_each, query) = (key?, for_each?, query?);
     reader.parameters(&raw, &query, &key, &for_each, collector);
     let ttl = collector.take(reader.ttl(&raw, &key, context.ttl))?.with_jitter(jitter?);
     if raw.ttl.is_some() && context.ttl.lookup(key.prefix()).is_none() {
-        let message = format!("the keys of this job begin with `{}`, which no prefix of [ttl] in the configuration covers", key.prefix());
+        let message = format!(
+            "the keys of this job begin with `{}`, which no prefix of [ttl] in the configuration covers",
+            key.prefix()
+        );
         let place = raw.key.as_ref().map_or(0..0, Text::span);
-        collector.push(sources.error(place, message).as_warning().help("add the prefix to [ttl], so that the policy names all key families"));
+        collector.push(
+            sources
+                .error(place, message)
+                .as_warning()
+                .help("add the prefix to [ttl], so that the policy names all key families"),
+        );
     }
     Some(Job {
         name,
@@ -113,11 +124,13 @@ impl Reader<'_> {
 
     fn key(&self, text: Option<&Text>) -> Result<KeyTemplate, Diagnostic> {
         let text = text.ok_or_else(|| self.missing("key", "key = \"event:{id}\""))?;
-        KeyTemplate::parse(text.get_ref()).map_err(|error| self.sources.error(self.inside(text, error.at, 1), error.message))
+        KeyTemplate::parse(text.get_ref())
+            .map_err(|error| self.sources.error(self.inside(text, error.at, 1), error.message))
     }
 
     fn value(&self, text: Option<&Text>) -> Result<ValueShape, Diagnostic> {
-        let known = "value is \"row\" (a key for each row), \"rows\" (the rows of a key as an array) or \"column:NAME\"";
+        let known =
+            "value is \"row\" (a key for each row), \"rows\" (the rows of a key as an array) or \"column:NAME\"";
         let text = text.ok_or_else(|| self.missing("value", known))?;
         match text.get_ref().as_str() {
             "row" => Ok(ValueShape::Row),
@@ -133,7 +146,8 @@ impl Reader<'_> {
         let Some(text) = text else { return Ok(known.first().copied().unwrap_or_default()) };
         let found = known.iter().find(|name| **name == text.get_ref());
         found.copied().ok_or_else(|| {
-            self.sources.error(text.span(), format!("`{}` is unknown; the formats are {}", text.get_ref(), known.join(", ")))
+            self.sources
+                .error(text.span(), format!("`{}` is unknown; the formats are {}", text.get_ref(), known.join(", ")))
         })
     }
 
@@ -148,7 +162,11 @@ impl Reader<'_> {
         Ok(hidden)
     }
 
-    fn for_each(&self, raw: &raw::Table<toml::Spanned<raw::Values>>, limit: usize) -> Result<Vec<Parameter>, Diagnostic> {
+    fn for_each(
+        &self,
+        raw: &raw::Table<toml::Spanned<raw::Values>>,
+        limit: usize,
+    ) -> Result<Vec<Parameter>, Diagnostic> {
         let mut parameters = Vec::new();
         let mut product = 1_usize;
         for (name, values) in &raw.0 {
@@ -169,7 +187,8 @@ impl Reader<'_> {
             parameters.push(Parameter { name: name.get_ref().clone(), values: resolved });
         }
         if product > limit {
-            let message = format!("the lists give {product} combinations, more than combinations = {limit} in [limits]");
+            let message =
+                format!("the lists give {product} combinations, more than combinations = {limit} in [limits]");
             let place = raw.0.first().map_or(0..0, |(name, _)| name.span());
             return Err(self.sources.error(place, message).help("narrow the lists, or raise the limit"));
         }
@@ -191,7 +210,9 @@ impl Reader<'_> {
         let sql = self.sql(text)?;
         if let Some(other) = sql.parameters().into_iter().find(|name| *name != NOW) {
             let place = sql.place(other).map_or(text.span(), |place| self.inside(text, place.start, place.len()));
-            return Err(self.sources.error(place, format!("the query of a parameter may use `:now` only, not `:{other}`")));
+            return Err(self
+                .sources
+                .error(place, format!("the query of a parameter may use `:now` only, not `:{other}`")));
         }
         Ok(Values::Query(sql))
     }
@@ -201,7 +222,9 @@ impl Reader<'_> {
             None => Tz::UTC,
             Some(zone) => zone.get_ref().parse().map_err(|_| {
                 let message = format!("`{}` is no time zone", zone.get_ref());
-                self.sources.error(zone.span(), message).help("use a name of the IANA database, such as `Africa/Lagos` or `UTC`")
+                self.sources
+                    .error(zone.span(), message)
+                    .help("use a name of the IANA database, such as `Africa/Lagos` or `UTC`")
             })?,
         };
         let schedule = Schedule::parse(text.map_or("@hourly", |text| text.get_ref().as_str()), zone);
@@ -213,7 +236,8 @@ impl Reader<'_> {
         let found = choices.iter().find(|(name, _)| *name == wanted);
         found.map(|(_, choice)| *choice).ok_or_else(|| {
             let known: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-            self.sources.error(text.map_or(0..0, Text::span), format!("`{wanted}` is unknown; it is {}", known.join(" or ")))
+            self.sources
+                .error(text.map_or(0..0, Text::span), format!("`{wanted}` is unknown; it is {}", known.join(" or ")))
         })
     }
 
@@ -223,7 +247,9 @@ impl Reader<'_> {
         let Some(text) = text else { return Ok(1 << 20) };
         match units::bytes(text.get_ref()) {
             Ok(bytes) if (1..=MOST).contains(&bytes) => Ok(bytes),
-            Ok(_) => Err(self.sources.error(text.span(), format!("`{}` is out of bounds; Redis takes at most 512MiB", text.get_ref()))),
+            Ok(_) => Err(self
+                .sources
+                .error(text.span(), format!("`{}` is out of bounds; Redis takes at most 512MiB", text.get_ref()))),
             Err(message) => Err(self.sources.error(text.span(), message)),
         }
     }
@@ -240,22 +266,36 @@ impl Reader<'_> {
         policy.for_keys(key.prefix()).ok_or_else(|| {
             let place = raw.key.as_ref().map_or(0..0, Text::span);
             let message = format!("these keys have no lifetime: no prefix in [ttl] covers `{}`", key.prefix());
-            self.sources.error(place, message).help("add the prefix to [ttl] in the configuration, or a ttl to this job")
+            self.sources
+                .error(place, message)
+                .help("add the prefix to [ttl] in the configuration, or a ttl to this job")
         })
     }
 
     /// Checks that query, key and `[for_each]` agree on the parameters.
-    fn parameters(&self, raw: &raw::Job, query: &Sql, key: &KeyTemplate, for_each: &[Parameter], collector: &mut Collector) {
+    fn parameters(
+        &self,
+        raw: &raw::Job,
+        query: &Sql,
+        key: &KeyTemplate,
+        for_each: &[Parameter],
+        collector: &mut Collector,
+    ) {
         let given = |name: &str| for_each.iter().any(|parameter| parameter.name == name);
         for name in query.parameters().into_iter().filter(|name| *name != NOW && !given(name)) {
-            let place = raw.query.as_ref().zip(query.place(name)).map_or(0..0, |(text, place)| self.inside(text, place.start, place.len()));
+            let place = raw
+                .query
+                .as_ref()
+                .zip(query.place(name))
+                .map_or(0..0, |(text, place)| self.inside(text, place.start, place.len()));
             let help = format!("add `{name} = [\"…\"]` to [for_each]");
             collector.push(self.sources.error(place, format!("the parameter `:{name}` has no values")).help(help));
         }
         for (name, _) in &raw.for_each.0 {
             let used = query.parameters().contains(&name.get_ref().as_str());
             if !used {
-                let message = format!("the query does not use `:{}`, so it would give the same rows each time", name.get_ref());
+                let message =
+                    format!("the query does not use `:{}`, so it would give the same rows each time", name.get_ref());
                 collector.push(self.sources.error(name.span(), message));
             }
         }

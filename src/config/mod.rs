@@ -72,7 +72,8 @@ pub fn load(file: &Path, environment: &Environment, formats: &[&'static str]) ->
 
     let parts = settings::Parts::resolve(&raw, file, environment, &sources, &mut collector);
     let folder = settings::jobs_folder(&raw, file, &sources)?;
-    let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, defaults: raw.defaults.unwrap_or_default() };
+    let context =
+        job::Context { formats, ttl: &parts.ttl, limits: parts.limits, defaults: raw.defaults.unwrap_or_default() };
     let mut jobs = read_jobs(&folder, &context, &sources, &mut collector);
     settings::conflicts(&jobs, &mut collector);
     let warnings = collector.finish()?;

@@ -80,7 +80,7 @@ pub(super) fn url(
     if let Some(url) = given.url {
         warn_if_readable(given.file, url.get_ref(), collector);
         let origin = format!("`url` in {} of {}", names.table, given.file.display());
-        return checked(names, url.get_ref(), origin).map_err(|error| Diagnostic { ..sources.error(url.span(), error.message) });
+        return checked(names, url.get_ref(), origin).map_err(|error| sources.error(url.span(), error.message));
     }
     if let Some(url_file) = given.url_file {
         let path = relative_to(given.file, url_file.get_ref());
@@ -95,7 +95,12 @@ pub(super) fn relative_to(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }
 
-fn from_file(names: &Names, path: &Path, origin: String, collector: &mut Collector) -> Result<(SecretString, Origin), Diagnostic> {
+fn from_file(
+    names: &Names,
+    path: &Path,
+    origin: String,
+    collector: &mut Collector,
+) -> Result<(SecretString, Origin), Diagnostic> {
     let text = fs::read_to_string(path).map_err(|error| Diagnostic::error(format!("{origin}: {error}")))?;
     warn_if_readable(path, &text, collector);
     checked(names, text.trim(), origin)
@@ -114,7 +119,8 @@ fn checked(names: &Names, url: &str, origin: String) -> Result<(SecretString, Or
 fn warn_if_readable(path: &Path, url: &str, collector: &mut Collector) {
     use std::os::unix::fs::MetadataExt;
     const OTHERS_READ: u32 = 0o004;
-    let has_password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'));
+    let has_password =
+        url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'));
     if has_password && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0) {
         let help = format!("chmod o-r {}", path.display());
         let message = "everybody on this machine may read the password in this file";

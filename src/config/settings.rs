@@ -29,7 +29,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn resolve(raw: &raw::Config, file: &Path, environment: &Environment, sources: &Sources, collector: &mut Collector) -> Self {
+    pub(super) fn resolve(
+        raw: &raw::Config,
+        file: &Path,
+        environment: &Environment,
+        sources: &Sources,
+        collector: &mut Collector,
+    ) -> Self {
         let given = Given { url: raw.postgres.url.as_ref(), url_file: raw.postgres.url_file.as_ref(), file };
         let url = secret::url(&secret::POSTGRES, &given, environment, sources, collector);
         let postgres = collector.take(url).map(|(url, origin)| PostgresSettings {
@@ -44,7 +50,11 @@ impl Parts {
         let redis = collector.take(url).map(|(url, origin)| RedisSettings {
             url,
             origin,
-            database: raw.redis.database.as_ref().map(|_| number(raw.redis.database.as_ref(), 0, 0..=65_535, sources, collector)),
+            database: raw
+                .redis
+                .database
+                .as_ref()
+                .map(|_| number(raw.redis.database.as_ref(), 0, 0..=65_535, sources, collector)),
             key_prefix: raw.redis.key_prefix.as_ref().map(|prefix| prefix.get_ref().clone()).unwrap_or_default(),
             ca_file: raw.redis.ca_file.as_ref().map(|path| relative_to(file, path.get_ref())),
             connect_timeout: timeout(raw.redis.connect_timeout.as_ref(), 10, sources, collector),
@@ -52,7 +62,13 @@ impl Parts {
         });
         let defaults = Limits::default();
         let limits = Limits {
-            combinations: number(raw.limits.combinations.as_ref(), defaults.combinations, 1..=1_000_000, sources, collector),
+            combinations: number(
+                raw.limits.combinations.as_ref(),
+                defaults.combinations,
+                1..=1_000_000,
+                sources,
+                collector,
+            ),
             key_length: number(raw.limits.key_length.as_ref(), defaults.key_length, 1..=65_536, sources, collector),
             in_flight: size(raw.limits.in_flight.as_ref(), defaults.in_flight, sources, collector),
             buffer: size(raw.limits.buffer.as_ref(), defaults.buffer, sources, collector),
@@ -84,7 +100,11 @@ pub(super) fn conflicts(jobs: &[Job], collector: &mut Collector) {
     for (i, job) in jobs.iter().enumerate() {
         for other in &jobs[..i] {
             if job.key.same_keys(&other.key) {
-                let message = format!("the key `{}` is that of {} too; each would overwrite the other's values", job.key, other.file.display());
+                let message = format!(
+                    "the key `{}` is that of {} too; each would overwrite the other's values",
+                    job.key,
+                    other.file.display()
+                );
                 collector.push(Diagnostic::about(&job.file, message).help("give one of them another key"));
             } else if job.key.may_tie_with(&other.key) {
                 let message = format!(
@@ -93,7 +113,9 @@ pub(super) fn conflicts(jobs: &[Job], collector: &mut Collector) {
                     other.key,
                     other.file.display()
                 );
-                collector.push(Diagnostic::about(&job.file, message).help("make one key template more specific").as_warning());
+                collector.push(
+                    Diagnostic::about(&job.file, message).help("make one key template more specific").as_warning(),
+                );
             }
         }
     }
@@ -102,7 +124,8 @@ pub(super) fn conflicts(jobs: &[Job], collector: &mut Collector) {
 fn ttl_policy(raw: &raw::Config, sources: &Sources, collector: &mut Collector) -> TtlPolicy {
     let mut entries = Vec::new();
     for (prefix, ttl) in &raw.ttl.0 {
-        let parsed = units::duration(ttl.get_ref(), TTL_BOUNDS.0, TTL_BOUNDS.1).map_err(|message| sources.error(ttl.span(), message));
+        let parsed = units::duration(ttl.get_ref(), TTL_BOUNDS.0, TTL_BOUNDS.1)
+            .map_err(|message| sources.error(ttl.span(), message));
         if let Some(ttl) = collector.take(parsed) {
             entries.push((prefix.get_ref().clone(), ttl));
         }
@@ -111,7 +134,11 @@ fn ttl_policy(raw: &raw::Config, sources: &Sources, collector: &mut Collector) -
 }
 
 /// A length of time from a raw value.
-pub(super) fn duration(text: &raw::Text, bounds: (Duration, Duration), sources: &Sources) -> Result<Duration, Diagnostic> {
+pub(super) fn duration(
+    text: &raw::Text,
+    bounds: (Duration, Duration),
+    sources: &Sources,
+) -> Result<Duration, Diagnostic> {
     units::duration(text.get_ref(), bounds.0, bounds.1).map_err(|message| sources.error(text.span(), message))
 }
 
@@ -124,14 +151,19 @@ fn size(text: Option<&raw::Text>, default: usize, sources: &Sources, collector: 
     const LEAST: usize = 64 << 10;
     let parse = |text: &raw::Text| match units::bytes(text.get_ref()) {
         Ok(bytes) if (LEAST..=1 << 31).contains(&bytes) => Ok(bytes),
-        Ok(_) => Err(sources.error(text.span(), format!("`{}` is out of bounds; it lies between 64KiB and 2GiB", text.get_ref()))),
+        Ok(_) => Err(sources
+            .error(text.span(), format!("`{}` is out of bounds; it lies between 64KiB and 2GiB", text.get_ref()))),
         Err(message) => Err(sources.error(text.span(), message)),
     };
     text.and_then(|text| collector.take(parse(text))).unwrap_or(default)
 }
 
 /// A number within bounds.
-pub(super) fn bounded<T, N>(value: &Spanned<N>, bounds: std::ops::RangeInclusive<T>, sources: &Sources) -> Result<T, Diagnostic>
+pub(super) fn bounded<T, N>(
+    value: &Spanned<N>,
+    bounds: std::ops::RangeInclusive<T>,
+    sources: &Sources,
+) -> Result<T, Diagnostic>
 where
     T: TryFrom<N> + PartialOrd + std::fmt::Display,
     N: Copy + std::fmt::Display,
@@ -140,13 +172,24 @@ where
     match T::try_from(*value.get_ref()) {
         Ok(number) if bounds.contains(&number) => Ok(number),
         _ => {
-            let message = format!("{} is out of bounds; it lies between {} and {}", value.get_ref(), bounds.start(), bounds.end());
+            let message = format!(
+                "{} is out of bounds; it lies between {} and {}",
+                value.get_ref(),
+                bounds.start(),
+                bounds.end()
+            );
             Err(sources.error(span, message))
         }
     }
 }
 
-fn number<T, N>(value: Option<&Spanned<N>>, default: T, bounds: std::ops::RangeInclusive<T>, sources: &Sources, collector: &mut Collector) -> T
+fn number<T, N>(
+    value: Option<&Spanned<N>>,
+    default: T,
+    bounds: std::ops::RangeInclusive<T>,
+    sources: &Sources,
+    collector: &mut Collector,
+) -> T
 where
     T: TryFrom<N> + PartialOrd + std::fmt::Display,
     N: Copy + std::fmt::Display,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// `"5m"`, `"1h 30m"`, within the given bounds.
 pub(super) fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let value = humantime::parse_duration(text).map_err(|_| format!("`{text}` is no length of time; write it as `30s`, `5m` or `1h 30m`"))?;
+    let value = humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is no length of time; write it as `30s`, `5m` or `1h 30m`"))?;
     if (least..=most).contains(&value) {
         return Ok(value);
     }

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 
 use super::error::Fail;
+use super::members::{Member, array_index, has_twice, rebuild};
 use super::out::Out;
 use super::{number, text};
 
@@ -17,25 +18,11 @@ const MAX_DEPTH: usize = 10_000;
 /// Scratch space beyond this many entries is given back after the document.
 const KEPT: usize = 1 << 14;
 
-/// The key is not an array index; the largest one is 4294967294.
-const NO_INDEX: u32 = u32::MAX;
-
 /// An open object or array.
 struct Frame {
     object: bool,
     /// Its first member in [`Scratch::members`].
     first: usize,
-}
-
-/// A member of an open object, by its place in the output.
-#[derive(Clone, Copy)]
-struct Member {
-    /// Where the key's opening quote stands.
-    start: usize,
-    /// Where the colon stands.
-    colon: usize,
-    /// The key as an array index, or [`NO_INDEX`].
-    index: u32,
 }
 
 #[derive(Default)]
@@ -76,7 +63,8 @@ fn normalise(source: &[u8], unique: bool, out: &mut Out<'_>) -> Result<(), Fail>
     scratch.frames.clear();
     scratch.members.clear();
     let result = Normaliser { source, at: 0, unique, scratch: &mut scratch }.document(out);
-    if scratch.members.capacity() > KEPT || scratch.frames.capacity() > KEPT {
+    // A frame or an entry of the order stands for a member at least, or for a level, which are bounded.
+    if scratch.members.capacity() > KEPT {
         scratch = Scratch::default();
     }
     SCRATCH.set(scratch);
@@ -318,62 +306,4 @@ impl Normaliser<'_, '_> {
 #[cold]
 fn malformed() -> Fail {
     Fail::bad("the document is not valid JSON")
-}
-
-/// The key as an array index (`0` to `4294967294`, without leading zeros), else [`NO_INDEX`].
-pub(crate) fn array_index(key: &[u8]) -> u32 {
-    if key.is_empty() || key.len() > 10 || (key.len() > 1 && key.starts_with(b"0")) {
-        return NO_INDEX;
-    }
-    let value = key.iter().try_fold(0u64, |value, &b| b.is_ascii_digit().then(|| value * 10 + u64::from(b & 15)));
-    value.and_then(|value| u32::try_from(value).ok()).unwrap_or(NO_INDEX)
-}
-
-fn key_of<'o>(member: &Member, out: &'o [u8]) -> &'o [u8] {
-    out.get(member.start..member.colon).unwrap_or_default()
-}
-
-/// Whether a key comes twice.
-fn has_twice(members: &[Member], out: &[u8], order: &mut Vec<u32>) -> bool {
-    if members.len() <= 8 {
-        return members.iter().enumerate().any(|(at, member)| {
-            let key = key_of(member, out);
-            members.iter().take(at).any(|other| key_of(other, out) == key)
-        });
-    }
-    let key = |at: u32| members.get(at as usize).map(|member| key_of(member, out));
-    order.clear();
-    order.extend(0..members.len() as u32);
-    order.sort_unstable_by_key(|&at| key(at));
-    order.is_sorted_by(|&a, &b| key(a) != key(b)).then_some(()).is_none()
-}
-
-/// Writes the members of the object at the end of `out` in JavaScript's order: array indices first, ascending,
-/// the others as they came; the last value of a key at its first place.
-fn rebuild(members: &[Member], out: &mut Vec<u8>) {
-    let Some(start) = members.first().map(|member| member.start) else {
-        return;
-    };
-    let old = out.split_off(start);
-    let text = |from: usize, to: usize| old.get(from - start..to - start).unwrap_or_default();
-    let mut places = std::collections::HashMap::new();
-    let mut chosen: Vec<(u32, &[u8], &[u8])> = Vec::with_capacity(members.len());
-    for (at, member) in members.iter().enumerate() {
-        let end = members.get(at + 1).map_or(start + old.len(), |next| next.start - 1);
-        let key = text(member.start, member.colon);
-        let value = text(member.colon, end);
-        let place = *places.entry(key).or_insert(chosen.len());
-        match chosen.get_mut(place) {
-            Some(first) => first.2 = value,
-            None => chosen.push((member.index, key, value)),
-        }
-    }
-    chosen.sort_by_key(|&(index, ..)| index);
-    for (at, (_, key, value)) in chosen.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(key);
-        out.extend_from_slice(value);
-    }
 }

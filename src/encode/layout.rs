@@ -3,7 +3,7 @@
 use super::ValueSpec;
 use super::error::TypeError;
 use super::format::MemberOrder;
-use super::json::array_index;
+use super::members::array_index;
 use crate::ground::row::Column;
 
 /// A member of the object that a row becomes.

@@ -4,16 +4,18 @@
 //! down against the library that it imitates, and a value or type that it is not sure of is refused.
 //!
 //! ```text
-//! columns ─┐                        layout   which columns, how they nest
-//! format  ─┼─► Encoder::new ──►     encoder  types resolved to functions, once for each statement
+//! columns ─┐                         layout   which columns, and how they nest
+//! format  ─┼─► Encoder::new          compile  types become functions, once for each statement
 //! spec    ─┘        │
 //!                   ▼
-//! row ────► Encoder::row ─► bytes   wire, text, json, number, numeric, time, literal: one kind of value each
+//! row ────► Encoder::row ─► bytes    value    arrays and composites, taken apart by wire
+//!                                    text, json, number, numeric, time, literal, scalar: what stands in them
 //! ```
 //!
-//! A further format is a file beside `prisma.rs` and a line in [`FORMATS`]. A format whose bytes only the server
+//! A further format is a file beside `prisma.rs` and a line in `FORMATS`. A format whose bytes only the server
 //! can produce rewrites the query first ([`rewrite`]); its encoder then copies the last column.
 
+mod compile;
 mod encoder;
 mod error;
 mod format;
@@ -21,6 +23,7 @@ mod json;
 mod key;
 mod layout;
 mod literal;
+mod members;
 mod number;
 mod numeric;
 mod out;
@@ -30,6 +33,7 @@ mod prisma5;
 mod scalar;
 mod text;
 mod time;
+mod value;
 mod wire;
 
 pub use encoder::Encoder;

@@ -24,23 +24,48 @@ pub(crate) fn float8(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
 /// `float4` by its own shortest digits (never those of the double it widens to) in JavaScript's notation.
 pub(crate) fn float4(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     let value = f32::from_be_bytes(fixed(value)?);
-    if value.is_finite() {
-        out.put(ryu_js::Buffer::new().format_finite(value).as_bytes());
-    } else {
+    if !value.is_finite() {
         out.put(b"null");
+        return Ok(());
+    }
+    let mut buffer = ryu_js::Buffer::new();
+    let shortest = buffer.format_finite(value);
+    match off_the_midpoint(value, shortest) {
+        Some(other) => double(other, out),
+        None => out.put(shortest.as_bytes()),
     }
     Ok(())
 }
 
+/// The number to print instead, if the shortest digits of a float lie exactly half way to its neighbour.
+///
+/// The application sees the digits that Postgres sent, and Postgres takes no such digits, for fear of readers that
+/// round otherwise; JavaScript's own algorithm takes them where the float is even. They occur among large
+/// integers only: a midpoint with so few digits is an odd number times a power of ten.
+fn off_the_midpoint(value: f32, shortest: &str) -> Option<f64> {
+    let even = value.to_bits() & 1 == 0;
+    if !even || !(16_777_216.0..1e19).contains(&value.abs()) {
+        return None;
+    }
+    let x = f64::from(value);
+    let middle = |bits: u32| (x + f64::from(f32::from_bits(bits))) / 2.0;
+    let (near, far) = (middle(value.to_bits() - 1), middle(value.to_bits() + 1));
+    let taken: f64 = shortest.parse().ok()?;
+    if taken != near && taken != far {
+        return None;
+    }
+    let inside = |digits: f64| near.abs() < digits.abs() && digits.abs() < far.abs();
+    (1..9).map(|decimals| round_even(x, decimals)).find(|&digits| inside(digits))
+}
+
 /// `float8` with 16 significant digits, as `Number(x.toExponential(15))` has them.
 pub(crate) fn float8_16(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
-    const FRACTION: u64 = (1 << 52) - 1;
     let value = f64::from_be_bytes(fixed(value)?);
     let mut buffer = ryu_js::Buffer::new();
     let shortest = if value.is_finite() { buffer.format_finite(value) } else { "null" };
-    // Sixteen digits that are nearest to a double give the same double again if as few do already; but a
-    // power of two is nearer to its lower neighbour than to the upper one, so there it needs a proof.
-    if shortest.len() <= 16 && (value.to_bits() & FRACTION != 0 || value == 0.0) {
+    // The sixteen digits nearest to a double give the same double again if fewer digits already do: they are
+    // nearer still. (Powers of two, which lie off the middle of their interval, are all among the tests.)
+    if shortest.len() <= 16 {
         out.put(shortest.as_bytes());
     } else {
         double(round(value, 15), out);
@@ -67,8 +92,12 @@ fn round(value: f64, decimals: usize) -> f64 {
     if (value * 16_777_216.0).fract() == 0.0 && tie_rounded_up(value, decimals, &mut text) {
         return text.parse().unwrap_or(value);
     }
-    text.clear();
-    // Rust rounds the exact binary value correctly, ties to even; ties have been dealt with.
+    round_even(value, decimals)
+}
+
+/// `value` with `decimals` digits behind the first: the exact binary value rounded, ties to the even digit.
+fn round_even(value: f64, decimals: usize) -> f64 {
+    let mut text = Digits::default();
     let _ = write!(text, "{value:.decimals$e}");
     text.parse().unwrap_or(value)
 }
@@ -94,13 +123,12 @@ fn tie_rounded_up(value: f64, decimals: usize, text: &mut Digits) -> bool {
     let mantissa = text.bytes().get(start..kept).unwrap_or_default();
     let nines = mantissa.iter().rev().take_while(|&&b| b == b'9' || b == b'.').count();
     let (head, tail) = mantissa.split_at(mantissa.len() - nines);
-    match head.split_last() {
-        Some((last, head)) => {
-            rounded.push(head);
-            rounded.push(&[last + 1]);
-        }
-        None => rounded.push(b"1"),
-    }
+    // Nines alone are no double's tie: 2 * 10^16 - 1 and 2 * 10^7 - 1 have too many bits.
+    let Some((last, head)) = head.split_last() else {
+        return false;
+    };
+    rounded.push(head);
+    rounded.push(&[last + 1]);
     for &b in tail {
         rounded.push(if b == b'.' { b"." } else { b"0" });
     }
@@ -124,10 +152,6 @@ impl Default for Digits {
 impl Digits {
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    fn clear(&mut self) {
-        self.length = 0;
     }
 
     fn push(&mut self, bytes: &[u8]) {

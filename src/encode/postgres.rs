@@ -10,7 +10,7 @@ use std::fmt::Write;
 use super::error::TypeError;
 use super::format::{Format, MemberOrder, Rewrite, Scalar, Style};
 use super::layout::{self, Item, Member};
-use super::{ValueSpec, encoder};
+use super::{ValueSpec, compile};
 use crate::ground::row::Column;
 use crate::ground::value::ValueShape;
 
@@ -47,7 +47,7 @@ fn rewrite(query: &str, columns: &[Column], spec: &ValueSpec<'_>) -> Result<Stri
     match spec.shape {
         ValueShape::Column(name) => {
             let at = layout::single(columns, name, spec.hide)?;
-            let as_it_is = columns.get(at).is_some_and(|column| encoder::is_raw(&column.ty));
+            let as_it_is = columns.get(at).is_some_and(|column| compile::raw(&column.ty).is_some());
             // A cast to text would strip the padding of char(n), so the column itself is sent.
             let _ = if as_it_is { write!(sql, "q.c{at}") } else { write!(sql, "to_json(q.c{at})::text") };
         }

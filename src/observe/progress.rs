@@ -32,7 +32,12 @@ impl Observer for ProgressObserver {
             Event::Progress { job, stats } => {
                 if let Some(bar) = running.get(*job) {
                     bar.set_position(stats.written);
-                    bar.set_message(format!("{} rows, {} keys, {}", stats.rows, stats.written, human_bytes(stats.bytes)));
+                    bar.set_message(format!(
+                        "{} rows, {} keys, {}",
+                        stats.rows,
+                        stats.written,
+                        human_bytes(stats.bytes)
+                    ));
                 }
             }
             Event::Finished { report } => {

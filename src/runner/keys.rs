@@ -38,7 +38,7 @@ impl<'j> Keys<'j> {
     ///
     /// # Errors
     /// A placeholder that is neither, or a column whose type cannot stand in a key.
-    pub(super) fn new(
+    pub fn new(
         job: &'j Job,
         columns: &[Column],
         from_row: &[String],
@@ -70,12 +70,7 @@ impl<'j> Keys<'j> {
     ///
     /// # Errors
     /// Why the row can have no key, for people.
-    pub fn of_row(
-        &mut self,
-        row: &impl Row,
-        combination: Combination<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    pub fn of_row(&mut self, row: &impl Row, combination: Combination<'_>, out: &mut Vec<u8>) -> Result<(), String> {
         self.values.clear();
         self.ends.clear();
         for part in &self.parts {

@@ -73,7 +73,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// What the server says.
-    pub async fn explain(&mut self, statement: &Statement, value: impl Fn(&str) -> Option<Argument>) -> Result<Vec<String>, Error> {
+    pub async fn explain(
+        &mut self,
+        statement: &Statement,
+        value: impl Fn(&str) -> Option<Argument>,
+    ) -> Result<Vec<String>, Error> {
         let arguments = statement.arguments(value)?;
         let text = format!("EXPLAIN {}", statement.prepared.sql().as_str());
         let rows = self.query(text, arguments).await?;

@@ -6,6 +6,8 @@
 //!
 //! The look-up is cached by connection. A type that is altered afterwards is noticed by its values: the
 //! decoder compares the number of fields and each field's OID with what it was compiled for.
+//!
+//! Multiranges never come here: sqlx 0.9 fails to prepare a statement that gives one (`unknown type code 109`).
 
 use std::sync::Arc;
 
@@ -46,12 +48,9 @@ pub fn resolve(info: &PgTypeInfo) -> PgType {
 /// The type's name as `format_type` prints it. sqlx keeps that for types it looked up, and upper-case short
 /// names for those it knows by heart.
 fn name(info: &PgTypeInfo) -> String {
-    match info.name() {
-        "\"CHAR\"" => "\"char\"".to_owned(),
-        name => match name.strip_suffix("[]") {
-            Some(element) => format!("{}[]", long_name(element)),
-            None => long_name(name),
-        },
+    match info.name().strip_suffix("[]") {
+        Some(element) => format!("{}[]", long_name(element)),
+        None => long_name(info.name()),
     }
 }
 
@@ -59,6 +58,7 @@ fn name(info: &PgTypeInfo) -> String {
 fn long_name(short: &str) -> String {
     let long = match short {
         "BOOL" => "boolean",
+        "\"CHAR\"" => "\"char\"",
         "CHAR" => "character",
         "VARCHAR" => "character varying",
         "INT2" => "smallint",

@@ -66,7 +66,8 @@ pub fn run(common: &Common, offline: bool) -> Result<u8, Failure> {
         });
         facts.extend(from_postgres.facts);
         findings.extend(from_postgres.findings);
-        let from_redis = from_redis.map_err(|error| Failure::usage(format!("the check of Redis ended early: {error}")))?;
+        let from_redis =
+            from_redis.map_err(|error| Failure::usage(format!("the check of Redis ended early: {error}")))?;
         facts.extend(from_redis.facts);
         findings.extend(from_redis.findings);
     }

@@ -26,7 +26,10 @@ fn warmth(job: &Job) -> Option<Finding> {
             job.schedule,
             (share * 100.0).floor()
         ),
-        format!("run it more often than its keys die (schedule = \"every {}\"), or give them a longer ttl if the application allows it", often(job)),
+        format!(
+            "run it more often than its keys die (schedule = \"every {}\"), or give them a longer ttl if the application allows it",
+            often(job)
+        ),
     ))
 }
 

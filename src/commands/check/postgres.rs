@@ -69,7 +69,11 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
     for name in &prepared.key_columns {
         if let Some(problem) = nullable(snapshot.never_null(&prepared.statement, name).await?) {
             let message = format!("column `{name}` of the key {problem}; a row in which it is NULL fails the job");
-            said.findings.push(Finding::warning(Some(&job.name), message, format!("add `WHERE {name} IS NOT NULL` if it can happen")));
+            said.findings.push(Finding::warning(
+                Some(&job.name),
+                message,
+                format!("add `WHERE {name} IS NOT NULL` if it can happen"),
+            ));
         }
     }
     if plan.is_empty() {

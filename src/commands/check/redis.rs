@@ -27,7 +27,11 @@ pub(super) fn check(redis: &Redis, prefixes: &[String]) -> Said {
             }));
             if rights.may_flush {
                 let advice = "use an account that may do only what warm does: config/redis-acl.conf has one";
-                said.findings.push(Finding::warning(None, "the Redis account may do everything, even empty the server", advice));
+                said.findings.push(Finding::warning(
+                    None,
+                    "the Redis account may do everything, even empty the server",
+                    advice,
+                ));
             }
         }
         Err(error) => said.findings.push(Finding::error(None, &error)),
@@ -49,14 +53,26 @@ fn server(redis: &Redis, inspection: &Inspection, said: &mut Said) {
         said.findings.push(Finding::warning(None, message, "grant +info (config/redis-acl.conf)"));
     }
     if inspection.role.as_deref() == Some("slave") {
-        said.findings.push(Finding::warning(None, "this Redis server is a replica: it refuses writes", "name the primary in REDIS_URL"));
+        said.findings.push(Finding::warning(
+            None,
+            "this Redis server is a replica: it refuses writes",
+            "name the primary in REDIS_URL",
+        ));
     }
     if inspection.max_memory == Some(0) {
-        let message = "Redis has no memory limit (maxmemory is 0): a cache that grows can take the machine's last memory";
-        said.findings.push(Finding::warning(None, message, "set maxmemory, with maxmemory-policy allkeys-lru for a cache"));
+        let message =
+            "Redis has no memory limit (maxmemory is 0): a cache that grows can take the machine's last memory";
+        said.findings.push(Finding::warning(
+            None,
+            message,
+            "set maxmemory, with maxmemory-policy allkeys-lru for a cache",
+        ));
     }
     if let (Some(limit @ 1..), Some("noeviction")) = (inspection.max_memory, inspection.eviction_policy.as_deref()) {
-        let message = format!("Redis keeps every key until {} are full, and then refuses writes (maxmemory-policy noeviction)", human_bytes(limit));
+        let message = format!(
+            "Redis keeps every key until {} are full, and then refuses writes (maxmemory-policy noeviction)",
+            human_bytes(limit)
+        );
         said.findings.push(Finding::warning(None, message, "for a cache, use maxmemory-policy allkeys-lru"));
     }
 }
