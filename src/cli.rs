@@ -12,7 +12,7 @@ use crate::observe::init_log;
 
 /// Keeps a Redis cache filled from PostgreSQL.
 #[derive(Debug, Parser)]
-#[command(version, about, long_about = None, args_conflicts_with_subcommands = true, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(version, about, long_about = None, subcommand_precedence_over_arg = true, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -83,9 +83,11 @@ pub fn main() -> ExitCode {
         return failed(Failure::usage(message));
     }
     let result = match cli.command {
+        Some(_) if cli.now.now => Err(Failure::usage("--now runs jobs; it does not go together with another command")),
         Some(Command::Check { offline }) => commands::check::run(&cli.common, offline),
         Some(Command::List) => commands::list::run(&cli.common),
-        None => commands::now::run(&cli.common, &cli.now),
+        None if cli.now.now => commands::now::run(&cli.common, &cli.now),
+        None => Err(Failure::usage("no command; `warm --now` runs jobs, `warm --help` shows the rest")),
     };
     match result {
         Ok(code) => ExitCode::from(code),
