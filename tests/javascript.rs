@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use warm::encode::{Encoder, ValueSpec, format};
 use warm::ground::row::{Column, PgKind, PgType, Row};
-use warm::ground::value::ValueShape;
+use warm::ground::value::{BigInt, ValueShape};
 
 struct One<'a>(&'a [u8]);
 
@@ -19,7 +19,7 @@ impl Row for One<'_> {
 fn encoder(name: &str, oid: u32) -> Encoder {
     let ty = Arc::new(PgType { oid, name: format!("type {oid}"), kind: PgKind::Base });
     let columns = [Column { name: "x".into(), ty }];
-    let spec = ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[] };
+    let spec = ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[], bigint: BigInt::String };
     Encoder::new(format(name).unwrap(), &columns, &spec).unwrap()
 }
 

@@ -52,6 +52,11 @@ impl Tally {
         self.lock().stats.clone()
     }
 
+    /// Forgets everything.
+    pub fn reset(&self) {
+        *self.lock() = Written::default();
+    }
+
     /// A few of the keys written so far.
     pub fn sample(&self) -> Vec<Sample> {
         self.lock().sample.clone()
@@ -261,8 +266,8 @@ impl Thread {
                     Some(code) => Err(judge(code, error.detail().unwrap_or_default())),
                     None => {
                         // The reply to this entry and to all after it is unknown: they are asked about again.
-                        item.asked.drain(..done);
-                        item.asked.extend(again);
+                        again.extend_from_slice(&item.asked[done..]);
+                        item.asked = again;
                         self.follow_up(item, closer);
                         return Err(translate(&error));
                     }
@@ -298,28 +303,26 @@ impl Thread {
 
     /// Keeps what of a batch is still to be asked; a batch of which nothing is left goes back to the pool.
     ///
-    /// What is kept stands at the window's end without having been sent: [`Thread::recover`] sends it, or the caller when all went well.
+    /// What had no answer, or none that counts, goes back to the window's front: [`Thread::recover`] sends it again, in the old order, so that the
+    /// last of several values of one key stays the last.
     fn follow_up(&mut self, item: InFlight, closer: Vec<usize>) {
         let InFlight { loaded, asked, round, tries } = item;
         if self.failed {
             return;
         }
-        // Entries of both kinds in one batch happen only when the connection broke; asking all of them the first question again is right.
-        let next = match (asked.is_empty(), closer.is_empty()) {
-            (true, true) => {
-                let mut batch = loaded.batch;
-                batch.clear(KEEP);
-                self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
-                return;
-            }
-            (true, false) => InFlight { loaded, asked: closer, round: Round::Second, tries: 0 },
-            (false, _) => InFlight { loaded, asked: asked.into_iter().chain(closer).collect(), round, tries },
-        };
-        let fresh = next.tries == 0;
-        self.window.push_back(next);
-        if fresh {
+        if !asked.is_empty() {
+            // Those that need a closer look are asked the first question again too.
+            let mut asked: Vec<usize> = asked.into_iter().chain(closer).collect();
+            asked.sort_unstable();
+            self.window.push_front(InFlight { loaded, asked, round, tries });
+        } else if !closer.is_empty() {
+            self.window.push_back(InFlight { loaded, asked: closer, round: Round::Second, tries: 0 });
             // A failure shows again when the replies are read.
             let _ = self.put_on_wire(self.window.len() - 1);
+        } else {
+            let mut batch = loaded.batch;
+            batch.clear(KEEP);
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
         }
     }
 

@@ -75,7 +75,7 @@ impl From<anyhow::Error> for Failure {
 fn load(common: &Common) -> Result<Loaded, Failure> {
     let environment = Environment::of_process();
     let file = config::locate(common.config.as_deref(), &environment)?;
-    let formats: Vec<_> = encode::format_names().collect();
+    let formats: Vec<_> = encode::formats().collect();
     Ok(config::load(&file, &environment, &formats)?)
 }
 
@@ -93,7 +93,7 @@ fn select(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failur
 fn runner(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Runner, Failure> {
     Ok(Runner {
         source: postgres(settings)?,
-        redis: Redis::new(&settings.redis)?,
+        redis: redis(settings)?,
         key_space: settings.key_space(),
         limits: settings.limits,
         clock: Arc::new(SystemClock),
@@ -101,11 +101,12 @@ fn runner(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Runner, Fa
     })
 }
 
+fn redis(settings: &Settings) -> Result<Redis, Failure> {
+    Redis::new(&settings.redis).map_err(|error| Failure::usage(format!("{}: {error}", settings.redis.origin)))
+}
+
 fn postgres(settings: &Settings) -> Result<Postgres, Failure> {
-    Postgres::new(&settings.postgres).map_err(|error| {
-        let origin = &settings.postgres.origin;
-        Failure { code: exit::CONFIG, what: What::Message(format!("{origin}: {error}")) }
-    })
+    Postgres::new(&settings.postgres).map_err(|error| Failure::usage(format!("{}: {error}", settings.postgres.origin)))
 }
 
 fn runtime() -> Result<Runtime, Failure> {

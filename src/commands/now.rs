@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Failure, load, report, runner, runtime, select};
@@ -51,23 +51,38 @@ fn observer() -> Arc<dyn Observer> {
     Arc::new(Several(observers))
 }
 
-/// Waits for SIGINT or SIGTERM, asks the runs to stop and returns the signal's number.
+/// Waits for SIGINT or SIGTERM, asks the runs to stop and returns the signal's number. A second signal ends the process at once.
 async fn stop_on_signal(stop: watch::Sender<bool>) -> u8 {
-    let number = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
-            _ = interrupt.recv() => 2,
-            _ = terminate.recv() => 15,
-        },
+    let (Ok(interrupt), Ok(terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         // Without handlers the signals end the process at once, which is right too.
-        _ => std::future::pending().await,
+        return std::future::pending().await;
     };
+    let mut signals = Signals { interrupt, terminate };
+    let number = signals.next().await;
     // Runs that have ended already need no word.
     let _ = stop.send(true);
+    tokio::spawn(async move { std::process::exit(i32::from(128 + signals.next().await)) });
     number
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// The number of the next signal.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use super::*;
@@ -78,6 +93,7 @@ mod tests {
     fn the_job_with_the_highest_priority_decides() {
         let report = |priority, kind: Option<ErrorKind>| Report {
             job: String::new(),
+            file: PathBuf::new(),
             priority,
             stats: Stats::default(),
             took: Duration::ZERO,

@@ -107,6 +107,7 @@ fn job_value(report: &Report) -> Value {
         json!({
             "kind": format!("{:?}", failure.kind),
             "message": failure.message,
+            "at": failure.place(&report.file),
             "advice": failure.kind.consequence().advice,
         })
     });

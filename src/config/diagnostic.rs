@@ -226,6 +226,12 @@ impl Sources {
         source.and_then(|source| source.text.get(span.start - source.base..span.end - source.base)).unwrap_or_default()
     }
 
+    /// The line, from 1, of its text that an offset stands on.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        let before = self.at(offset).and_then(|source| source.text.get(..offset - source.base)).unwrap_or_default();
+        before.matches('\n').count() + 1
+    }
+
     fn at(&self, offset: usize) -> Option<&Source> {
         self.0.iter().rev().find(|source| source.base <= offset)
     }

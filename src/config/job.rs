@@ -15,13 +15,13 @@ use crate::ground::job::{Job, Mode, OnBadRow, Parameter, Values};
 use crate::ground::key::{KeyTemplate, is_name};
 use crate::ground::schedule::Schedule;
 use crate::ground::settings::Limits;
-use crate::ground::sql::{NOW, Sql};
+use crate::ground::sql::{Lines, NOW, Sql};
 use crate::ground::ttl::{JobTtl, TtlPolicy};
-use crate::ground::value::ValueShape;
+use crate::ground::value::{BigInt, FormatInfo, ValueShape};
 
 /// What a job file is read against.
 pub(super) struct Context<'a> {
-    pub(super) formats: &'a [&'static str],
+    pub(super) formats: &'a [FormatInfo],
     pub(super) ttl: &'a TtlPolicy,
     pub(super) limits: Limits,
     pub(super) defaults: raw::Defaults,
@@ -46,6 +46,7 @@ pub(super) fn resolve(
     sources: &Sources,
     collector: &mut Collector,
 ) -> Option<Job> {
+    let own_bigint = raw.bigint.clone();
     let raw = raw.with_defaults(&context.defaults);
     let guard = raw.guard.clone().unwrap_or_default();
     let reader = Reader { sources };
@@ -53,6 +54,12 @@ pub(super) fn resolve(
     let key = collector.take(reader.key(raw.key.as_ref()));
     let value = collector.take(reader.value(raw.value.as_ref()));
     let format = collector.take(reader.format(raw.format.as_ref(), context.formats));
+    let bigint =
+        collector.take(reader.choice(raw.bigint.as_ref(), &[("string", BigInt::String), ("number", BigInt::Number)]));
+    if let Some((text, format)) = own_bigint.as_ref().zip(format.filter(|format| !format.chooses_bigint)) {
+        let message = format!("the format `{}` leaves no choice of how a bigint is written", format.name);
+        collector.push(sources.error(text.span(), message).help("remove this line"));
+    }
     let hide = collector.take(reader.hide(raw.hide.as_deref().unwrap_or_default()));
     let for_each = collector.take(reader.for_each(&raw.for_each, context.limits.combinations));
     let schedule = collector.take(reader.schedule(raw.schedule.as_ref(), raw.timezone.as_ref()));
@@ -90,7 +97,8 @@ pub(super) fn resolve(
         query,
         key,
         value: value?,
-        format: format?,
+        format: format?.name,
+        bigint: bigint?,
         hide: hide?,
         for_each,
         ttl,
@@ -119,7 +127,10 @@ impl Reader<'_> {
     }
 
     fn sql(&self, text: &Text) -> Result<Sql, Diagnostic> {
-        Sql::parse(text.get_ref()).map_err(|error| self.sources.error(self.inside(text, error.at, 1), error.message))
+        let sql = Sql::parse(text.get_ref())
+            .map_err(|error| self.sources.error(self.inside(text, error.at, 1), error.message))?;
+        let line = self.sources.line(self.inside(text, 0, 0).start);
+        Ok(sql.on(if self.escaped(text) { Lines::On(line) } else { Lines::From(line) }))
     }
 
     fn key(&self, text: Option<&Text>) -> Result<KeyTemplate, Diagnostic> {
@@ -142,12 +153,12 @@ impl Reader<'_> {
         }
     }
 
-    fn format(&self, text: Option<&Text>, known: &[&'static str]) -> Result<&'static str, Diagnostic> {
-        let Some(text) = text else { return Ok(known.first().copied().unwrap_or_default()) };
-        let found = known.iter().find(|name| **name == text.get_ref());
-        found.copied().ok_or_else(|| {
-            self.sources
-                .error(text.span(), format!("`{}` is unknown; the formats are {}", text.get_ref(), known.join(", ")))
+    fn format(&self, text: Option<&Text>, known: &[FormatInfo]) -> Result<FormatInfo, Diagnostic> {
+        let wanted = |format: &&FormatInfo| text.is_none_or(|text| format.name == text.get_ref());
+        known.iter().find(wanted).copied().ok_or_else(|| {
+            let names: Vec<_> = known.iter().map(|format| format.name).collect();
+            let (found, place) = text.map_or(("", 0..0), |text| (text.get_ref().as_str(), text.span()));
+            self.sources.error(place, format!("`{found}` is unknown; the formats are {}", names.join(", ")))
         })
     }
 
@@ -305,14 +316,20 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether the text is written in a string with escapes.
+    fn escaped(&self, text: &Text) -> bool {
+        let raw = self.sources.raw(&text.span());
+        raw.starts_with('"') && raw.contains('\\')
+    }
+
     /// The place of `length` bytes at `offset` of a text's value. In a string with escapes that cannot be told, then it is the whole.
     fn inside(&self, text: &Text, offset: usize, length: usize) -> Range<usize> {
         let span = text.span();
         let raw = self.sources.raw(&span);
-        let quote = ["'''", "\"\"\"", "'", "\""].into_iter().find(|quote| raw.starts_with(quote)).unwrap_or_default();
-        if quote.starts_with('"') && raw.contains('\\') {
+        if self.escaped(text) {
             return span;
         }
+        let quote = ["'''", "\"\"\"", "'", "\""].into_iter().find(|quote| raw.starts_with(quote)).unwrap_or_default();
         let mut start = quote.len();
         if quote.len() == 3 {
             // A line break right after the opening quotes is no part of the value.

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ground::job::Job;
 use crate::ground::settings::Settings;
+use crate::ground::value::FormatInfo;
 
 use diagnostic::{Collector, Sources};
 
@@ -63,7 +64,7 @@ pub fn locate(given: Option<&Path>, environment: &Environment) -> Result<PathBuf
 ///
 /// # Errors
 /// Everything that is wrong, in all files.
-pub fn load(file: &Path, environment: &Environment, formats: &[&'static str]) -> Result<Loaded, Diagnostics> {
+pub fn load(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> Result<Loaded, Diagnostics> {
     let mut collector = Collector::default();
     let mut sources = Sources::default();
     let text = files::read(file, &mut collector)?;

@@ -42,7 +42,10 @@ impl Config {
         self.ttl.0.extend(other.ttl.0);
         if let Some(from) = other.defaults {
             let into = self.defaults.get_or_insert_default();
-            merge!(into, from, schedule, timezone, format, priority, timeout, retries, on_bad_row, ttl_jitter, mode);
+            merge!(
+                into, from, schedule, timezone, format, bigint, priority, timeout, retries, on_bad_row, ttl_jitter,
+                mode
+            );
             if let Some(guard) = from.guard {
                 merge!(into.guard.get_or_insert_default(), guard, max_value);
             }
@@ -91,6 +94,7 @@ pub(super) struct Defaults {
     pub(super) schedule: Option<Text>,
     pub(super) timezone: Option<Text>,
     pub(super) format: Option<Text>,
+    pub(super) bigint: Option<Text>,
     pub(super) priority: Option<Spanned<i64>>,
     pub(super) timeout: Option<Text>,
     pub(super) retries: Option<Spanned<i64>>,
@@ -123,6 +127,7 @@ pub(super) struct Job {
     pub(super) schedule: Option<Text>,
     pub(super) timezone: Option<Text>,
     pub(super) format: Option<Text>,
+    pub(super) bigint: Option<Text>,
     pub(super) priority: Option<Spanned<i64>>,
     pub(super) timeout: Option<Text>,
     pub(super) retries: Option<Spanned<i64>>,
@@ -138,7 +143,7 @@ impl Job {
         macro_rules! fill {
             ($($field:ident),+) => { $( if self.$field.is_none() { self.$field = defaults.$field.clone(); } )+ };
         }
-        fill!(schedule, timezone, format, priority, timeout, retries, on_bad_row, ttl_jitter, mode, guard);
+        fill!(schedule, timezone, format, bigint, priority, timeout, retries, on_bad_row, ttl_jitter, mode, guard);
         self
     }
 }

@@ -7,7 +7,9 @@ use super::out::Out;
 use super::value::{Array, Composite, Member, Node};
 use super::{json, text};
 use crate::ground::row::{PgKind, PgType};
+use crate::ground::value::BigInt;
 
+const INT8: u32 = 20;
 const JSON: u32 = 114;
 const JSONB: u32 = 3802;
 /// `text`, `varchar`, `char(n)` and `name`: what `column:NAME` writes as it is.
@@ -17,12 +19,16 @@ const TEXTS: [u32; 4] = [25, 1043, 1042, 19];
 pub(super) struct Compiler {
     pub(super) format: &'static dyn Format,
     pub(super) style: Style,
+    pub(super) bigint: BigInt,
 }
 
 impl Compiler {
     /// How values of a type are written; `path` says where, for messages.
     pub(super) fn node(&self, ty: &PgType, path: &str) -> Result<Node, TypeError> {
         match &ty.kind {
+            PgKind::Base if ty.oid == INT8 && self.bigint == BigInt::Number => {
+                self.format.bigint_as_number().map(Node::Scalar).ok_or_else(|| self.unknown(ty, path))
+            }
             PgKind::Base => self.format.scalar(ty.oid).map(Node::Scalar).ok_or_else(|| self.unknown(ty, path)),
             PgKind::Enum => Ok(Node::Scalar(self.style.string)),
             PgKind::Domain(base) => self.node(base, path),

@@ -39,7 +39,7 @@ impl Encoder {
             return Self::printed(columns);
         }
         layout::check_names(columns, spec)?;
-        let compiler = Compiler { format, style: format.style() };
+        let compiler = Compiler { format, style: format.style(), bigint: spec.bigint };
         let program = match spec.shape {
             ValueShape::Column(name) => {
                 let index = layout::single(columns, name, spec.hide)?;

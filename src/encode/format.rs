@@ -29,6 +29,11 @@ pub trait Format: Sync {
     /// What surrounds the values.
     fn style(&self) -> Style;
 
+    /// How an `int8` is written as a number, for a format that leaves the choice; [`Format::scalar`] writes it as a string then.
+    fn bigint_as_number(&self) -> Option<Scalar> {
+        None
+    }
+
     /// For a format whose values the server prints: how the query is made to do so.
     fn server(&self) -> Option<Rewrite> {
         None

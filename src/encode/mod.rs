@@ -43,7 +43,7 @@ pub use key::KeyText;
 pub use out::Out;
 
 use crate::ground::row::Column;
-use crate::ground::value::ValueShape;
+use crate::ground::value::{BigInt, FormatInfo, ValueShape};
 
 /// All formats, the default one first.
 const FORMATS: [&dyn Format; 3] = [&prisma::Prisma, &prisma5::Prisma5, &postgres::Postgres];
@@ -53,9 +53,9 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
     FORMATS.into_iter().find(|format| format.name() == name)
 }
 
-/// The names of all formats, the default one first.
-pub fn format_names() -> impl Iterator<Item = &'static str> {
-    FORMATS.iter().map(|format| format.name())
+/// All formats, the default one first.
+pub fn formats() -> impl Iterator<Item = FormatInfo> {
+    FORMATS.iter().map(|format| FormatInfo { name: format.name(), chooses_bigint: format.bigint_as_number().is_some() })
 }
 
 /// What a job wants of a row.
@@ -67,6 +67,8 @@ pub struct ValueSpec<'a> {
     pub hide: &'a [String],
     /// Columns that the key is made of. They are part of the value too unless they are hidden.
     pub key_columns: &'a [String],
+    /// How an `int8` is written, where the format leaves the choice.
+    pub bigint: BigInt,
 }
 
 /// For a format whose values the server prints: the SQL to run instead of the job's query, else `None`.

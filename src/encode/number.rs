@@ -15,6 +15,12 @@ pub(crate) fn double(value: f64, out: &mut Out<'_>) {
     }
 }
 
+/// `int8` as JavaScript prints `Number(value)`: integers beyond 2^53 are rounded to the nearest double.
+pub(crate) fn int8_as_double(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
+    double(i64::from_be_bytes(fixed(value)?) as f64, out);
+    Ok(())
+}
+
 /// `float8` as a number.
 pub(crate) fn float8(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     double(f64::from_be_bytes(fixed(value)?), out);

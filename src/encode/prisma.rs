@@ -33,6 +33,10 @@ impl Format for Prisma {
         STYLE
     }
 
+    fn bigint_as_number(&self) -> Option<Scalar> {
+        Some(number::int8_as_double)
+    }
+
     fn scalar(&self, oid: u32) -> Option<Scalar> {
         Some(match oid {
             17 => bytes,
@@ -50,7 +54,7 @@ impl Format for Prisma {
 pub(super) fn common(oid: u32) -> Option<Scalar> {
     Some(match oid {
         16 => scalar::boolean,
-        // JSON.stringify throws on a BigInt; most applications have taught it to give a string.
+        // JSON.stringify throws on a BigInt; most applications have taught it to give a string (`bigint` in the job file).
         20 => scalar::int8_string,
         21 => scalar::int2,
         23 => scalar::int4,

@@ -24,6 +24,10 @@ impl Format for Prisma5 {
         STYLE
     }
 
+    fn bigint_as_number(&self) -> Option<Scalar> {
+        Some(number::int8_as_double)
+    }
+
     fn scalar(&self, oid: u32) -> Option<Scalar> {
         Some(match oid {
             17 => buffer,

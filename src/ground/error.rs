@@ -3,6 +3,7 @@
 //! and looked up in [`TABLE`].
 
 use std::fmt;
+use std::path::Path;
 
 use super::exit;
 
@@ -101,12 +102,29 @@ pub struct Error {
     pub kind: ErrorKind,
     /// The cause, for people.
     pub message: String,
+    /// The line of the job's file that it is about, from 1, where one can be named.
+    pub line: Option<usize>,
 }
 
 impl Error {
     /// An error of the given kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into() }
+        Error { kind, message: message.into(), line: None }
+    }
+
+    /// Where the cause stands in the job's file, as far as it can be told: `FILE:LINE` or `FILE`.
+    pub fn place(&self, file: &Path) -> String {
+        match self.line {
+            Some(line) => format!("{}:{line}", file.display()),
+            None => file.display().to_string(),
+        }
+    }
+
+    /// The same about a line of the job's file.
+    #[must_use]
+    pub fn at_line(mut self, line: Option<usize>) -> Self {
+        self.line = line;
+        self
     }
 }
 

@@ -7,7 +7,7 @@ use super::key::KeyTemplate;
 use super::schedule::Schedule;
 use super::sql::Sql;
 use super::ttl::JobTtl;
-use super::value::ValueShape;
+use super::value::{BigInt, ValueShape};
 
 /// One job: a query, its keys and values, their lifetime and schedule.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Job {
     pub value: ValueShape,
     /// The name of the value format, one that `encode` knows.
     pub format: &'static str,
+    /// How the format writes an `int8`, where it leaves the choice.
+    pub bigint: BigInt,
     /// Columns that are left out of the value.
     pub hide: Vec<String>,
     /// The parameters' values: the query runs once for each combination.

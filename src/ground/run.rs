@@ -1,6 +1,7 @@
 //! What a run did.
 
 use std::ops::AddAssign;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Error;
@@ -80,6 +81,8 @@ impl AddAssign<&Stats> for Stats {
 pub struct Report {
     /// The job's name.
     pub job: String,
+    /// The file that defines it.
+    pub file: PathBuf,
     /// The job's priority.
     pub priority: i32,
     /// What was done; after a failure, what had been done until then.

@@ -3,6 +3,8 @@
 //! Where a parameter stands is found by a tokenizer, so that `':x'`, `"a:b"`, `x::text`, comments and dollar quotes are left
 //! alone. Parameters are bound, never spliced: what is put in their place is `$1`, with a cast.
 
+use std::ops::Range;
+
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
@@ -24,7 +26,29 @@ pub struct Sql {
     /// The statement, without a semicolon at its end.
     text: String,
     /// Where `:name` stands (byte range with the colon), in order.
-    places: Vec<std::ops::Range<usize>>,
+    places: Vec<Range<usize>>,
+    lines: Lines,
+}
+
+/// Which lines of a file a query stands on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lines {
+    /// In no file.
+    #[default]
+    Unknown,
+    /// It begins on this line (from 1), and its own line breaks are the file's.
+    From(usize),
+    /// It stands somewhere after the beginning of this line, with its line breaks escaped.
+    On(usize),
+}
+
+/// A statement with something else in the place of its parameters, and the way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The statement to send.
+    pub text: String,
+    /// Where pieces of the query begin: offset in `text`, offset in the query.
+    pieces: Vec<(usize, usize)>,
 }
 
 impl Sql {
@@ -73,7 +97,23 @@ impl Sql {
             return Err(SqlError { at: 0, message: "the query is empty".into() });
         }
         let end = end.unwrap_or(text.len());
-        Ok(Sql { text: text[..end].trim_end().to_owned(), places })
+        Ok(Sql { text: text[..end].trim_end().to_owned(), places, lines: Lines::Unknown })
+    }
+
+    /// The same, with the lines of the file that it stands on.
+    #[must_use]
+    pub fn on(mut self, lines: Lines) -> Self {
+        self.lines = lines;
+        self
+    }
+
+    /// The line of the file that the byte at `offset` of the query stands on.
+    pub fn line(&self, offset: usize) -> Option<usize> {
+        match self.lines {
+            Lines::Unknown => None,
+            Lines::On(line) => Some(line),
+            Lines::From(line) => Some(line + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()),
+        }
     }
 
     /// The statement as it was written, without a semicolon at its end.
@@ -94,24 +134,39 @@ impl Sql {
     }
 
     /// Where the parameter `name` stands first (byte range with the colon).
-    pub fn place(&self, name: &str) -> Option<std::ops::Range<usize>> {
+    pub fn place(&self, name: &str) -> Option<Range<usize>> {
         self.places.iter().find(|place| self.text[place.start + 1..place.end] == *name).cloned()
     }
 
     /// The statement with `replacement(index, name)` in the place of each parameter; `index` is that in [`Sql::parameters`].
-    pub fn with_parameters(&self, replacement: impl Fn(usize, &str) -> String) -> String {
+    pub fn with_parameters(&self, replacement: impl Fn(usize, &str) -> String) -> Rendered {
         let names = self.parameters();
         let mut out = String::with_capacity(self.text.len() + 32);
+        let mut pieces = vec![(0, 0)];
         let mut done = 0;
         for place in &self.places {
             let name = &self.text[place.start + 1..place.end];
             let index = names.iter().position(|other| *other == name).unwrap_or_default();
             out.push_str(&self.text[done..place.start]);
+            pieces.push((out.len(), place.start));
             out.push_str(&replacement(index, name));
+            pieces.push((out.len(), place.end));
             done = place.end;
         }
         out.push_str(&self.text[done..]);
-        out
+        Rendered { text: out, pieces }
+    }
+}
+
+impl Rendered {
+    /// The byte offset in the query that the character at `position` (from 0) of the sent text comes from.
+    pub fn origin(&self, position: usize) -> usize {
+        let offset = self.text.char_indices().nth(position).map_or(self.text.len(), |(at, _)| at);
+        let piece = self.pieces.iter().rposition(|(sent, _)| *sent <= offset).unwrap_or_default();
+        let (sent, query) = self.pieces.get(piece).copied().unwrap_or_default();
+        // What stands in the place of a parameter may be longer than its name.
+        let most = self.pieces.get(piece + 1).map_or(usize::MAX, |(_, next)| next - query);
+        query + (offset - sent).min(most)
     }
 }
 
@@ -155,7 +210,23 @@ mod tests {
     use super::*;
 
     fn numbered(text: &str) -> String {
-        Sql::parse(text).expect(text).with_parameters(|i, _| format!("${}", i + 1))
+        Sql::parse(text).expect(text).with_parameters(|i, _| format!("${}", i + 1)).text
+    }
+
+    #[test]
+    fn a_place_in_the_sent_text_leads_back_to_the_query_and_its_line() {
+        let query = "SELECT 'é', :state\nFROM t\nWHERE a = :state AND nope";
+        let sql = Sql::parse(query).expect("good").on(Lines::From(7));
+        let sent = sql.with_parameters(|_, _| "CAST($1::text AS bigint)".to_owned());
+        let origin = |word: &str| sent.origin(sent.text.chars().count() - word.chars().count());
+        assert_eq!(&query[origin("nope")..], "nope");
+        assert_eq!(sql.line(origin("nope")), Some(9));
+        let inside = sent.text.find("$1").expect("there");
+        let place = sql.place("state").expect("there");
+        assert!((place.start..=place.end).contains(&sent.origin(inside - 1)), "`é` is two bytes and one character");
+        assert_eq!(sql.line(sent.origin(0)), Some(7));
+        assert_eq!(sql.clone().on(Lines::On(3)).line(40), Some(3));
+        assert_eq!(sql.on(Lines::Unknown).line(0), None);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl LogObserver {
 }
 
 fn finished(report: &Report) {
-    let Report { job, stats, took, failure, .. } = report;
+    let Report { job, file, stats, took, failure, .. } = report;
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match failure {
         None => info!(job, keys = stats.written, rows = stats.rows, bytes = stats.bytes, millis, "{job}: done"),
@@ -72,8 +72,9 @@ fn finished(report: &Report) {
                 attempts = stats.attempts,
                 millis,
                 kind = ?failure.kind,
-                "{job}: failed after {} keys were written: {failure} ({advice})",
-                stats.written
+                "{job}: failed after {} keys were written: {failure}; at {}; advice: {advice}",
+                stats.written,
+                failure.place(file)
             );
         }
     }

@@ -31,6 +31,8 @@ const BATCH_BYTES: usize = 64 << 10;
 const REMEMBERED: usize = 1 << 19;
 /// What keeping one gathered array costs beside its bytes.
 const GROUP_OVERHEAD: usize = 128;
+/// What remembering one written array costs.
+const CLOSED_OVERHEAD: usize = 40;
 
 /// What all queries of one attempt share.
 pub(super) struct Shared<'a> {
@@ -130,7 +132,7 @@ impl<'a> Assembler<'a> {
             Err(Problem::Fatal(error)) => return Err(error),
         }
         while self.groups.bytes > self.shared.limits.buffer && self.groups.open.len() > 1 {
-            self.write_oldest_group();
+            self.write_oldest_group_early()?;
         }
         if self.batch.len() >= BATCH_ENTRIES || self.batch.bytes() >= BATCH_BYTES {
             self.hand_over().await
@@ -241,8 +243,24 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    fn write_oldest_group(&mut self) {
-        let Some(Group { key, mut payload, refused }) = self.groups.open.pop_front() else { return };
+    /// Writes a group although rows of its key may still come, and remembers it.
+    fn write_oldest_group_early(&mut self) -> Result<(), Error> {
+        if (self.groups.closed.len() + 1) * CLOSED_OVERHEAD > self.shared.limits.buffer {
+            let message = format!(
+                "the query gives more than {} keys, too many to tell whether the rows of each follow one another; raise `buffer` in [limits], or split the job",
+                self.groups.closed.len()
+            );
+            return Err(Error::new(ErrorKind::Definition, message));
+        }
+        if let Some((key, value)) = self.write_oldest_group() {
+            self.groups.closed.insert(key, value);
+        }
+        Ok(())
+    }
+
+    /// Puts the oldest group into the batch; gives the fingerprints of its key and value.
+    fn write_oldest_group(&mut self) -> Option<(u64, u64)> {
+        let Group { key, mut payload, refused } = self.groups.open.pop_front()?;
         self.groups.bytes = self.groups.bytes.saturating_sub(payload.len() + GROUP_OVERHEAD);
         self.groups.index.remove(&key);
         self.groups.written += 1;
@@ -251,11 +269,11 @@ impl<'a> Assembler<'a> {
         }
         payload.push(b']');
         let fingerprint = xxh3_64(&key);
-        self.groups.closed.insert(fingerprint, xxh3_64(&payload));
         if !refused {
             self.batch.push(&key, &payload, self.shared.job.ttl.of(&key));
             self.remember(fingerprint);
         }
+        Some((fingerprint, xxh3_64(&payload)))
     }
 
     fn not_contiguous(&self, value: u64) -> Problem {

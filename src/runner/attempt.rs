@@ -1,18 +1,20 @@
 //! One attempt at a job: from an open connection to Redis to the last confirmed write.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 
 use super::Runner;
 use super::assemble::{Assembler, Shared};
 use super::keys::{Keys, key_columns};
 use super::plan::Plan;
-use super::run::Progress;
+use super::run::{Limit, Progress, panicked};
 use crate::cache::{Policy, Writer};
 use crate::encode::{self, Encoder, Format, ValueSpec};
 use crate::ground::clock::to_millis;
@@ -40,12 +42,13 @@ pub struct Prepared {
 /// # Errors
 /// What the server says about the query; a column whose type the format does not know.
 pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Error> {
-    let definition = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Definition, error.to_string());
+    let definition =
+        |error: &dyn std::fmt::Display| Error::new(ErrorKind::Definition, error.to_string()).at_line(job.query.line(0));
     let format: &'static dyn Format = encode::format(job.format)
         .ok_or_else(|| definition(&format_args!("the format `{}` is unknown", job.format)))?;
     let mut statement = snapshot.prepare(&job.query).await?;
     let key_columns = key_columns(job, &statement);
-    let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &key_columns };
+    let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &key_columns, bigint: job.bigint };
     if let Some(text) =
         encode::rewrite(format, job.query.text(), statement.columns(), &spec).map_err(|error| definition(&error))?
     {
@@ -56,15 +59,24 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     Ok(Prepared { statement, key_columns, encoder })
 }
 
-/// Runs all queries of the job once and waits until everything is written.
+/// Runs all queries of the job once and waits until everything is written. When `limit` is reached, reading ends, and what was read is
+/// still written.
 ///
 /// # Errors
 /// What ended the attempt. What was written until then stays: each key is right by itself.
-pub(super) async fn attempt(runner: &Runner, job: &Job, request: Request, progress: &Progress) -> Result<(), Error> {
+pub(super) async fn attempt(
+    runner: &Runner,
+    job: &Job,
+    request: Request,
+    limit: &Limit,
+    progress: &Progress,
+) -> Result<(), Error> {
     let policy = policy(job, request);
     // Redis first: for a cache that is down, the database is not asked.
-    let mut writer = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone()).await?;
-    let read = read(runner, job, &writer, progress).await;
+    let open = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone());
+    let mut writer = limit.within(open).await?;
+    let reading = AssertUnwindSafe(read(runner, job, &writer, progress)).catch_unwind();
+    let read = limit.within(async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) }).await;
     // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
     let written = writer.finish().await;
     let result = written.and(read);
@@ -101,7 +113,8 @@ async fn read(runner: &Runner, job: &Job, writer: &Writer, progress: &Progress) 
     let first = first.work(&plan, &next, 1).await?;
     let more = further_workers(start.elapsed(), plan.len().saturating_sub(1), runner.source.free());
     let others = (0..more).map(|_| async {
-        let mut snapshot = runner.source.snapshot().await?;
+        // Another job may have been quicker; what it does not need is enough.
+        let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };
         let prepared = prepare(job, &mut snapshot).await?;
         Worker::new(runner, &shared, prepared, snapshot)?.work(&plan, &next, usize::MAX).await?.end().await
     });

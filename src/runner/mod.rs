@@ -62,7 +62,13 @@ impl Runner {
         request: Request,
         stop: watch::Receiver<bool>,
     ) -> Vec<Report> {
-        let runs = jobs.iter().map(|job| run::run(Arc::clone(self), Arc::clone(job), request, stop.clone()));
-        stream::iter(runs).buffered(self.source.connections()).collect().await
+        let runs = jobs.iter().enumerate().map(|(place, job)| {
+            let run = run::run(Arc::clone(self), Arc::clone(job), request, stop.clone());
+            async move { (place, run.await) }
+        });
+        // Unordered: a slow job must not keep those from starting that come after it.
+        let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(self.source.connections()).collect().await;
+        reports.sort_unstable_by_key(|(place, _)| *place);
+        reports.into_iter().map(|(_, report)| report).collect()
     }
 }

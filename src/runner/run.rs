@@ -1,12 +1,10 @@
-//! One run of one job: attempts, the job's time-out, and the fence around a panic.
+//! One run of one job: its attempts, and what ends it from outside.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Runner;
 use super::attempt::attempt;
@@ -18,23 +16,34 @@ use crate::ground::job::Job;
 use crate::ground::request::Request;
 use crate::ground::run::{Report, Stats};
 
-/// What one run has done so far; it outlives attempts, the time-out and a panic, so that the report is true after each of them.
+/// What one run has done so far; it outlives attempts, so that the report is true after the last one.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Progress {
     reading: Arc<Mutex<Stats>>,
     pub(super) tally: Tally,
     doubtful: Arc<Mutex<Vec<Ours>>>,
+    /// The most that an earlier attempt wrote.
+    before: Arc<Mutex<Stats>>,
 }
 
 impl Progress {
+    /// Counts from zero: an attempt does all the work again. What the last one wrote is remembered.
+    fn begin_attempt(&self) {
+        let last = self.stats();
+        let attempts = last.attempts + 1;
+        *lock(&self.before) = last;
+        *lock(&self.reading) = Stats { attempts, ..Stats::default() };
+        self.tally.reset();
+    }
+
     /// Notes a value that was written and then found to be incomplete.
     pub(super) fn doubt(&self, value: Ours) {
-        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).push(value);
+        lock(&self.doubtful).push(value);
     }
 
     /// Takes doubtful values back: a miss is cheaper than a lie.
     pub(super) async fn retract(&self, redis: &Redis, policy: Policy) -> Result<(), Error> {
-        let values = std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner));
+        let values = std::mem::take(&mut *lock(&self.doubtful));
         if values.is_empty() || policy.only_looks() {
             return Ok(());
         }
@@ -45,46 +54,69 @@ impl Progress {
 
     /// Adds counts of the reading side.
     pub(super) fn add(&self, stats: &Stats) {
-        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) += stats;
+        *lock(&self.reading) += stats;
     }
 
-    /// The counts of both sides.
+    /// The counts of this attempt. Keys are those of the attempt that wrote most: an attempt that failed has written all the same.
     pub(super) fn stats(&self) -> Stats {
-        let mut stats = self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut stats = lock(&self.reading).clone();
         stats += &self.tally.stats();
+        let before = lock(&self.before);
+        if before.written > stats.written {
+            (stats.written, stats.bytes) = (before.written, before.bytes);
+        }
         stats
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What ends a run from outside: its time-out, or somebody who wants it to stop.
+#[derive(Debug, Clone)]
+pub(super) struct Limit {
+    timeout: Duration,
+    deadline: Instant,
+    stop: watch::Receiver<bool>,
+}
+
+impl Limit {
+    fn new(job: &Job, stop: watch::Receiver<bool>) -> Self {
+        Limit { timeout: job.timeout, deadline: Instant::now() + job.timeout, stop }
+    }
+
+    /// Does the work until the limit is reached; then the work is dropped.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            // A job that is done is done, however late.
+            biased;
+            result = work => result,
+            () = sleep_until(self.deadline) => {
+                let timeout = humantime::format_duration(self.timeout);
+                Err(Error::new(ErrorKind::JobTimeout, format!("the job did not end within its timeout of {timeout}")))
+            }
+            // An end of the channel is no request to stop.
+            Ok(_) = stop.wait_for(|stop| *stop) => Err(Error::new(ErrorKind::Cancelled, "stopped by a signal")),
+        }
+    }
+}
+
 /// Runs the job and reports; never panics, whatever the job does.
-pub(super) async fn run(
-    runner: Arc<Runner>,
-    job: Arc<Job>,
-    request: Request,
-    mut stop: watch::Receiver<bool>,
-) -> Report {
+pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, stop: watch::Receiver<bool>) -> Report {
     let start = Instant::now();
     runner.observer.on(&Event::Started { job: &job.name, trigger: request.trigger });
     let progress = Progress::default();
     let work = {
         let (runner, job, progress) = (Arc::clone(&runner), Arc::clone(&job), progress.clone());
-        // A task of its own: several jobs encode at the same time, and a panic stays inside.
-        async move {
-            let attempts =
-                AssertUnwindSafe(timeout(job.timeout, attempts(&runner, &job, request, &progress))).catch_unwind();
-            tokio::select! {
-                result = attempts => match result {
-                    Ok(Ok(result)) => result,
-                    Ok(Err(_)) => Err(timed_out(&job)),
-                    Err(payload) => Err(panicked(payload.as_ref())),
-                },
-                _ = stop.wait_for(|stop| *stop) => Err(Error::new(ErrorKind::Cancelled, "stopped by a signal")),
-            }
-        }
+        async move { attempts(&runner, &job, request, &Limit::new(&job, stop), &progress).await }
     };
+    // A task of its own: several jobs encode at the same time.
     let result = tokio::spawn(work).await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string())));
     let report = Report {
         job: job.name.clone(),
+        file: job.file.clone(),
         priority: job.priority,
         stats: progress.stats(),
         took: start.elapsed(),
@@ -95,10 +127,16 @@ pub(super) async fn run(
     report
 }
 
-async fn attempts(runner: &Runner, job: &Job, request: Request, progress: &Progress) -> Result<(), Error> {
+async fn attempts(
+    runner: &Runner,
+    job: &Job,
+    request: Request,
+    limit: &Limit,
+    progress: &Progress,
+) -> Result<(), Error> {
     for number in 1.. {
-        progress.add(&Stats { attempts: 1, ..Stats::default() });
-        let error = match attempt(runner, job, request, progress).await {
+        progress.begin_attempt();
+        let error = match attempt(runner, job, request, limit, progress).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -106,17 +144,13 @@ async fn attempts(runner: &Runner, job: &Job, request: Request, progress: &Progr
             return Err(error);
         }
         runner.observer.on(&Event::Retry { job: &job.name, error: &error, attempt: number + 1 });
-        sleep(pause_before_attempt(number + 1)).await;
+        limit.within(async { Ok(sleep(pause_before_attempt(number + 1)).await) }).await?;
     }
     Ok(())
 }
 
-fn timed_out(job: &Job) -> Error {
-    let limit = humantime::format_duration(job.timeout);
-    Error::new(ErrorKind::JobTimeout, format!("the job did not end within its timeout of {limit}"))
-}
-
-fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
+/// The error for a panic: a defect of this program, which must not take other jobs with it.
+pub(super) fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
     let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     Error::new(ErrorKind::Panic, format!("the job panicked: {}", text.unwrap_or("no message")))
 }

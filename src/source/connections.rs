@@ -77,6 +77,17 @@ impl Postgres {
         self.shared.permits.available_permits()
     }
 
+    /// The same as [`Postgres::snapshot`] if a connection is free now, else `None`.
+    ///
+    /// # Errors
+    /// As [`Postgres::snapshot`].
+    pub async fn snapshot_if_free(&self) -> Result<Option<Snapshot>, Error> {
+        match Arc::clone(&self.shared.permits).try_acquire_owned() {
+            Ok(permit) => self.open(permit).await.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Opens a read-only transaction that sees one state of the database; waits for a free connection if need be.
     ///
     /// # Errors
@@ -87,6 +98,10 @@ impl Postgres {
             .acquire_owned()
             .await
             .map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))?;
+        self.open(permit).await
+    }
+
+    async fn open(&self, permit: OwnedSemaphorePermit) -> Result<Snapshot, Error> {
         let kept = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(connection) = kept {
             // A connection that was left idle may be dead by now: then a new one takes its place.

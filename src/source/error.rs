@@ -1,8 +1,9 @@
 //! Translates the driver's errors into kinds, by SQLSTATE.
 
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::sql::{Rendered, Sql};
 
 /// The kind that a server's SQLSTATE belongs to (PostgreSQL documentation, appendix A).
 fn kind_of(code: &str) -> ErrorKind {
@@ -16,6 +17,16 @@ fn kind_of(code: &str) -> ErrorKind {
         _ if code.starts_with("08") => ErrorKind::PostgresLost,
         _ => ErrorKind::Query,
     }
+}
+
+/// The same for an error about a query: it names the line of the job's file that the server points at.
+pub(super) fn translate_at(error: sqlx::Error, sql: &Sql, sent: &Rendered) -> Error {
+    let position = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()?.position());
+    let line = match position {
+        Some(PgErrorPosition::Original(position)) => sql.line(sent.origin(position.saturating_sub(1))),
+        _ => sql.line(0),
+    };
+    translate(error).at_line(line)
 }
 
 /// Translates an error of the driver. The server's own words, its hint and its SQLSTATE are kept; the driver never puts a password

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgRow, PgStatement};
 use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, Row as _, SqlSafeStr, Statement as _};
 use tokio::time::timeout;
 
 use super::connections::{Leased, Postgres};
-use super::error::{silence, translate};
+use super::error::{silence, translate, translate_at};
 use super::statement::{Argument, Statement, bare, cast};
 use super::types;
 use crate::ground::error::Error;
 use crate::ground::row::{Column, Row};
-use crate::ground::sql::Sql;
+use crate::ground::sql::{Rendered, Sql};
 
 /// A read-only transaction on a leased connection. Dropped without [`Snapshot::finish`], it closes the connection, which
 /// also ends a query that still runs.
@@ -36,25 +36,29 @@ impl Snapshot {
     /// # Errors
     /// What the server says about the query, or that it does not answer.
     pub async fn prepare(&mut self, sql: &Sql) -> Result<Statement, Error> {
-        let connection = &mut self.leased.connection;
-        let work = async {
-            let mut prepared = (&mut *connection).prepare(AssertSqlSafe(bare(sql)).into_sql_str()).await?;
-            let inferred = prepared.clone();
-            if let Some(text) = cast(sql, &prepared) {
-                prepared = (&mut *connection).prepare(AssertSqlSafe(text).into_sql_str()).await?;
-            }
-            // Named statements must not outlive the transaction: behind a pooler the next one may be on another server. What is kept is
-            // the description; executing parses the text again, without a name.
-            connection.clear_cached_statements().await?;
-            Ok((prepared, inferred))
+        let first = bare(sql);
+        let inferred = self.describe(sql, &first).await?;
+        let prepared = match cast(sql, &inferred) {
+            Some(second) => self.describe(sql, &second).await?,
+            None => inferred.clone(),
         };
-        let (prepared, inferred) = within(self.patience, "preparing a query", work).await?;
+        // Named statements must not outlive the transaction: behind a pooler the next one may be on another server. What is kept is
+        // the description; executing parses the text again, without a name.
+        within(self.patience, "preparing a query", self.leased.connection.clear_cached_statements()).await?;
         let columns = prepared.columns().iter().map(|column| Column {
             name: column.name().to_owned(),
             ty: std::sync::Arc::new(types::resolve(column.type_info())),
         });
         let columns = columns.collect();
         Ok(Statement::new(prepared, &inferred, sql, columns))
+    }
+
+    async fn describe(&mut self, sql: &Sql, sent: &Rendered) -> Result<PgStatement, Error> {
+        let text = AssertSqlSafe(sent.text.clone()).into_sql_str();
+        match timeout(self.patience, self.leased.connection.prepare(text)).await {
+            Ok(result) => result.map_err(|error| translate_at(error, sql, sent)),
+            Err(_) => Err(silence("preparing a query", self.patience)),
+        }
     }
 
     /// Runs a statement; `value` gives the parameters' values by name.

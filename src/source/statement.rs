@@ -5,7 +5,7 @@ use sqlx::{Arguments, Either, Statement as _, TypeInfo};
 
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::row::Column;
-use crate::ground::sql::{NOW, Sql};
+use crate::ground::sql::{NOW, Rendered, Sql};
 
 /// `text` and `character varying`: parameters of these types need no cast.
 const TEXT: &[u32] = &[25, 1043];
@@ -73,7 +73,7 @@ impl Statement {
 }
 
 /// The query's text for a first look: parameters bare, so that Postgres infers their types. `:now` has its type already.
-pub(super) fn bare(sql: &Sql) -> String {
+pub(super) fn bare(sql: &Sql) -> Rendered {
     sql.with_parameters(|i, name| match name {
         NOW => format!("CAST(${}::text AS timestamptz)", i + 1),
         _ => format!("${}", i + 1),
@@ -81,7 +81,7 @@ pub(super) fn bare(sql: &Sql) -> String {
 }
 
 /// The query's text with the inferred types as casts from text, `None` when it needs no other than [`bare`] has.
-pub(super) fn cast(sql: &Sql, first_look: &PgStatement) -> Option<String> {
+pub(super) fn cast(sql: &Sql, first_look: &PgStatement) -> Option<Rendered> {
     let types = types(first_look);
     let needs_cast =
         |ty: &PgTypeInfo| !ty.oid().is_some_and(|oid| TEXT.contains(&oid.0) || TEXT_ARRAYS.contains(&oid.0));

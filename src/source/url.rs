@@ -48,8 +48,12 @@ impl Target {
     /// Parses a URL. An empty one means the driver's defaults: the `PG…` variables, else the local socket.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let text = if text.is_empty() { "postgres://" } else { text };
-        let mut url =
-            Url::parse(text).map_err(|error| UrlError(format!("the PostgreSQL URL is malformed: {error}")))?;
+        let mut url = match Url::parse(text) {
+            // `postgres://user:password@/database?host=/run/postgresql`: to libpq, no host means the usual one.
+            Err(url::ParseError::EmptyHost) => Url::parse(&text.replacen("@/", "@localhost/", 1)),
+            parsed => parsed,
+        }
+        .map_err(|error| UrlError(format!("the PostgreSQL URL is malformed: {error}")))?;
         let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         url.set_query(None);
         let mut target = Target {
@@ -156,6 +160,7 @@ mod tests {
         assert_eq!(mode("postgres://u@127.0.0.1/x?sslmode=verify-full"), "VerifyFull");
         assert_eq!(mode("postgres://u@%2Frun%2Fpostgresql/x"), "Disable");
         assert_eq!(mode("postgres://u@/x?host=/run/postgresql"), "Disable");
+        assert_eq!(mode("postgres://u:p@/x?host=/run/postgresql"), "Disable");
     }
 
     #[test]

@@ -4,12 +4,14 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, Row as _, SqlSafeStr, Statement, ValueRef};
 use warm::encode::{self, Encoder, ValueSpec};
 use warm::ground::row::{Column, Row};
-use warm::ground::value::ValueShape;
+use warm::ground::value::{BigInt, ValueShape};
 use warm::source::types::resolve;
 
-/// The one place that knows where the tests' PostgreSQL is.
+use crate::support::postgres::Postgres;
+
+/// A connection of the superuser to the tests' PostgreSQL.
 pub(crate) async fn connect() -> PgConnection {
-    let url = std::env::var("WARM_TEST_POSTGRES").expect("WARM_TEST_POSTGRES is set");
+    let url = Postgres::shared().named("postgres").admin_url();
     let mut connection = PgConnection::connect(&url).await.unwrap();
     connection.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'").await.unwrap();
     connection
@@ -60,7 +62,8 @@ pub(crate) async fn rows(
     Ok(encoded.collect())
 }
 
-pub(crate) const WHOLE: ValueSpec<'static> = ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[] };
+pub(crate) const WHOLE: ValueSpec<'static> =
+    ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[], bigint: BigInt::String };
 
 /// The object of the one row that a query gives.
 pub(crate) async fn object(connection: &mut PgConnection, format: &str, sql: &str) -> Result<String, String> {

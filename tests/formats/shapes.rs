@@ -2,7 +2,7 @@
 
 use warm::encode::{self, Encoder, KeyText, ValueSpec};
 use warm::ground::row::Row;
-use warm::ground::value::ValueShape;
+use warm::ground::value::{BigInt, ValueShape};
 
 use crate::harness::{Fetched, WHOLE, connect, prepare, rows, setup};
 use sqlx::Statement;
@@ -13,7 +13,7 @@ async fn names_nest_hide_and_order() {
     let sql = r#"SELECT 3 AS "_count.referredUserId", 'x' AS secret, 2.50 AS "_sum.rewardAmount", NULL::int AS "_count.other", 'r' AS "referrerId", 1 AS "7" -- end"#;
     let hide = ["secret".to_owned()];
     let keys = ["referrerId".to_owned(), "secret".to_owned()];
-    let spec = ValueSpec { shape: &ValueShape::Rows, hide: &hide, key_columns: &keys };
+    let spec = ValueSpec { shape: &ValueShape::Rows, hide: &hide, key_columns: &keys, bigint: BigInt::String };
     let prisma = rows(&mut connection, "prisma", sql, &spec).await.unwrap();
     assert_eq!(
         prisma,
@@ -34,15 +34,15 @@ async fn names_nest_hide_and_order() {
     assert_eq!(names, ["referrerId", "secret", "value"]);
 
     let sql = r#"SELECT 1 AS "a""b'c", 2 AS "d""e.\f ""#;
-    for format in encode::format_names() {
+    for format in encode::formats().map(|format| format.name) {
         let found = rows(&mut connection, format, sql, &WHOLE).await.unwrap();
         assert_eq!(found, [Ok(r#"{"a\"b'c":1,"d\"e":{"\\f ":2}}"#.into())]);
     }
 
     let sql = "SELECT 1 AS a, 2 AS a, 3 AS b";
     let hide = ["a".to_owned()];
-    let hidden = ValueSpec { shape: &ValueShape::Row, hide: &hide, key_columns: &[] };
-    for format in encode::format_names() {
+    let hidden = ValueSpec { shape: &ValueShape::Row, hide: &hide, key_columns: &[], bigint: BigInt::String };
+    for format in encode::formats().map(|format| format.name) {
         assert_eq!(rows(&mut connection, format, sql, &hidden).await.unwrap(), [Ok("{\"b\":3}".into())]);
         assert!(rows(&mut connection, format, sql, &WHOLE).await.is_err());
         for name in ["a", "none"] {
@@ -90,7 +90,7 @@ async fn one_column_as_the_value() {
             );
         }
     }
-    for format in encode::format_names() {
+    for format in encode::formats().map(|format| format.name) {
         for ty in ["text", "int", "jsonb", "text[]"] {
             let found = rows(&mut connection, format, &format!("SELECT NULL::{ty} AS v"), &spec).await.unwrap();
             assert!(found[0].as_ref().is_err_and(|error| error.contains("NULL")), "{found:?}");
@@ -180,4 +180,21 @@ async fn members_that_are_dropped_do_not_count_against_the_limit() {
     let mut out = Vec::new();
     encoder.row(&row, &mut out, 13).unwrap();
     assert_eq!(out, br#"{"v":{"a":1}}"#);
+}
+
+#[tokio::test]
+async fn a_bigint_is_a_string_or_a_number_as_the_application_has_chosen() {
+    let mut connection = connect().await;
+    let sql = "SELECT 9007199254740993 AS a, ARRAY[1, -9223372036854775808]::int8[] AS b";
+    let number = ValueSpec { bigint: BigInt::Number, ..WHOLE };
+    for format in ["prisma", "prisma5"] {
+        let found = rows(&mut connection, format, sql, &number).await.unwrap();
+        assert_eq!(
+            found,
+            [Ok(r#"{"a":9007199254740992,"b":[1,-9223372036854776000]}"#.to_owned())],
+            "as Number() rounds"
+        );
+        let found = rows(&mut connection, format, sql, &WHOLE).await.unwrap();
+        assert_eq!(found, [Ok(r#"{"a":"9007199254740993","b":["1","-9223372036854775808"]}"#.to_owned())]);
+    }
 }

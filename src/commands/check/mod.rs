@@ -12,6 +12,7 @@ use super::{Failure, load, runtime};
 use crate::cli::Common;
 use crate::ground::error::Error;
 use crate::ground::exit;
+use crate::ground::job::Job;
 
 /// Something that the operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,11 @@ impl Finding {
         }
     }
 
+    fn of_job(job: &Job, error: &Error) -> Self {
+        let message = format!("{} ({})", error.message, error.place(&job.file));
+        Finding { message, ..Finding::error(Some(&job.name), error) }
+    }
+
     fn label(&self) -> &'static str {
         if self.error.is_some() { "error" } else { "warning" }
     }
@@ -54,7 +60,7 @@ pub fn run(common: &Common, offline: bool) -> Result<u8, Failure> {
     let mut facts = vec![format!("{} jobs in {}", settings.jobs.len(), settings.file.display())];
     if !offline {
         let source = super::postgres(settings)?;
-        let cache = crate::cache::Redis::new(&settings.redis)?;
+        let cache = super::redis(settings)?;
         let (from_postgres, from_redis) = runtime()?.block_on(async {
             let from_redis = tokio::task::spawn_blocking({
                 let prefixes: Vec<String> = settings.jobs.iter().map(|job| job.key.prefix().to_owned()).collect();

@@ -25,14 +25,10 @@ pub(super) async fn check(settings: &Settings, source: &Postgres) -> Said {
     for job in &settings.jobs {
         // One snapshot each: an error ends a transaction.
         if let Err(error) = check_job(settings, source, job, &mut said).await {
-            said.findings.push(Finding::error(Some(&job.name), &with_file(job, error)));
+            said.findings.push(Finding::of_job(job, &error));
         }
     }
     said
-}
-
-fn with_file(job: &Job, error: Error) -> Error {
-    Error::new(error.kind, format!("{} ({})", error.message, job.file.display()))
 }
 
 async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {

@@ -1,0 +1,91 @@
+//! A TCP proxy in front of a server on a unix socket or a port, whose connections can be broken on purpose.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What happens to the answers of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: they pass.
+    None,
+    /// The connection is closed after so many bytes.
+    CutAfter(usize),
+    /// After so many bytes nothing comes any more; the connection stays open.
+    FreezeAfter(usize),
+    /// The byte at this place is replaced.
+    Corrupt(usize),
+}
+
+pub struct Proxy {
+    pub port: u16,
+    /// The faults of the next connections, in order; later ones have none.
+    faults: Arc<Mutex<Vec<Fault>>>,
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// A proxy for the server at a TCP port of this machine.
+    pub fn before(port: u16, faults: &[Fault]) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy {
+            port: listener.local_addr().unwrap().port(),
+            faults: Arc::new(Mutex::new(faults.iter().rev().copied().collect())),
+            accepted: Arc::new(AtomicUsize::new(0)),
+        };
+        let (faults, accepted) = (Arc::clone(&proxy.faults), Arc::clone(&proxy.accepted));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                let fault = faults.lock().unwrap().pop().unwrap_or(Fault::None);
+                // A server that is down closes the client's connection, as the kernel would.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let (client_in, server_out) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                thread::spawn(move || pump(client_in, server_out, Fault::None));
+                thread::spawn(move || pump(server, client, fault));
+            }
+        });
+        proxy
+    }
+
+    /// How many connections there have been.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
+    let (mut passed, mut buffer) = (0, [0; 16 << 10]);
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        let mut bytes = &mut buffer[..read];
+        match fault {
+            Fault::CutAfter(limit) | Fault::FreezeAfter(limit) if passed + read > limit => {
+                bytes = &mut bytes[..limit - passed];
+            }
+            Fault::Corrupt(at) if (passed..passed + read).contains(&at) => bytes[at - passed] = b'?',
+            _ => {}
+        }
+        if to.write_all(bytes).is_err() {
+            break;
+        }
+        if bytes.len() < read {
+            if matches!(fault, Fault::FreezeAfter(_)) {
+                // Swallow the rest until the client gives up.
+                while matches!(from.read(&mut buffer), Ok(1..)) {}
+            }
+            break;
+        }
+        passed += read;
+    }
+    // The other side may have closed already.
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}

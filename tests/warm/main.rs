@@ -1,0 +1,7 @@
+//! The program as its users run it, against real servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod jobs;
