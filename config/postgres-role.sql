@@ -1,0 +1,57 @@
+-- The least PostgreSQL account that suffices for the jobs in ../jobs: it may log in, and read the tables that they read.
+-- As the owner of the tables (or a superuser), connected to the application's database:
+--
+--   psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -v password="$PASSWORD" -f config/postgres-role.sql
+--
+-- Others on the machine can see a command's arguments while it runs. This one takes the password from a file:
+--
+--   psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -c '\set password `cat /etc/warm/password`' -f config/postgres-role.sql
+--
+-- Other names: -v role=warm -v schema=public. It can be run again at any time: to change the password, or after a job was added that
+-- reads another table (add that to the GRANT below).
+
+\if :{?role}
+\else
+  \set role warm
+\endif
+\if :{?schema}
+\else
+  \set schema public
+\endif
+\if :{?password}
+\else
+  DO $$ BEGIN RAISE EXCEPTION 'no password is given: add -v password=…'; END $$;
+  \quit
+\endif
+
+-- All or nothing: a running job never sees the account without its rights.
+BEGIN;
+
+-- A server that logs statements shall not log the password. Where we may not say so, it is the server's owner who decides.
+DO $$ BEGIN SET LOCAL log_statement = 'none'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;
+
+SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
+
+-- warm opens 4 connections at most unless told otherwise; twice that leaves room for a second instance.
+ALTER ROLE :"role" LOGIN CONNECTION LIMIT 8 PASSWORD :'password';
+
+-- A safety net below the settings that warm makes itself for each transaction.
+ALTER ROLE :"role" SET default_transaction_read_only = on;
+ALTER ROLE :"role" SET statement_timeout = '5min';
+ALTER ROLE :"role" SET idle_in_transaction_session_timeout = '5min';
+ALTER ROLE :"role" SET search_path = :"schema";
+
+GRANT CONNECT ON DATABASE :"DBNAME" TO :"role";
+GRANT USAGE ON SCHEMA :"schema" TO :"role";
+
+-- What an earlier version of this file granted is taken back, so that the list below is all there is.
+REVOKE ALL ON ALL TABLES IN SCHEMA :"schema" FROM :"role";
+GRANT SELECT ON
+  :"schema"."Event",     -- popular-events, event-lists
+  :"schema"."Referral"   -- referral-leaderboard
+TO :"role";
+
+COMMIT;
+
+-- Up to PostgreSQL 14 everybody may create tables in the schema public. To take that from all accounts, this one included, if the
+-- application does not need it:  REVOKE CREATE ON SCHEMA public FROM PUBLIC;
