@@ -64,7 +64,7 @@ impl Diagnostic {
 
     /// The same as a warning.
     #[must_use]
-    pub(super) fn as_warning(mut self) -> Self {
+    pub(super) fn into_warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }

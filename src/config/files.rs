@@ -84,6 +84,6 @@ fn warn_if_writable(path: &Path, metadata: &Metadata, collector: &mut Collector)
     if metadata.mode() & WORLD_WRITABLE != 0 && metadata.mode() & STICKY == 0 {
         let message = "everybody on this machine may write to this, and so choose what is read from the database";
         let help = format!("chmod o-w {}", path.display());
-        collector.push(Diagnostic::about(path, message).help(help).as_warning());
+        collector.push(Diagnostic::about(path, message).help(help).into_warning());
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn resolve(
         collector.push(
             sources
                 .error(place, message)
-                .as_warning()
+                .into_warning()
                 .help("add the prefix to [ttl], so that the policy names all key families"),
         );
     }

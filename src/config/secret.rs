@@ -124,6 +124,6 @@ fn warn_if_readable(path: &Path, url: &str, collector: &mut Collector) {
     if has_password && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0) {
         let help = format!("chmod o-r {}", path.display());
         let message = "everybody on this machine may read the password in this file";
-        collector.push(Diagnostic::about(path, message).help(help).as_warning());
+        collector.push(Diagnostic::about(path, message).help(help).into_warning());
     }
 }

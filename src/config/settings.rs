@@ -114,7 +114,7 @@ pub(super) fn conflicts(jobs: &[Job], collector: &mut Collector) {
                     other.file.display()
                 );
                 collector.push(
-                    Diagnostic::about(&job.file, message).help("make one key template more specific").as_warning(),
+                    Diagnostic::about(&job.file, message).help("make one key template more specific").into_warning(),
                 );
             }
         }

@@ -144,7 +144,11 @@ async fn attempts(
             return Err(error);
         }
         runner.observer.on(&Event::Retry { job: &job.name, error: &error, attempt: number + 1 });
-        limit.within(async { Ok(sleep(pause_before_attempt(number + 1)).await) }).await?;
+        let pause = async {
+            sleep(pause_before_attempt(number + 1)).await;
+            Ok(())
+        };
+        limit.within(pause).await?;
     }
     Ok(())
 }
