@@ -2,8 +2,8 @@
 //!
 //! `value = "row"` and `"column:…"`: each row is an entry at once. `value = "rows"`: rows of one key are gathered into an array. They usually come
 //! one after the other, but nobody can know before the last row; so gathered arrays are kept, up to a limit, and only then the oldest are
-//! written, on the assumption that they are complete. If a further row of such a key comes after all, the job fails and the part that
-//! was written is taken back.
+//! written, on the assumption that they are complete. If a further row of such a key comes after all, the assumption was wrong for this query: the
+//! job fails, and all arrays that were written on it are taken back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -31,8 +31,8 @@ const BATCH_BYTES: usize = 64 << 10;
 const REMEMBERED: usize = 1 << 19;
 /// What keeping one gathered array costs beside its bytes.
 const GROUP_OVERHEAD: usize = 128;
-/// What remembering one written array costs.
-const CLOSED_OVERHEAD: usize = 40;
+/// What remembering one written array costs beside its key.
+const CLOSED_OVERHEAD: usize = 64;
 
 /// What all queries of one attempt share.
 pub(super) struct Shared<'a> {
@@ -68,8 +68,9 @@ struct Groups {
     /// How many groups were written already, and so the position of `open`'s first.
     written: usize,
     bytes: usize,
-    /// Fingerprints of the keys written already → of their values.
-    closed: HashMap<u64, u64>,
+    /// What was written although rows could still come: the keys' fingerprints → key and the value's fingerprint.
+    closed: HashMap<u64, Ours>,
+    closed_bytes: usize,
 }
 
 struct Group {
@@ -200,8 +201,8 @@ impl<'a> Assembler<'a> {
         let position = match self.groups.index.get(&self.key) {
             Some(position) => *position,
             None => {
-                if let Some(value) = self.groups.closed.get(&xxh3_64(&self.key)) {
-                    return Err(self.not_contiguous(*value));
+                if self.groups.closed.contains_key(&xxh3_64(&self.key)) {
+                    return Err(self.not_contiguous());
                 }
                 self.groups.add(self.key.clone())
             }
@@ -245,21 +246,22 @@ impl<'a> Assembler<'a> {
 
     /// Writes a group although rows of its key may still come, and remembers it.
     fn write_oldest_group_early(&mut self) -> Result<(), Error> {
-        if (self.groups.closed.len() + 1) * CLOSED_OVERHEAD > self.shared.limits.buffer {
+        if self.groups.closed_bytes > self.shared.limits.buffer {
             let message = format!(
                 "the query gives more than {} keys, too many to tell whether the rows of each follow one another; raise `buffer` in [limits], or split the job",
                 self.groups.closed.len()
             );
             return Err(Error::new(ErrorKind::Definition, message));
         }
-        if let Some((key, value)) = self.write_oldest_group() {
-            self.groups.closed.insert(key, value);
+        if let Some(ours) = self.write_oldest_group() {
+            self.groups.closed_bytes += ours.key.len() + CLOSED_OVERHEAD;
+            self.groups.closed.insert(xxh3_64(&ours.key), ours);
         }
         Ok(())
     }
 
-    /// Puts the oldest group into the batch; gives the fingerprints of its key and value.
-    fn write_oldest_group(&mut self) -> Option<(u64, u64)> {
+    /// Puts the oldest group into the batch, and gives back what it was.
+    fn write_oldest_group(&mut self) -> Option<Ours> {
         let Group { key, mut payload, refused } = self.groups.open.pop_front()?;
         self.groups.bytes = self.groups.bytes.saturating_sub(payload.len() + GROUP_OVERHEAD);
         self.groups.index.remove(&key);
@@ -268,17 +270,17 @@ impl<'a> Assembler<'a> {
             payload.push(b'[');
         }
         payload.push(b']');
-        let fingerprint = xxh3_64(&key);
         if !refused {
             self.batch.push(&key, &payload, self.shared.job.ttl.of(&key));
-            self.remember(fingerprint);
+            self.remember(xxh3_64(&key));
         }
-        Some((fingerprint, xxh3_64(&payload)))
+        Some(Ours { key, fingerprint: xxh3_64(&payload) })
     }
 
-    fn not_contiguous(&self, value: u64) -> Problem {
+    fn not_contiguous(&mut self) -> Problem {
         let key = String::from_utf8_lossy(&self.key).into_owned();
-        self.shared.progress.doubt(Ours { key: self.key.clone(), fingerprint: value });
+        // Any of them may be half.
+        self.shared.progress.doubt(std::mem::take(&mut self.groups.closed).into_values());
         Problem::Fatal(Error::new(
             ErrorKind::Definition,
             format!(

@@ -36,9 +36,9 @@ impl Progress {
         self.tally.reset();
     }
 
-    /// Notes a value that was written and then found to be incomplete.
-    pub(super) fn doubt(&self, value: Ours) {
-        lock(&self.doubtful).push(value);
+    /// Notes values that were written and may be incomplete.
+    pub(super) fn doubt(&self, values: impl Iterator<Item = Ours>) {
+        lock(&self.doubtful).extend(values);
     }
 
     /// Takes doubtful values back: a miss is cheaper than a lie.

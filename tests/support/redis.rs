@@ -8,6 +8,7 @@ use super::server::{Folder, Server, free_port};
 
 /// The password of the account `warm` of `config/redis-acl.conf`. No output of `warm` may show it.
 pub const PASSWORD: &str = "r3dis-s3cret";
+const PASSWORD_SHA256: &str = "f67d4417d004569548c40b3a28788eef37ececa5b915c9daae86f1b33f922557";
 
 /// A Redis server with the account of `config/redis-acl.conf`.
 pub struct Redis {
@@ -22,7 +23,7 @@ impl Redis {
         let folder = Folder::new();
         let port = free_port();
         let acl = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/redis-acl.conf");
-        let acl = std::fs::read_to_string(acl).unwrap().replace("change-me", PASSWORD);
+        let acl = std::fs::read_to_string(acl).unwrap().replace("SHA256-OF-THE-PASSWORD", PASSWORD_SHA256);
         let path = folder.path.display();
         let own = format!(
             "port {port}\nbind 127.0.0.1\nunixsocket {path}/socket\nunixsocketperm 777\ndir {path}\nsave \"\"\nappendonly no\n"

@@ -19,9 +19,10 @@ shift 2
 server=$!
 echo "$server"
 cat >/dev/null
-kill -CONT "$server" 2>/dev/null
-kill -"$end" "$server" 2>/dev/null
-wait "$server" 2>/dev/null
+exec 2>/dev/null
+kill -CONT "$server"
+kill -"$end" "$server"
+wait "$server"
 "#;
 
 /// How long a server may take to come up or go down.

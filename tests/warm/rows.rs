@@ -1,0 +1,111 @@
+//! Rows that cannot become entries, or become the same one twice.
+
+use crate::support::world::World;
+
+fn world(query: &str, rest: &str) -> World {
+    let world = World::new();
+    world.job("job", &format!("query = '''{query}'''\n{rest}\n"));
+    world
+}
+
+const ROW: &str = "key = 't:{id}'\nvalue = 'row'";
+
+#[test]
+fn the_last_of_several_rows_of_one_key_wins_and_is_counted() {
+    let query = "SELECT * FROM (VALUES (1, 'first'), (2, 'other'), (1, 'last')) v (id, name)";
+    let world = world(query, ROW);
+    world.warm(&["--now"]).exits(0).says("wrote 3 keys").says("1 duplicate keys");
+    assert_eq!(world.value("t:1").as_deref(), Some(r#"{"id":1,"name":"last"}"#));
+}
+
+#[test]
+fn the_last_of_many_rows_of_one_key_wins_across_batches() {
+    let world = world("SELECT n % 100 AS id, n FROM generate_series(0, 99999) n", ROW);
+    world.warm(&["--now"]).exits(0).says("99900 duplicate keys");
+    for id in 0..100 {
+        assert_eq!(world.value(&format!("t:{id}")), Some(format!(r#"{{"id":{id},"n":{}}}"#, 99_900 + id)));
+    }
+}
+
+#[test]
+fn a_row_without_a_key_fails_the_job_or_is_counted() {
+    let query = "SELECT * FROM (VALUES (1), (NULL), (3)) v (id)";
+    let strict = world(query, ROW);
+    let ran = strict.warm(&["--now"]).exits(1).says("row 2: column `id` of the key is NULL");
+    assert!(ran.err.contains("on_bad_row"), "the way out is named: {}", ran.all());
+
+    let lenient = world(query, &format!("{ROW}\non_bad_row = 'skip'"));
+    lenient.warm(&["--now"]).exits(0).says("wrote 2 keys").says("1 rows skipped").says("skipped row 2");
+    assert_eq!(lenient.keys(), ["t:1", "t:3"]);
+}
+
+#[test]
+fn a_row_that_no_application_could_have_cached_fails_the_job_or_is_counted() {
+    let query = "SELECT 1 AS id, ARRAY['a', NULL] AS tags UNION ALL SELECT 2, ARRAY['b']";
+    let strict = world(query, ROW);
+    strict.warm(&["--now"]).exits(1).says("row 1: column \"tags\"");
+    assert_eq!(strict.keys(), [""; 0]);
+    let lenient = world(query, &format!("{ROW}\non_bad_row = 'skip'"));
+    lenient.warm(&["--now"]).exits(0).says("1 rows skipped");
+    assert_eq!(lenient.keys(), ["t:2"]);
+}
+
+#[test]
+fn many_skipped_rows_are_counted_and_not_all_described() {
+    let world = world("SELECT NULL::int AS id FROM generate_series(1, 1000)", &format!("{ROW}\non_bad_row = 'skip'"));
+    let ran = world.warm(&["--now"]).exits(0).says("1000 rows skipped").says("further skipped rows are only counted");
+    assert!(ran.err.lines().count() < 10, "{}", ran.all());
+}
+
+#[test]
+fn a_job_that_fails_half_way_says_how_far_it_came_and_leaves_the_rest() {
+    let world = world(
+        "SELECT CASE WHEN n <= 5000 THEN n END AS id, repeat('x', 100) AS x FROM generate_series(1, 10000) n",
+        ROW,
+    );
+    world.job("other", "query = 'SELECT 1 AS x'\nkey = 't:other'\nvalue = 'rows'\npriority = -1");
+    let _: () = world.ask(&["SET", "t:9000", "old", "PX", "100000"]);
+    let report = world.warm(&["--now", "--json"]).exits(1).json();
+    let written = report["jobs"][0]["keys"].as_u64().unwrap();
+    assert_eq!(world.keys().len() as u64, written + 2, "as many keys as it says, the old one and the other job's");
+    assert!((4900..=5000).contains(&written), "{written}");
+    assert_eq!(world.value("t:9000").as_deref(), Some("old"));
+    assert_eq!(world.value("t:other").as_deref(), Some(r#"[{"x":1}]"#), "the other jobs go on");
+    world.warm(&["--now"]).says(&format!("job: failed after {written} keys were written"));
+}
+
+#[test]
+fn rows_of_one_key_that_are_too_far_apart_fail_the_job_and_leave_no_half_array() {
+    let apart = "SELECT n % 800 AS id, repeat('x', 200) AS x FROM generate_series(1, 1600) n";
+    let mut world = world(apart, "key = 't:{id}'\nvalue = 'rows'");
+    world.set("WARM_LIMITS__BUFFER", "64KiB");
+    let _: () = world.ask(&["SET", "t:799", "old", "PX", "100000"]);
+    let report = world.warm(&["--now", "--json"]).exits(1).json();
+    let message = report["jobs"][0]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("`t:1` do not follow one another") && message.contains("ORDER BY"), "{message}");
+    assert!(report["jobs"][0]["keys"].as_u64().unwrap() > 400, "arrays were written early: {report:#}");
+    assert_eq!(world.keys(), ["t:799"], "and all taken back, since any may be half");
+    assert_eq!(world.value("t:799").as_deref(), Some("old"));
+    world.set("WARM_LIMITS__BUFFER", "16MiB");
+    world.warm(&["--now"]).exits(0).says("wrote 800 keys");
+    assert_eq!(world.value("t:1").map(|value| value.matches("\"id\":1,").count()), Some(2));
+}
+
+#[test]
+fn more_arrays_than_can_be_remembered_fail_the_job() {
+    let mut world = world("SELECT n AS id FROM generate_series(1, 5000) n", "key = 't:{id}'\nvalue = 'rows'");
+    world.set("WARM_LIMITS__BUFFER", "64KiB");
+    world.warm(&["--now"]).exits(1).says("raise `buffer` in [limits]");
+}
+
+#[test]
+fn values_beyond_the_limit_are_refused_and_counted() {
+    let sizes = "SELECT n AS id, repeat('x', n) AS x FROM (VALUES (1), (100), (1000)) v (n)";
+    let world = world(sizes, &format!("{ROW}\nguard.max_value = '200'"));
+    let _: () = world.ask(&["SET", "t:1000", "old", "PX", "100000"]);
+    world.warm(&["--now"]).exits(0).says("wrote 2 keys").says("1 refused: larger than max_value");
+    assert_eq!(world.value("t:1000").as_deref(), Some("old"));
+    world.job("job", &format!("query = '''{sizes}'''\nkey = 't:all'\nvalue = 'rows'\nguard.max_value = '200'"));
+    world.warm(&["--now"]).exits(0).says("wrote 0 keys").says("1 refused: larger than max_value");
+    assert_eq!(world.value("t:all"), None);
+}
