@@ -10,7 +10,8 @@
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Progress goes to stderr, so that a script's standard output holds nothing but its results.
-say() { printf '%s\n' "$*" >&2; }
+# One line for each argument.
+say() { printf '%s\n' "$@" >&2; }
 
 # fail WHAT [WAY_OUT…]: ends the script. Each further argument is a line of advice.
 fail() {
@@ -96,10 +97,8 @@ need_packages() {
   fi
   local log
   log=$(mktemp)
-  if ! "${sudo[@]}" bash -s -- "${missing[@]}" >"$log" 2>&1 < <(
-    declare -f install_quietly
-    echo 'install_quietly "$@"'
-  ); then
+  # The function travels as text, because sudo starts a new shell.
+  if ! "${sudo[@]}" bash -c "$(declare -f install_quietly); install_quietly \"\$@\"" install "${missing[@]}" </dev/null >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     rm -f "$log"
     fail "apt-get could not install ${missing[*]}; its last words are above" "see to it by hand: apt-get update && apt-get install ${missing[*]}"
@@ -137,8 +136,9 @@ install_quietly() {
   echo 'create_main_cluster = false' >"$cluster"
   export DEBIAN_FRONTEND=noninteractive
   # One broken source among several is no reason to stop; a missing package is.
-  apt-get -o DPkg::Lock::Timeout=120 update -q || true
-  apt-get -o DPkg::Lock::Timeout=120 install -q -y --no-install-recommends "$@"
+  apt-get update -q || true
+  # Ctrl-C in the middle of an installation would leave packages behind that only an administrator can repair.
+  (trap '' INT && apt-get -o DPkg::Lock::Timeout=120 install -q -y --no-install-recommends "$@")
   if [[ -d /run/systemd/system && " $* " == *" redis-server "* ]]; then
     systemctl disable --now redis-server.service
   fi
