@@ -37,7 +37,7 @@ pub(super) fn translate(error: &RedisError) -> Trouble {
     }
     match error.kind() {
         redis::ErrorKind::AuthenticationFailed => {
-            Trouble::Stop(Error::new(ErrorKind::RedisRefused, format!("Redis rejects the account: {error}")))
+            Trouble::Stop(Error::new(ErrorKind::RedisRefused, "Redis rejects the user name or the password"))
         }
         redis::ErrorKind::InvalidClientConfig => Trouble::Stop(Error::new(ErrorKind::RedisRefused, error.to_string())),
         _ if error.is_timeout() => {

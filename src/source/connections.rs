@@ -187,11 +187,13 @@ fn begin_statement(statement_timeout: Duration, schema: Option<&str>) -> String 
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
          SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY'; SET LOCAL IntervalStyle = 'postgres'; \
          SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; {schema} \
-         SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis}; \
+         SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {lock}; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL \
          THEN set_config('client_connection_check_interval', '2s', true) END",
         millis = statement_timeout.as_millis(),
+        // Shorter, so that the error says what was waited for.
+        lock = (statement_timeout / 2).as_millis(),
         idle = (statement_timeout * 4).as_millis(),
     )
 }

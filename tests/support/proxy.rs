@@ -78,8 +78,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
         }
         if bytes.len() < read {
             if matches!(fault, Fault::FreezeAfter(_)) {
-                // Swallow the rest until the client gives up.
+                // Swallow the rest; the client's side stays open until the client gives up.
                 while matches!(from.read(&mut buffer), Ok(1..)) {}
+                return;
             }
             break;
         }

@@ -5,4 +5,9 @@
 mod support;
 
 mod jobs;
+mod ownership;
+mod parameters;
+mod postgres_faults;
+mod process;
+mod redis_faults;
 mod rows;
