@@ -7,6 +7,7 @@ mod support;
 mod jobs;
 mod ownership;
 mod parameters;
+mod platform;
 mod postgres_faults;
 mod process;
 mod redis_faults;
