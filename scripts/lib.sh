@@ -119,10 +119,10 @@ is_there() {
   esac
 }
 
-# Runs as root, in a shell of its own.
+# Runs as root, in a shell of its own, at whose end the traps run: the variables are not local for their sake.
 install_quietly() {
   set -euo pipefail
-  local policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.d/zz-warm-scripts.conf
+  policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.d/zz-warm-scripts.conf
   # Debian asks this program before it starts a service. It says no for the two services for as long as we live, so that not
   # even kill -9 leaves a machine behind on which they cannot be started. One that is there already knows better than we do.
   if [[ ! -e $policy ]] || grep -q warm-scripts "$policy"; then
