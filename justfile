@@ -1,0 +1,17 @@
+# Shortcuts; each of them is a script that works without just.
+
+# what has to pass before a change lands
+ci:
+    .ci/run
+
+# all tests, or those whose names contain the given text
+test *name:
+    ./scripts/test {{name}}
+
+# the three jobs on real data
+demo:
+    ./scripts/demo
+
+# the hourly jobs beside a Node script
+bench:
+    ./benches/hourly/run
