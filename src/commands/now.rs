@@ -13,7 +13,7 @@ use crate::ground::exit;
 use crate::ground::job::Mode;
 use crate::ground::request::{Request, Trigger};
 use crate::ground::run::Report;
-use crate::observe::{LogObserver, ProgressObserver, Several};
+use crate::observe::{LogObserver, ProgressObserver};
 
 /// Runs the jobs and reports; the exit code is that of the failed job with the highest priority.
 pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
@@ -44,11 +44,8 @@ fn exit_code(reports: &[Report]) -> u8 {
 }
 
 fn observer() -> Arc<dyn Observer> {
-    let mut observers: Vec<Arc<dyn Observer>> = vec![Arc::new(LogObserver::default())];
-    if std::io::stderr().is_terminal() {
-        observers.push(Arc::new(ProgressObserver::default()));
-    }
-    Arc::new(Several(observers))
+    let log = LogObserver::default();
+    if std::io::stderr().is_terminal() { Arc::new(ProgressObserver::around(log)) } else { Arc::new(log) }
 }
 
 /// Waits for SIGINT or SIGTERM, asks the runs to stop and returns the signal's number. A second signal ends the process at once.

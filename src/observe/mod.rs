@@ -6,21 +6,6 @@ mod progress;
 pub use log::{LogObserver, init_log};
 pub use progress::ProgressObserver;
 
-use std::sync::Arc;
-
-use crate::ground::event::{Event, Observer};
-
-/// Passes each event on to several observers.
-pub struct Several(pub Vec<Arc<dyn Observer>>);
-
-impl Observer for Several {
-    fn on(&self, event: &Event<'_>) {
-        for observer in &self.0 {
-            observer.on(event);
-        }
-    }
-}
-
 /// Bytes for people, in units of 1024.
 pub fn human_bytes(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];

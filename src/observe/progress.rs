@@ -1,4 +1,4 @@
-//! Progress on a terminal: a line for each running job with keys, rate and time.
+//! Progress on a terminal: a line for each running job with rows, keys, rate and time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,37 +8,46 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::human_bytes;
 use crate::ground::event::{Event, Observer};
+use crate::ground::run::Stats;
 
-/// Shows running jobs on stderr.
-#[derive(Debug, Default)]
-pub struct ProgressObserver {
+/// Shows running jobs on stderr, around another observer that may write there, too: its lines appear above the display.
+pub struct ProgressObserver<O> {
+    inner: O,
     display: MultiProgress,
     running: Mutex<HashMap<String, ProgressBar>>,
 }
 
-impl Observer for ProgressObserver {
+impl<O: Observer> ProgressObserver<O> {
+    /// A display around `inner`.
+    pub fn around(inner: O) -> Self {
+        ProgressObserver { inner, display: MultiProgress::new(), running: Mutex::default() }
+    }
+
+    fn line(&self) -> ProgressBar {
+        let bar = self.display.add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    }
+}
+
+impl<O: Observer> Observer for ProgressObserver<O> {
     fn on(&self, event: &Event<'_>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Started { job, .. } => {
-                let bar = self.display.add(ProgressBar::new_spinner());
-                if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}  {msg}  {per_sec}  {elapsed}") {
-                    bar.set_style(style);
-                }
+                let bar = self.line();
                 bar.set_prefix((*job).to_owned());
-                bar.enable_steady_tick(Duration::from_millis(100));
                 running.insert((*job).to_owned(), bar);
             }
             Event::Progress { job, stats } => {
                 if let Some(bar) = running.get(*job) {
-                    bar.set_position(stats.written);
-                    bar.set_message(format!(
-                        "{} rows, {} keys, {}",
-                        stats.rows,
-                        stats.written,
-                        human_bytes(stats.bytes)
-                    ));
+                    bar.set_message(message(stats, bar.elapsed()));
                 }
+                // Too frequent to clear the display for.
+                return self.inner.on(event);
             }
             Event::Finished { report } => {
                 if let Some(bar) = running.remove(&report.job) {
@@ -47,5 +56,23 @@ impl Observer for ProgressObserver {
             }
             Event::Retry { .. } | Event::BadRow { .. } => {}
         }
+        self.display.suspend(|| self.inner.on(event));
+    }
+}
+
+fn message(stats: &Stats, elapsed: Duration) -> String {
+    let Stats { rows, written, bytes, .. } = stats;
+    let rate = *written as f64 / elapsed.as_secs_f64().max(0.001);
+    format!("{rows} rows, {written} keys, {}, {rate:.0} keys/s", human_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_keys_written() {
+        let stats = Stats { rows: 3000, written: 1500, bytes: 2048, ..Stats::default() };
+        assert_eq!(message(&stats, Duration::from_millis(500)), "3000 rows, 1500 keys, 2.0 KiB, 3000 keys/s");
     }
 }

@@ -12,3 +12,4 @@ mod postgres_faults;
 mod process;
 mod redis_faults;
 mod rows;
+mod terminal;
