@@ -7,13 +7,16 @@
 mod connect;
 mod error;
 mod inspect;
+mod pipeline;
 mod resp;
 mod retract;
 mod strategy;
+mod tally;
 mod writer;
 
 pub use connect::Redis;
 pub use inspect::{Inspection, Rights};
 pub use retract::Ours;
 pub use strategy::Policy;
-pub use writer::{Tally, Writer};
+pub use tally::Tally;
+pub use writer::Writer;

@@ -59,68 +59,77 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     Ok(Prepared { statement, key_columns, encoder })
 }
 
-/// Runs all queries of the job once and waits until everything is written. When `limit` is reached, reading ends, and what was read is
-/// still written.
-///
-/// # Errors
-/// What ended the attempt. What was written until then stays: each key is right by itself.
-pub(super) async fn attempt(
-    runner: &Runner,
-    job: &Job,
-    request: Request,
-    limit: &Limit,
-    progress: &Progress,
-) -> Result<(), Error> {
-    let policy = policy(job, request);
-    // Redis first: for a cache that is down, the database is not asked.
-    let open = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone());
-    let mut writer = limit.within(open).await?;
-    let reading = AssertUnwindSafe(read(runner, job, &writer, progress)).catch_unwind();
-    let read = limit.within(async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) }).await;
-    // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
-    let written = writer.finish().await;
-    let result = written.and(read);
-    match (result, progress.retract(&runner.redis, policy).await) {
-        (Err(error), Err(also)) => {
-            Err(Error::new(error.kind, format!("{error}; the part that was written could not be taken back: {also}")))
+/// What one attempt after the other works with.
+pub(super) struct Attempt<'a> {
+    pub(super) runner: &'a Runner,
+    pub(super) job: &'a Job,
+    pub(super) request: Request,
+    pub(super) limit: Limit,
+    pub(super) progress: &'a Progress,
+}
+
+impl Attempt<'_> {
+    /// Runs all queries of the job once and waits until everything is written. When the limit is reached, reading ends, and what was read
+    /// is still written.
+    ///
+    /// # Errors
+    /// What ended the attempt. What was written until then stays: each key is right by itself.
+    pub(super) async fn run(&self) -> Result<(), Error> {
+        let Attempt { runner, progress, .. } = *self;
+        let policy = self.policy();
+        // Redis first: for a cache that is down, the database is not asked.
+        let open = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone());
+        let mut writer = self.limit.within(open).await?;
+        let reading = AssertUnwindSafe(self.read(&writer)).catch_unwind();
+        let reading = async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
+        let read = self.limit.within(reading).await;
+        // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
+        let written = writer.finish().await;
+        let result = written.and(read);
+        match (result, progress.retract(&runner.redis, policy).await) {
+            (Err(error), Err(also)) => Err(Error {
+                message: format!("{error}; the part that was written could not be taken back: {also}"),
+                ..error
+            }),
+            (result, _) => result,
         }
-        (result, _) => result,
     }
-}
 
-fn policy(job: &Job, request: Request) -> Policy {
-    match (request.mode.unwrap_or(job.mode), request.dry_run) {
-        (Mode::Refresh, false) => Policy::Refresh,
-        (Mode::Missing, false) => Policy::Missing,
-        (Mode::Refresh, true) => Policy::LookAtAll,
-        (Mode::Missing, true) => Policy::LookAtMissing,
+    fn policy(&self) -> Policy {
+        match (self.request.mode.unwrap_or(self.job.mode), self.request.dry_run) {
+            (Mode::Refresh, false) => Policy::Refresh,
+            (Mode::Missing, false) => Policy::Missing,
+            (Mode::Refresh, true) => Policy::LookAtAll,
+            (Mode::Missing, true) => Policy::LookAtMissing,
+        }
     }
-}
 
-async fn read(runner: &Runner, job: &Job, writer: &Writer, progress: &Progress) -> Result<(), Error> {
-    let seen = Mutex::new(HashSet::new());
-    let observer = runner.observer.as_ref();
-    let shared = Shared { job, limits: &runner.limits, writer, progress, observer, seen: &seen };
-    let now = to_millis(runner.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
+    async fn read(&self, writer: &Writer) -> Result<(), Error> {
+        let Attempt { runner, job, progress, .. } = *self;
+        let seen = Mutex::new(HashSet::new());
+        let observer = runner.observer.as_ref();
+        let shared = Shared { job, limits: &runner.limits, writer, progress, observer, seen: &seen };
+        let now = to_millis(runner.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
 
-    let mut snapshot = runner.source.snapshot().await?;
-    let prepared = prepare(job, &mut snapshot).await?;
-    let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, runner.limits.combinations).await?;
-    let first = Worker::new(runner, &shared, prepared, snapshot)?;
-
-    let next = AtomicUsize::new(0);
-    let start = Instant::now();
-    let first = first.work(&plan, &next, 1).await?;
-    let more = further_workers(start.elapsed(), plan.len().saturating_sub(1), runner.source.free());
-    let others = (0..more).map(|_| async {
-        // Another job may have been quicker; what it does not need is enough.
-        let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };
+        let mut snapshot = runner.source.snapshot().await?;
         let prepared = prepare(job, &mut snapshot).await?;
-        Worker::new(runner, &shared, prepared, snapshot)?.work(&plan, &next, usize::MAX).await?.end().await
-    });
-    let rest = async { first.work(&plan, &next, usize::MAX).await?.end().await };
-    tokio::try_join!(rest, try_join_all(others))?;
-    Ok(())
+        let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, runner.limits.combinations).await?;
+        let first = Worker::new(runner, &shared, prepared, snapshot)?;
+
+        let next = AtomicUsize::new(0);
+        let start = Instant::now();
+        let first = first.work(&plan, &next, 1).await?;
+        let more = further_workers(start.elapsed(), plan.len().saturating_sub(1), runner.source.free());
+        let others = (0..more).map(|_| async {
+            // Another job may have been quicker; what it does not need is enough.
+            let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };
+            let prepared = prepare(job, &mut snapshot).await?;
+            Worker::new(runner, &shared, prepared, snapshot)?.work(&plan, &next, usize::MAX).await?.end().await
+        });
+        let rest = async { first.work(&plan, &next, usize::MAX).await?.end().await };
+        tokio::try_join!(rest, try_join_all(others))?;
+        Ok(())
+    }
 }
 
 /// How many further connections are worth opening when one query took `took` and `left` more are to come.

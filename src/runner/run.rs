@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Runner;
-use super::attempt::attempt;
+use super::attempt::Attempt;
 use crate::cache::{Ours, Policy, Redis, Tally};
 use crate::ground::backoff::pause_before_attempt;
 use crate::ground::error::{Error, ErrorKind};
@@ -110,7 +110,10 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
     let progress = Progress::default();
     let work = {
         let (runner, job, progress) = (Arc::clone(&runner), Arc::clone(&job), progress.clone());
-        async move { attempts(&runner, &job, request, &Limit::new(&job, stop), &progress).await }
+        async move {
+            let limit = Limit::new(&job, stop);
+            attempts(&Attempt { runner: &runner, job: &job, request, limit, progress: &progress }).await
+        }
     };
     // A task of its own: several jobs encode at the same time.
     let result = tokio::spawn(work).await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string())));
@@ -127,16 +130,11 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
     report
 }
 
-async fn attempts(
-    runner: &Runner,
-    job: &Job,
-    request: Request,
-    limit: &Limit,
-    progress: &Progress,
-) -> Result<(), Error> {
+async fn attempts(attempt: &Attempt<'_>) -> Result<(), Error> {
+    let Attempt { runner, job, progress, .. } = *attempt;
     for number in 1.. {
         progress.begin_attempt();
-        let error = match attempt(runner, job, request, limit, progress).await {
+        let error = match attempt.run().await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
@@ -148,7 +146,7 @@ async fn attempts(
             sleep(pause_before_attempt(number + 1)).await;
             Ok(())
         };
-        limit.within(pause).await?;
+        attempt.limit.within(pause).await?;
     }
     Ok(())
 }

@@ -1,0 +1,56 @@
+//! What a run has written so far.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ground::entry::Entry;
+use crate::ground::run::{Left, Sample, Stats};
+
+/// How many keys a run remembers to show.
+const SAMPLES: usize = 5;
+
+/// What has been written so far, shared between the run and its writer.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<Mutex<Written>>);
+
+#[derive(Debug, Default)]
+struct Written {
+    stats: Stats,
+    sample: Vec<Sample>,
+}
+
+impl Tally {
+    /// The counts so far.
+    pub fn stats(&self) -> Stats {
+        self.lock().stats.clone()
+    }
+
+    /// A few of the keys written so far.
+    pub fn sample(&self) -> Vec<Sample> {
+        self.lock().sample.clone()
+    }
+
+    /// Forgets everything.
+    pub fn reset(&self) {
+        *self.lock() = Written::default();
+    }
+
+    /// Counts an entry that was written. `prefix` is the installation's.
+    pub(super) fn written(&self, prefix: &str, entry: &Entry<'_>) {
+        let mut written = self.lock();
+        written.stats.written += 1;
+        written.stats.bytes += (entry.key.len() + entry.payload.len()) as u64;
+        if written.sample.len() < SAMPLES {
+            let key = format!("{prefix}{}", String::from_utf8_lossy(entry.key));
+            written.sample.push(Sample { key, bytes: entry.payload.len(), ttl: entry.ttl });
+        }
+    }
+
+    /// Counts an entry that was left alone.
+    pub(super) fn left(&self, why: Left) {
+        self.lock().stats.leave(why);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
