@@ -107,7 +107,8 @@ impl Redis {
 fn with_defaults(info: ConnectionInfo, database: Option<i64>) -> ConnectionInfo {
     // Without TCP_NODELAY the tail of every batch waits for the server's acknowledgement of its head.
     let tcp = info.tcp_settings().clone().set_nodelay(true);
-    let settings = info.redis_settings().clone();
+    // The account need not have the right to name its library.
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
     let settings = match database {
         Some(index) => settings.set_db(index),
         None => settings,

@@ -5,7 +5,7 @@ use redis::{Connection, Value};
 use super::connect::{Redis, field};
 use super::error::{Trouble, translate};
 use super::retract::into_error;
-use crate::ground::error::Error;
+use crate::ground::error::{Error, ErrorKind};
 
 /// What a server says about itself. A number is `None` when the account may not ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub struct Rights {
     pub may_flush: bool,
 }
 
+/// A script that needs no right of its own beyond those that a run needs anyway.
+const LOOK: &str = "return redis.call('TYPE', KEYS[1])";
+
 impl Redis {
     /// Asks the server about itself. Blocks.
     ///
@@ -54,21 +57,28 @@ impl Redis {
         })
     }
 
-    /// Tries the commands that a run needs on a key that nobody has, under each of the literal prefixes. `SET … XX` on an absent key writes nothing,
-    /// but asks for the right to write. Blocks.
+    /// Asks for the rights that a run needs, on keys that begin with the given literal prefixes. A prefix may be a whole key and exist: nothing is
+    /// written. Blocks.
     ///
     /// # Errors
     /// When the server cannot be reached or rejects us altogether.
     pub fn rights(&self, prefixes: &[&str]) -> Result<Rights, Error> {
         let mut connection = self.connect()?.connection;
         let mut rights = Rights::default();
+        let load = redis::cmd("SCRIPT").arg("LOAD").arg(LOOK).take();
+        rights.refused.extend(refusal(&mut connection, &load)?);
+        // Without the right to load it, the script is unknown, which is no refusal.
+        let script = load.query::<String>(&mut connection).unwrap_or_else(|_| "0".repeat(40));
         for prefix in prefixes {
-            let key = format!("{}{prefix}warm-check-{:016x}", self.key_prefix(), fastrand::u64(..));
+            let key = format!("{}{prefix}", self.key_prefix());
             let probes = [
-                redis::cmd("SET").arg(&key).arg("").arg("XX").arg("PX").arg(1).take(),
+                // Asking for both NX and XX is an error, but one that comes after the account's rights.
+                redis::cmd("SET").arg(&key).arg("").arg("NX").arg("XX").take(),
+                redis::cmd("GET").arg(&key).take(),
                 redis::cmd("TYPE").arg(&key).take(),
                 redis::cmd("PTTL").arg(&key).take(),
-                redis::cmd("EVAL").arg("return redis.call('EXISTS', KEYS[1])").arg(1).arg(&key).take(),
+                redis::cmd("EVAL").arg(LOOK).arg(1).arg(&key).take(),
+                redis::cmd("EVALSHA").arg(&script).arg(1).arg(&key).take(),
             ];
             for probe in &probes {
                 if let Some(words) = refusal(&mut connection, probe)? {
@@ -76,8 +86,9 @@ impl Redis {
                 }
             }
         }
-        let load = redis::cmd("SCRIPT").arg("LOAD").arg("return 0").take();
-        rights.refused.extend(refusal(&mut connection, &load)?);
+        // A key of which nobody knows; whether it is one of the account's own does not matter.
+        let unlink = redis::cmd("UNLINK").arg(format!("warm:check:{:016x}", fastrand::u64(..))).take();
+        rights.refused.extend(refusal(&mut connection, &unlink)?.filter(|words| words.contains("'unlink'")));
         rights.may_flush = may_flush(&mut connection);
         Ok(rights)
     }
@@ -87,10 +98,16 @@ impl Redis {
 fn refusal(connection: &mut Connection, command: &redis::Cmd) -> Result<Option<String>, Error> {
     match command.query::<Value>(connection) {
         Ok(_) => Ok(None),
-        Err(error) if error.code() == Some("NOPERM") => Ok(Some(error.detail().unwrap_or("no permission").to_owned())),
-        Err(error) => match translate(&error) {
-            Trouble::Stop(error) if error.kind == crate::ground::error::ErrorKind::RedisFull => Ok(Some(error.message)),
-            other => Err(into_error(other)),
+        Err(error) => match (error.code(), error.detail().unwrap_or_default()) {
+            (Some("NOPERM"), words) => Ok(Some(words.to_owned())),
+            // What a script says for its commands.
+            (_, words) if words.contains("can't run this command") => Ok(Some(words.to_owned())),
+            // The probes' own mistakes: the rights were there.
+            (Some("ERR" | "NOSCRIPT" | "WRONGTYPE"), _) => Ok(None),
+            _ => match translate(&error) {
+                Trouble::Stop(error) if error.kind == ErrorKind::RedisFull => Ok(Some(error.message)),
+                other => Err(into_error(other)),
+            },
         },
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ground::request::Request;
 use crate::ground::run::{Report, Stats};
-use crate::observe::human_bytes;
+use crate::observe::{counted, human_bytes};
 
 /// Prints the reports on standard output.
 pub(super) fn print(reports: &[Report], request: &Request, as_json: bool, code: u8) {
@@ -26,21 +26,17 @@ pub(super) fn print(reports: &[Report], request: &Request, as_json: bool, code: 
 fn table(reports: &[Report], request: &Request) -> String {
     let mut table = Table::new();
     let keys = if request.dry_run { "WOULD WRITE" } else { "KEYS" };
-    table.load_style(NOTHING).set_header(["JOB", keys, "ROWS", "BYTES", "TIME", ""]);
-    for report in reports {
+    let all_notes: Vec<String> = reports.iter().map(|report| notes(report).join(", ")).collect();
+    let some_notes = all_notes.iter().any(|notes| !notes.is_empty());
+    let mut header = vec!["JOB", keys, "ROWS", "BYTES", "TIME"];
+    header.extend(some_notes.then_some("NOTES"));
+    table.load_style(NOTHING).set_header(header);
+    for (report, notes) in reports.iter().zip(all_notes) {
         let Stats { written, rows, bytes, .. } = &report.stats;
-        let mut notes = notes(&report.stats);
-        if report.failure.is_some() {
-            notes.insert(0, "failed".to_owned());
-        }
-        table.add_row([
-            report.job.clone(),
-            written.to_string(),
-            rows.to_string(),
-            human_bytes(*bytes),
-            time(report),
-            notes.join(", "),
-        ]);
+        let mut row =
+            vec![report.job.clone(), written.to_string(), rows.to_string(), human_bytes(*bytes), time(report)];
+        row.extend(some_notes.then_some(notes));
+        table.add_row(row);
     }
     for column in 1..=4 {
         if let Some(column) = table.column_mut(column) {
@@ -55,14 +51,20 @@ fn line(report: &Report, request: &Request) -> String {
     let Stats { written, rows, bytes, .. } = &report.stats;
     let verb = if request.dry_run { "would write" } else { "wrote" };
     let state = if report.failure.is_some() { "failed; " } else { "" };
-    let notes: String = notes(&report.stats).into_iter().map(|note| format!(", {note}")).collect();
-    let samples = if request.dry_run { samples(report) } else { String::new() };
-    let line = format!(
-        "{}: {state}{verb} {written} keys ({}) from {rows} rows in {}{notes}\n{samples}",
+    let mut line = format!(
+        "{}: {state}{verb} {} ({}) from {} in {}",
         report.job,
+        counted(*written, "key", "keys"),
         human_bytes(*bytes),
+        counted(*rows, "row", "rows"),
         time(report)
     );
+    for note in stats_notes(&report.stats) {
+        line += &format!(", {note}");
+    }
+    if request.dry_run {
+        line += &format!("\n{}", samples(report));
+    }
     line.trim_end().to_owned()
 }
 
@@ -76,17 +78,24 @@ fn samples(report: &Report) -> String {
 }
 
 /// What a person should know beside the counts of success.
-fn notes(stats: &Stats) -> Vec<String> {
-    let counts = [
-        (stats.present, "left alone: already present"),
-        (stats.other_type, "left alone: another type"),
-        (stats.no_ttl, "left alone: no TTL"),
-        (stats.too_large, "refused: larger than max_value"),
-        (stats.bad_rows, "rows skipped"),
-        (stats.duplicates, "duplicate keys"),
-        (u64::from(stats.attempts.saturating_sub(1)), "retries"),
+fn notes(report: &Report) -> Vec<String> {
+    let failed = report.failure.is_some().then(|| "failed".to_owned());
+    failed.into_iter().chain(stats_notes(&report.stats)).collect()
+}
+
+fn stats_notes(stats: &Stats) -> Vec<String> {
+    let left = |count: u64, why: &str| (count > 0).then(|| format!("{count} left alone: {why}"));
+    let some = |count: u64, one: &str, many: &str| (count > 0).then(|| counted(count, one, many));
+    let notes = [
+        left(stats.present, "already present"),
+        left(stats.other_type, "another type"),
+        left(stats.no_ttl, "no TTL"),
+        (stats.too_large > 0).then(|| format!("{} refused: larger than max_value", stats.too_large)),
+        some(stats.bad_rows, "row skipped", "rows skipped"),
+        some(stats.duplicates, "duplicate key", "duplicate keys"),
+        some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
     ];
-    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+    notes.into_iter().flatten().collect()
 }
 
 fn time(report: &Report) -> String {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::counted;
 use crate::ground::event::{Event, Observer};
 use crate::ground::run::Report;
 
@@ -72,8 +73,8 @@ fn finished(report: &Report) {
                 attempts = stats.attempts,
                 millis,
                 kind = ?failure.kind,
-                "{job}: failed after {} keys were written: {failure}; at {}; advice: {advice}",
-                stats.written,
+                "{job}: failed after {} were written: {failure}; at {}; advice: {advice}",
+                counted(stats.written, "key", "keys"),
                 failure.place(file)
             );
         }

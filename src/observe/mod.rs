@@ -6,6 +6,11 @@ mod progress;
 pub use log::{LogObserver, init_log};
 pub use progress::ProgressObserver;
 
+/// A count with its word: `1 key`, `2 keys`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Bytes for people, in units of 1024.
 pub fn human_bytes(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];

@@ -184,7 +184,7 @@ fn a_dry_run_says_what_would_be_written_and_writes_nothing() {
     let _: () = world.ask(&["SET", "t:1", "theirs", "PX", "50000"]);
     let _: () = world.ask(&["SET", "t:2", "for ever"]);
     let _: i64 = world.ask(&["LPUSH", "t:3", "a list"]);
-    let ran = world.warm(&["--now", "--dry-run"]).exits(0).says("things: would write 1 keys");
+    let ran = world.warm(&["--now", "--dry-run"]).exits(0).says("things: would write 1 key");
     assert!(ran.out.contains("1 left alone: another type, 1 left alone: no TTL"), "{}", ran.all());
     assert!(ran.out.contains("  t:1  78 B  TTL 10m\n"), "{}", ran.all());
     world

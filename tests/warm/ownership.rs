@@ -19,12 +19,7 @@ fn another_type_and_a_life_without_end_are_left_alone_and_counted() {
     let _: () = world.ask(&["SET", "t:forever", "theirs"]);
     let _: () = world.ask(&["SET", "t:mortal", "old", "PX", "60000"]);
     let before: Vec<u64> = dump(&world, &["t:list", "t:hash", "t:set", "t:zset", "t:stream", "t:forever"]);
-    world
-        .warm(&["--now"])
-        .exits(0)
-        .says("wrote 1 keys")
-        .says("5 left alone: another type")
-        .says("1 left alone: no TTL");
+    world.warm(&["--now"]).exits(0).says("wrote 1 key").says("5 left alone: another type").says("1 left alone: no TTL");
     assert_eq!(dump(&world, &["t:list", "t:hash", "t:set", "t:zset", "t:stream", "t:forever"]), before);
     assert_eq!(world.value("t:mortal").as_deref(), Some(r#"{"id":"mortal"}"#));
     assert_eq!(world.ask::<i64>(&["PTTL", "t:forever"]), -1);
@@ -81,7 +76,7 @@ fn a_key_that_says_nothing_or_is_too_long_is_a_bad_row() {
 fn a_key_that_could_be_read_in_two_ways_is_a_bad_row() {
     let world = World::new();
     world.job("job", "query = '''SELECT * FROM (VALUES ('1:b:2', '3'), ('1', '2')) v (x, y)'''\nkey = 't:{x}:b:{y}'\nvalue = 'row'\non_bad_row = 'skip'");
-    world.warm(&["--now"]).exits(0).says("could be read in two ways").says("wrote 1 keys");
+    world.warm(&["--now"]).exits(0).says("could be read in two ways").says("wrote 1 key");
     assert_eq!(world.keys(), ["t:1:b:2"]);
 }
 
@@ -102,6 +97,28 @@ fn rights_that_redis_does_not_grant_are_an_error_of_that_job_alone() {
     let world = world("('1')");
     world.job("other", "query = 'SELECT 1 AS x'\nkey = 'o:x'\nvalue = 'rows'\nttl = '1m'");
     let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*"]);
-    world.warm(&["--now"]).exits(4).says("NOPERM").says("job: wrote 1 keys").says("config/redis-acl.conf");
+    world.warm(&["--now"]).exits(4).says("NOPERM").says("job: wrote 1 key").says("config/redis-acl.conf");
     assert_eq!(world.keys(), ["t:1"]);
+}
+
+#[test]
+fn check_misses_no_right_that_a_run_needs_and_asks_for_no_other() {
+    let world = World::platform();
+    world.warm(&["check"]).exits(0);
+    let _: () = world.ask(&["SET", "leaderboard:referral:top100", "theirs"]);
+    for command in ["set", "get", "type", "pttl", "unlink", "eval", "evalsha", "script|load"] {
+        let _: () = world.ask(&["ACL", "SETUSER", "warm", &format!("-{command}")]);
+        let ran = world.warm(&["check"]).exits(4).says("the Redis account lacks a right").says("config/redis-acl.conf");
+        assert!(ran.err.contains(&format!("'{command}'")), "{command}: {}", ran.all());
+        let _: () = world.ask(&["ACL", "SETUSER", "warm", &format!("+{command}")]);
+    }
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~event:*"]);
+    world
+        .warm(&["check"])
+        .exits(4)
+        .says("leaderboard:referral:top100*: this user has no permissions to access one of the keys");
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "~leaderboard:referral:top100"]);
+    world.warm(&["check"]).exits(0);
+    assert_eq!(world.value("leaderboard:referral:top100").as_deref(), Some("theirs"), "nothing is written");
+    assert_eq!(world.keys().len(), 1);
 }

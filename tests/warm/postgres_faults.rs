@@ -128,7 +128,7 @@ fn a_terminated_backend_makes_the_job_start_over() {
     world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
     let ran = crate::support::world::Ran::of(child.wait_with_output().unwrap()).exits(0);
     assert!(ran.err.contains("57P01") && ran.err.contains("attempt 2 follows"), "{}", ran.all());
-    assert!(ran.out.contains("wrote 10000 keys") && ran.out.contains("1 retries"), "not counted twice: {}", ran.all());
+    assert!(ran.out.contains("wrote 10000 keys") && ran.out.contains("1 retry"), "not counted twice: {}", ran.all());
     assert_eq!(world.ask::<u64>(&["DBSIZE"]), 10_000);
 }
 
@@ -226,7 +226,7 @@ fn a_lost_lock_fails_that_job_only() {
             == "1")
             .then_some(())
     });
-    world.warm(&["--now"]).exits(1).says("SQLSTATE 55P03").says("quick: wrote 1 keys");
+    world.warm(&["--now"]).exits(1).says("SQLSTATE 55P03").says("quick: wrote 1 key");
     holder.kill().unwrap();
     holder.wait().unwrap();
 }

@@ -14,7 +14,7 @@ const ROW: &str = "key = 't:{id}'\nvalue = 'row'";
 fn the_last_of_several_rows_of_one_key_wins_and_is_counted() {
     let query = "SELECT * FROM (VALUES (1, 'first'), (2, 'other'), (1, 'last')) v (id, name)";
     let world = world(query, ROW);
-    world.warm(&["--now"]).exits(0).says("wrote 3 keys").says("1 duplicate keys");
+    world.warm(&["--now"]).exits(0).says("wrote 3 keys").says("1 duplicate key");
     assert_eq!(world.value("t:1").as_deref(), Some(r#"{"id":1,"name":"last"}"#));
 }
 
@@ -35,7 +35,7 @@ fn a_row_without_a_key_fails_the_job_or_is_counted() {
     assert!(ran.err.contains("on_bad_row"), "the way out is named: {}", ran.all());
 
     let lenient = world(query, &format!("{ROW}\non_bad_row = 'skip'"));
-    lenient.warm(&["--now"]).exits(0).says("wrote 2 keys").says("1 rows skipped").says("skipped row 2");
+    lenient.warm(&["--now"]).exits(0).says("wrote 2 keys").says("1 row skipped").says("skipped row 2");
     assert_eq!(lenient.keys(), ["t:1", "t:3"]);
 }
 
@@ -46,7 +46,7 @@ fn a_row_that_no_application_could_have_cached_fails_the_job_or_is_counted() {
     strict.warm(&["--now"]).exits(1).says("row 1: column \"tags\"");
     assert_eq!(strict.keys(), [""; 0]);
     let lenient = world(query, &format!("{ROW}\non_bad_row = 'skip'"));
-    lenient.warm(&["--now"]).exits(0).says("1 rows skipped");
+    lenient.warm(&["--now"]).exits(0).says("1 row skipped");
     assert_eq!(lenient.keys(), ["t:2"]);
 }
 
