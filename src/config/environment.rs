@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::diagnostic::{Collector, Diagnostic, Diagnostics, Sources};
-use super::raw;
+use super::diagnostic::{Collector, Diagnostic, Diagnostics, Place};
+use super::near::nearest;
+use super::sources::Sources;
+use super::{raw, shape};
 
 /// Variables that are no settings.
 const NOT_SETTINGS: [&str; 2] = ["WARM_CONFIG", "WARM_LOG"];
@@ -47,7 +49,7 @@ impl Environment {
         let mut all = raw::Config::default();
         for (name, value) in &self.0 {
             let Some(path) = name.strip_prefix("WARM_") else { continue };
-            if NOT_SETTINGS.contains(&name.as_str()) || URLS.contains(&name.as_str()) {
+            if NOT_SETTINGS.contains(&name.as_str()) || URLS.contains(&name.as_str()) || is_service_link(path) {
                 continue;
             }
             match parse(name, &path.to_ascii_lowercase().replace("__", "."), value, sources) {
@@ -59,19 +61,42 @@ impl Environment {
     }
 }
 
+/// Whether the variable was put there by Kubernetes, for a service that is called `warm` too.
+fn is_service_link(path: &str) -> bool {
+    path == "PORT" || path == "SERVICE_HOST" || path.starts_with("PORT_") || path.starts_with("SERVICE_PORT")
+}
+
 /// Reads one variable: its value as TOML if that fits the setting, else as text.
 fn parse(name: &str, path: &str, value: &str, sources: &mut Sources) -> Result<raw::Config, Diagnostics> {
-    if !path.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
-        return Err(Diagnostic::error(format!("the variable {name} names no setting")).into());
-    }
     let label = format!("${name}");
+    if !path.split('.').all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
+        let message = "this variable names no setting: it is WARM_FIELD or WARM_TABLE__FIELD";
+        return Err(Diagnostic::at(Place::whole(label), message).into());
+    }
+    if let Some(help) = with_one_underscore(path) {
+        let message = format!("unknown field `{path}`");
+        return Err(Diagnostic::at(Place::whole(label), message).help(help).into());
+    }
     let as_toml = sources.parse(&label, format!("{path} = {value}"));
     let Err(first) = as_toml else { return as_toml };
     sources.forget_last();
     let as_text = sources.parse(&label, format!("{path} = {}", toml::Value::String(value.to_owned())));
     as_text.map_err(|second| {
         sources.forget_last();
+        // What is TOML, or tries to be, was not meant as text.
         let is_toml = toml::from_str::<toml::Table>(&format!("x = {value}")).is_ok();
-        if is_toml { first } else { second }
+        if is_toml || value.trim_start().starts_with(['{', '[']) { first } else { second }
     })
+}
+
+/// The way out for `POSTGRES_CONNECTIONS`: table and field are separated by two underscores.
+fn with_one_underscore(path: &str) -> Option<String> {
+    let tables = shape::fields::<raw::Config>();
+    if tables.iter().any(|field| path.split('.').next() == Some(field)) {
+        return None;
+    }
+    let (table, field) = path.split_once('_')?;
+    let table = nearest(table, tables.iter().map(String::as_str))?;
+    let meant = format!("WARM_{}__{}", table, field.trim_start_matches('_')).to_ascii_uppercase();
+    Some(format!("table and field are separated by two underscores: {meant}"))
 }

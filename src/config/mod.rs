@@ -4,31 +4,46 @@
 //! was expected and the way out. A setting that does not exist is refused, never ignored: a misspelt `tll` must not become a default.
 //!
 //! ```text
-//! files      bytes of regular files, bounded          ─┐
-//! environment WARM_… as small TOML texts of their own  ├─► raw   what serde reads, each value with its place
-//!                                                      ┘      │
-//! units, secret ─► settings, job   one function per thing ◄───┘   ─► ground::{Settings, Job}
+//! files       bytes of regular files, bounded          ─┐
+//! environment WARM_… as small TOML texts of their own  ─┴─► sources ─► shape ─► raw   each value with its place
+//!                                                                                │
+//! units, cron, secret ─► settings, fields, job   one function for each thing ◄───┘   ─► ground::{Settings, Job}
+//!
+//! diagnostic, mask, near   what is said when something is wrong, and what is not
 //! ```
+//!
+//! A text is read in two steps. What has the wrong shape (no TOML, unknown fields, wrong types) is all reported, and nothing more about that text;
+//! what has the right shape is then read for its meaning.
 
+mod cron;
 mod diagnostic;
 mod environment;
+mod fields;
 mod files;
 mod job;
+mod mask;
+mod near;
 mod raw;
 mod secret;
 mod settings;
+mod shape;
+mod sources;
 mod units;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};
 pub use environment::Environment;
+pub use near::nearest;
+pub use units::show_duration;
 
 use std::path::{Path, PathBuf};
 
-use crate::ground::job::Job;
 use crate::ground::settings::Settings;
 use crate::ground::value::FormatInfo;
 
-use diagnostic::{Collector, Sources};
+use diagnostic::Collector;
+use fields::Reader;
+use job::Read;
+use sources::Sources;
 
 /// Where the configuration is looked for when nobody says.
 const PLACES: [&str; 2] = ["config/warm.toml", "/etc/warm/warm.toml"];
@@ -53,7 +68,8 @@ pub fn locate(given: Option<&Path>, environment: &Environment) -> Result<PathBuf
     if let Some(path) = environment.get("WARM_CONFIG") {
         return Ok(PathBuf::from(path));
     }
-    let found = PLACES.iter().map(Path::new).find(|path| path.exists());
+    // One that cannot be looked at is there: reading it then says why.
+    let found = PLACES.iter().map(Path::new).find(|path| !matches!(path.try_exists(), Ok(false)));
     found.map(Path::to_owned).ok_or_else(|| {
         let message = format!("no configuration: neither {} nor {} exists", PLACES[0], PLACES[1]);
         Diagnostics::from(Diagnostic::error(message).help("name one with --config FILE or $WARM_CONFIG"))
@@ -67,33 +83,45 @@ pub fn locate(given: Option<&Path>, environment: &Environment) -> Result<PathBuf
 pub fn load(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> Result<Loaded, Diagnostics> {
     let mut collector = Collector::default();
     let mut sources = Sources::default();
-    let text = files::read(file, &mut collector)?;
-    let mut raw: raw::Config = sources.parse(&file.display().to_string(), text)?;
+    let text = files::read(file, &mut collector).map_err(|error| unreadable(error, environment))?;
+    let mut raw: raw::Config = match sources.parse(&file.display().to_string(), text) {
+        Ok(raw) => raw,
+        Err(diagnostics) => {
+            collector.extend(diagnostics);
+            return Err(collector.finish().err().unwrap_or(Diagnostics(Vec::new())));
+        }
+    };
     raw.merge(environment.overrides(&mut sources, &mut collector));
 
     let parts = settings::Parts::resolve(&raw, file, environment, &sources, &mut collector);
-    let folder = settings::jobs_folder(&raw, file, &sources)?;
-    let context =
-        job::Context { formats, ttl: &parts.ttl, limits: parts.limits, defaults: raw.defaults.unwrap_or_default() };
-    let mut jobs = read_jobs(&folder, &context, &sources, &mut collector);
-    settings::conflicts(&jobs, &mut collector);
+    let folder = collector.take(settings::jobs_folder(&raw, file, &sources));
+    let defaults = raw.defaults.unwrap_or_default();
+    // A mistake in them is one even if every job says otherwise.
+    Reader { sources: &sources }.common(&defaults, formats, &mut collector);
+    let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, defaults };
+    let read = folder.map(|folder| read_jobs(&folder, &context, &sources, &mut collector)).unwrap_or_default();
+    settings::conflicts(&read, &mut collector);
     let warnings = collector.finish()?;
+    let mut jobs: Vec<_> = read.into_iter().map(|read| read.job).collect();
     jobs.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
     let settings = parts.into_settings(file.to_owned(), jobs)?;
     Ok(Loaded { settings, warnings })
 }
 
-fn read_jobs(folder: &Path, context: &job::Context<'_>, sources: &Sources, collector: &mut Collector) -> Vec<Job> {
+/// The configuration file cannot be read: how it came to be looked for.
+fn unreadable(error: Diagnostic, environment: &Environment) -> Diagnostic {
+    match environment.get("WARM_CONFIG") {
+        Some(path) if error.position().as_deref() == Some(path) => error.help("$WARM_CONFIG names this file"),
+        _ => error,
+    }
+}
+
+fn read_jobs(folder: &Path, context: &job::Context<'_>, sources: &Sources, collector: &mut Collector) -> Vec<Read> {
     let mut jobs = Vec::new();
     for file in files::job_files(folder, collector) {
-        let Some(name) = collector.take(job::name(&file)) else { continue };
-        let text = match files::read(&file, collector) {
-            Ok(text) => text,
-            Err(diagnostics) => {
-                collector.extend(diagnostics);
-                continue;
-            }
-        };
+        let name = collector.take(job::name(&file));
+        let text = files::read(&file, collector);
+        let Some((name, text)) = name.zip(collector.take(text)) else { continue };
         // Each job file gets a place after the configuration, so that a value from [defaults] keeps its own.
         let mut sources = sources.clone();
         match sources.parse::<raw::Job>(&file.display().to_string(), text) {

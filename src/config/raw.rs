@@ -9,6 +9,42 @@ use toml::Spanned;
 
 /// A text with its place.
 pub(super) type Text = Spanned<String>;
+/// A whole number with its place.
+pub(super) type Number = Spanned<Integer>;
+
+/// Texts that mean something else than text, so that a value of another type is refused in these words.
+macro_rules! written {
+    ($($(#[$doc:meta])* $name:ident: $expected:literal),+) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub(super) struct $name(pub(super) String);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Written;
+                impl Visitor<'_> for Written {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+                    fn visit_str<E: Error>(self, value: &str) -> Result<$name, E> {
+                        Ok($name(value.to_owned()))
+                    }
+                }
+                deserializer.deserialize_any(Written)
+            }
+        }
+    )+ };
+}
+
+written! {
+    /// `"5m"`.
+    Length: "a length of time such as \"5m\"",
+    /// `"1MiB"`.
+    Size: "a size such as \"1MiB\"",
+    /// `"5%"`.
+    Share: "a share such as \"5%\""
+}
 
 /// Overwrites each field that the other side has.
 macro_rules! merge {
@@ -17,7 +53,7 @@ macro_rules! merge {
 
 /// `warm.toml`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Config {
     pub(super) jobs: Option<Text>,
     #[serde(default)]
@@ -25,7 +61,7 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) redis: Redis,
     #[serde(default)]
-    pub(super) ttl: Table<Text>,
+    pub(super) ttl: Table<Spanned<Length>>,
     pub(super) defaults: Option<Defaults>,
     #[serde(default)]
     pub(super) limits: Limits,
@@ -35,6 +71,13 @@ impl Config {
     /// Takes over what `other` says.
     pub(super) fn merge(&mut self, other: Config) {
         merge!(self, other, jobs);
+        // A URL and a file that holds one are two ways to say the same: the later one replaces the earlier one.
+        if other.postgres.url.is_some() || other.postgres.url_file.is_some() {
+            (self.postgres.url, self.postgres.url_file) = (None, None);
+        }
+        if other.redis.url.is_some() || other.redis.url_file.is_some() {
+            (self.redis.url, self.redis.url_file) = (None, None);
+        }
         merge!(self.postgres, other.postgres, url, url_file, connections, connect_timeout, statement_timeout);
         merge!(self.redis, other.redis, url, url_file, database, key_prefix, ca_file, connect_timeout, timeout);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
@@ -55,72 +98,72 @@ impl Config {
 
 /// `[postgres]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Postgres {
     pub(super) url: Option<Text>,
     pub(super) url_file: Option<Text>,
-    pub(super) connections: Option<Spanned<u32>>,
-    pub(super) connect_timeout: Option<Text>,
-    pub(super) statement_timeout: Option<Text>,
+    pub(super) connections: Option<Number>,
+    pub(super) connect_timeout: Option<Spanned<Length>>,
+    pub(super) statement_timeout: Option<Spanned<Length>>,
 }
 
 /// `[redis]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Redis {
     pub(super) url: Option<Text>,
     pub(super) url_file: Option<Text>,
-    pub(super) database: Option<Spanned<i64>>,
+    pub(super) database: Option<Number>,
     pub(super) key_prefix: Option<Text>,
     pub(super) ca_file: Option<Text>,
-    pub(super) connect_timeout: Option<Text>,
-    pub(super) timeout: Option<Text>,
+    pub(super) connect_timeout: Option<Spanned<Length>>,
+    pub(super) timeout: Option<Spanned<Length>>,
 }
 
 /// `[limits]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Limits {
-    pub(super) combinations: Option<Spanned<u64>>,
-    pub(super) key_length: Option<Spanned<u64>>,
-    pub(super) in_flight: Option<Text>,
-    pub(super) buffer: Option<Text>,
+    pub(super) combinations: Option<Number>,
+    pub(super) key_length: Option<Number>,
+    pub(super) in_flight: Option<Spanned<Size>>,
+    pub(super) buffer: Option<Spanned<Size>>,
 }
 
 /// `[defaults]`: the fields of a job that make sense for all jobs.
 #[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Defaults {
     pub(super) schedule: Option<Text>,
     pub(super) timezone: Option<Text>,
     pub(super) format: Option<Text>,
     pub(super) bigint: Option<Text>,
-    pub(super) priority: Option<Spanned<i64>>,
-    pub(super) timeout: Option<Text>,
-    pub(super) retries: Option<Spanned<i64>>,
+    pub(super) priority: Option<Number>,
+    pub(super) timeout: Option<Spanned<Length>>,
+    pub(super) retries: Option<Number>,
     pub(super) on_bad_row: Option<Text>,
-    pub(super) ttl_jitter: Option<Text>,
+    pub(super) ttl_jitter: Option<Spanned<Share>>,
     pub(super) mode: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
 /// `[guard]`.
 #[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Guard {
-    pub(super) max_value: Option<Text>,
+    pub(super) max_value: Option<Spanned<Size>>,
 }
 
 /// A job file.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Job {
     pub(super) description: Option<String>,
     pub(super) query: Option<Text>,
     pub(super) key: Option<Text>,
     pub(super) value: Option<Text>,
-    pub(super) ttl: Option<Text>,
-    pub(super) hide: Option<Vec<Text>>,
+    pub(super) ttl: Option<Spanned<Length>>,
+    pub(super) hide: Option<Texts>,
     #[serde(default)]
     pub(super) for_each: Table<Spanned<Values>>,
     // The fields below are those of [defaults].
@@ -128,23 +171,24 @@ pub(super) struct Job {
     pub(super) timezone: Option<Text>,
     pub(super) format: Option<Text>,
     pub(super) bigint: Option<Text>,
-    pub(super) priority: Option<Spanned<i64>>,
-    pub(super) timeout: Option<Text>,
-    pub(super) retries: Option<Spanned<i64>>,
+    pub(super) priority: Option<Number>,
+    pub(super) timeout: Option<Spanned<Length>>,
+    pub(super) retries: Option<Number>,
     pub(super) on_bad_row: Option<Text>,
-    pub(super) ttl_jitter: Option<Text>,
+    pub(super) ttl_jitter: Option<Spanned<Share>>,
     pub(super) mode: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
 impl Job {
-    /// Fills what the job leaves out from the defaults.
-    pub(super) fn with_defaults(mut self, defaults: &Defaults) -> Self {
-        macro_rules! fill {
-            ($($field:ident),+) => { $( if self.$field.is_none() { self.$field = defaults.$field.clone(); } )+ };
+    /// The fields that `[defaults]` has too: the job's own, else the default.
+    pub(super) fn with_defaults(&self, defaults: &Defaults) -> Defaults {
+        macro_rules! own_or_default {
+            ($($field:ident),+) => { Defaults { $( $field: self.$field.clone().or_else(|| defaults.$field.clone()) ),+ } };
         }
-        fill!(schedule, timezone, format, bigint, priority, timeout, retries, on_bad_row, ttl_jitter, mode, guard);
-        self
+        own_or_default!(
+            schedule, timezone, format, bigint, priority, timeout, retries, on_bad_row, ttl_jitter, mode, guard
+        )
     }
 }
 
@@ -186,7 +230,7 @@ pub(super) enum Values {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct ValuesQuery {
     query: Text,
 }
@@ -214,6 +258,56 @@ impl<'de> Deserialize<'de> for Values {
     }
 }
 
+/// A list of texts.
+#[derive(Debug, Default)]
+pub(super) struct Texts(pub(super) Vec<Text>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Texts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of strings")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(Texts(texts))
+            }
+        }
+        deserializer.deserialize_any(List)
+    }
+}
+
+/// A whole number. One that is too large for an `i64` is at its end, and so out of any bounds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Integer(pub(super) i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+        impl Visitor<'_> for Whole {
+            type Value = Integer;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Integer, E> {
+                Ok(Integer(value))
+            }
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Integer, E> {
+                Ok(Integer(i64::try_from(value).unwrap_or(i64::MAX)))
+            }
+            fn visit_i128<E: Error>(self, value: i128) -> Result<Integer, E> {
+                Ok(Integer(if value < 0 { i64::MIN } else { i64::MAX }))
+            }
+        }
+        deserializer.deserialize_any(Whole)
+    }
+}
+
 /// One value of a list, as the text that is bound and stands in the key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Scalar(pub(super) String);
@@ -224,7 +318,7 @@ impl<'de> Deserialize<'de> for Scalar {
         impl Visitor<'_> for AsText {
             type Value = Scalar;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, an integer or a boolean (anything else is written as a string, as it should stand in the key)")
+                f.write_str("a string, a whole number or a boolean")
             }
             fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
                 Ok(Scalar(value.to_owned()))

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::diagnostic::{Collector, Diagnostic, Sources};
+use super::diagnostic::{Collector, Diagnostic, Place};
 use super::environment::Environment;
+use super::files;
 use super::raw::Text;
+use super::sources::Sources;
 use crate::ground::settings::Origin;
 
 /// What differs between the two servers.
 pub(super) struct Names {
+    /// The server's name.
+    pub(super) server: &'static str,
     /// The variable that belongs to us alone, such as `WARM_POSTGRES__URL`.
     pub(super) own: &'static str,
     /// The variable that applications have, such as `DATABASE_URL`; with `_FILE` it names a file, in lower case a systemd credential.
@@ -25,6 +29,7 @@ pub(super) struct Names {
 }
 
 pub(super) const POSTGRES: Names = Names {
+    server: "PostgreSQL",
     own: "WARM_POSTGRES__URL",
     usual: "DATABASE_URL",
     table: "[postgres]",
@@ -34,6 +39,7 @@ pub(super) const POSTGRES: Names = Names {
 };
 
 pub(super) const REDIS: Names = Names {
+    server: "Redis",
     own: "WARM_REDIS__URL",
     usual: "REDIS_URL",
     table: "[redis]",
@@ -63,7 +69,8 @@ pub(super) fn url(
     }
     for name in [names.own, names.usual] {
         if let Some(value) = environment.get(name) {
-            return checked(names, value, format!("${name}"));
+            let origin = format!("${name}");
+            return checked(names, value, Place::whole(origin.clone()), origin);
         }
     }
     let variable = format!("{}_FILE", names.usual);
@@ -80,7 +87,8 @@ pub(super) fn url(
     if let Some(url) = given.url {
         warn_if_readable(given.file, url.get_ref(), collector);
         let origin = format!("`url` in {} of {}", names.table, given.file.display());
-        return checked(names, url.get_ref(), origin).map_err(|error| sources.error(url.span(), error.message));
+        let place = sources.place(url.span()).unwrap_or(Place::whole(origin.clone()));
+        return checked(names, url.get_ref(), place, origin);
     }
     if let Some(url_file) = given.url_file {
         let path = relative_to(given.file, url_file.get_ref());
@@ -101,29 +109,56 @@ fn from_file(
     origin: String,
     collector: &mut Collector,
 ) -> Result<(SecretString, Origin), Diagnostic> {
-    let text = fs::read_to_string(path).map_err(|error| Diagnostic::error(format!("{origin}: {error}")))?;
+    let text = files::read_secret(path).map_err(|error| error.help(format!("the URL is read from {origin}")))?;
     warn_if_readable(path, &text, collector);
-    checked(names, text.trim(), origin)
+    checked(names, text.trim(), Place::whole(origin.clone()), origin)
 }
 
-fn checked(names: &Names, url: &str, origin: String) -> Result<(SecretString, Origin), Diagnostic> {
+/// A URL that begins like one, else an error that does not show it: it may be a password in the wrong place.
+fn checked(names: &Names, url: &str, place: Place, origin: Origin) -> Result<(SecretString, Origin), Diagnostic> {
     if names.schemes.iter().any(|scheme| url.starts_with(scheme)) {
         return Ok((SecretString::from(url), origin));
     }
-    let what = if url.is_empty() { "is empty" } else { "does not begin with a known scheme" };
-    // The text itself is not shown: it may be a password in the wrong place.
-    let schemes: Vec<_> = names.schemes.iter().map(|scheme| scheme.trim_end_matches("://")).collect();
-    Err(Diagnostic::error(format!("the URL from {origin} {what}; its scheme is one of {}", schemes.join(", "))))
+    let what = if url.is_empty() { "is empty" } else { "does not begin like one" };
+    let help = format!("it begins with one of {}", names.schemes.join(", "));
+    Err(Diagnostic::at(place, format!("the URL of {} {what}", names.server)).help(help))
 }
 
 fn warn_if_readable(path: &Path, url: &str, collector: &mut Collector) {
     use std::os::unix::fs::MetadataExt;
     const OTHERS_READ: u32 = 0o004;
-    let has_password =
-        url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| user.contains(':'));
-    if has_password && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0) {
+    if has_password(url) && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0) {
         let help = format!("chmod o-r {}", path.display());
         let message = "everybody on this machine may read the password in this file";
         collector.push(Diagnostic::about(path, message).help(help).into_warning());
+    }
+}
+
+/// Whether a URL holds a password: before the host, or as a parameter.
+fn has_password(url: &str) -> bool {
+    let rest = url.split_once("://").map(|(_, rest)| rest).unwrap_or_default();
+    let account = rest.rsplit_once('@').map(|(account, _)| account).unwrap_or_default();
+    let parameters = rest.split_once('?').map(|(_, parameters)| parameters).unwrap_or_default();
+    account.contains(':')
+        || parameters.split('&').any(|pair| pair.starts_with("pass=") || pair.starts_with("password="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_seen_wherever_a_url_may_hold_one() {
+        for url in [
+            "postgres://u:p@h/d",
+            "redis://:p@h",
+            "postgres://h/d?user=u&password=p",
+            "unix:///run/redis?user=u&pass=p",
+        ] {
+            assert!(has_password(url), "{url}");
+        }
+        for url in ["postgres://u@h/d", "redis://h:6379/0", "unix:///run/redis", "postgres://h/d?schema=public", ""] {
+            assert!(!has_password(url), "{url}");
+        }
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::diagnostic::{Collector, Diagnostic, Sources};
+use super::diagnostic::{Collector, Diagnostic};
 use super::environment::Environment;
+use super::job::Read;
 use super::raw;
 use super::secret::{self, Given, relative_to};
+use super::sources::Sources;
 use super::units;
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, Settings};
@@ -36,42 +38,20 @@ impl Parts {
         sources: &Sources,
         collector: &mut Collector,
     ) -> Self {
-        let given = Given { url: raw.postgres.url.as_ref(), url_file: raw.postgres.url_file.as_ref(), file };
-        let url = secret::url(&secret::POSTGRES, &given, environment, sources, collector);
-        let postgres = collector.take(url).map(|(url, origin)| PostgresSettings {
-            url,
-            origin,
-            connections: number(raw.postgres.connections.as_ref(), 4, 1..=100, sources, collector),
-            connect_timeout: timeout(raw.postgres.connect_timeout.as_ref(), 10, sources, collector),
-            statement_timeout: timeout(raw.postgres.statement_timeout.as_ref(), 30, sources, collector),
-        });
-        let given = Given { url: raw.redis.url.as_ref(), url_file: raw.redis.url_file.as_ref(), file };
-        let url = secret::url(&secret::REDIS, &given, environment, sources, collector);
-        let redis = collector.take(url).map(|(url, origin)| RedisSettings {
-            url,
-            origin,
-            database: raw
-                .redis
-                .database
-                .as_ref()
-                .map(|_| number(raw.redis.database.as_ref(), 0, 0..=65_535, sources, collector)),
-            key_prefix: raw.redis.key_prefix.as_ref().map(|prefix| prefix.get_ref().clone()).unwrap_or_default(),
-            ca_file: raw.redis.ca_file.as_ref().map(|path| relative_to(file, path.get_ref())),
-            connect_timeout: timeout(raw.redis.connect_timeout.as_ref(), 10, sources, collector),
-            timeout: timeout(raw.redis.timeout.as_ref(), 5, sources, collector),
-        });
-        let defaults = Limits::default();
+        let postgres = postgres(&raw.postgres, file, environment, sources, collector);
+        let redis = redis(&raw.redis, file, environment, sources, collector);
+        let (given, defaults) = (&raw.limits, Limits::default());
+        let mut field = Fields { table: "limits", sources, collector: &mut *collector };
         let limits = Limits {
-            combinations: number(
-                raw.limits.combinations.as_ref(),
+            combinations: field.number(
+                "combinations",
+                given.combinations.as_ref(),
                 defaults.combinations,
                 1..=1_000_000,
-                sources,
-                collector,
             ),
-            key_length: number(raw.limits.key_length.as_ref(), defaults.key_length, 1..=65_536, sources, collector),
-            in_flight: size(raw.limits.in_flight.as_ref(), defaults.in_flight, sources, collector),
-            buffer: size(raw.limits.buffer.as_ref(), defaults.buffer, sources, collector),
+            key_length: field.number("key_length", given.key_length.as_ref(), defaults.key_length, 1..=65_536),
+            in_flight: field.size("in_flight", given.in_flight.as_ref(), defaults.in_flight),
+            buffer: field.size("buffer", given.buffer.as_ref(), defaults.buffer),
         };
         Parts { ttl: ttl_policy(raw, sources, collector), limits, postgres, redis }
     }
@@ -85,6 +65,56 @@ impl Parts {
     }
 }
 
+fn postgres(
+    raw: &raw::Postgres,
+    file: &Path,
+    environment: &Environment,
+    sources: &Sources,
+    collector: &mut Collector,
+) -> Option<PostgresSettings> {
+    // Everything is looked at, also when the URL is wrong.
+    let mut field = Fields { table: "postgres", sources, collector: &mut *collector };
+    let connections = field.number("connections", raw.connections.as_ref(), 4, 1..=100);
+    let connect_timeout = field.timeout("connect_timeout", raw.connect_timeout.as_ref(), 10);
+    let statement_timeout = field.timeout("statement_timeout", raw.statement_timeout.as_ref(), 30);
+    let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
+    let url = secret::url(&secret::POSTGRES, &given, environment, sources, collector);
+    let (url, origin) = collector.take(url)?;
+    Some(PostgresSettings { url, origin, connections, connect_timeout, statement_timeout })
+}
+
+fn redis(
+    raw: &raw::Redis,
+    file: &Path,
+    environment: &Environment,
+    sources: &Sources,
+    collector: &mut Collector,
+) -> Option<RedisSettings> {
+    let mut field = Fields { table: "redis", sources, collector: &mut *collector };
+    let database = raw.database.as_ref().map(|index| field.number("database", Some(index), 0, 0..=65_535));
+    let connect_timeout = field.timeout("connect_timeout", raw.connect_timeout.as_ref(), 10);
+    let timeout = field.timeout("timeout", raw.timeout.as_ref(), 5);
+    let key_prefix = collector.take(key_prefix(raw.key_prefix.as_ref(), sources)).unwrap_or_default();
+    let ca_file = raw.ca_file.as_ref().map(|path| relative_to(file, path.get_ref()));
+    let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
+    let url = secret::url(&secret::REDIS, &given, environment, sources, collector);
+    let (url, origin) = collector.take(url)?;
+    Some(RedisSettings { url, origin, database, key_prefix, ca_file, connect_timeout, timeout })
+}
+
+/// The text before every key: what may stand in a key template may stand here.
+fn key_prefix(text: Option<&raw::Text>, sources: &Sources) -> Result<String, Diagnostic> {
+    let Some(text) = text else { return Ok(String::new()) };
+    let prefix = text.get_ref();
+    if prefix.chars().any(char::is_control) {
+        return Err(sources.error(text.span(), "control characters are not allowed in keys"));
+    }
+    if prefix.starts_with("warm:") {
+        return Err(sources.error(text.span(), "keys that begin with `warm:` belong to warm itself"));
+    }
+    Ok(prefix.clone())
+}
+
 /// The folder of job files.
 pub(super) fn jobs_folder(raw: &raw::Config, file: &Path, sources: &Sources) -> Result<PathBuf, Diagnostic> {
     match &raw.jobs {
@@ -96,103 +126,131 @@ pub(super) fn jobs_folder(raw: &raw::Config, file: &Path, sources: &Sources) -> 
 }
 
 /// What is wrong or unwise about jobs beside one another.
-pub(super) fn conflicts(jobs: &[Job], collector: &mut Collector) {
-    for (i, job) in jobs.iter().enumerate() {
-        for other in &jobs[..i] {
+pub(super) fn conflicts(read: &[Read], collector: &mut Collector) {
+    for (i, Read { job, key }) in read.iter().enumerate() {
+        for Read { job: other, key: other_key } in &read[..i] {
             if job.key.same_keys(&other.key) {
                 let message = format!(
-                    "the key `{}` is that of {} too; each would overwrite the other's values",
+                    "the key `{}` is that of the job `{}` too ({}); each would overwrite the other's values",
                     job.key,
-                    other.file.display()
+                    other.name,
+                    other_key.position()
                 );
-                collector.push(Diagnostic::about(&job.file, message).help("give one of them another key"));
+                collector.push(Diagnostic::at(key.clone(), message).help("give one of them another key"));
             } else if job.key.may_tie_with(&other.key) {
                 let message = format!(
-                    "keys of `{}` may also be keys of `{}` ({}), and neither has more literal text; such keys are written by neither",
+                    "a key may belong to `{}` and to `{}` of the job `{}` ({}), and neither has more literal text; such a key is written by neither",
                     job.key,
                     other.key,
-                    other.file.display()
+                    other.name,
+                    other_key.position()
                 );
-                collector.push(
-                    Diagnostic::about(&job.file, message).help("make one key template more specific").into_warning(),
-                );
+                let warning = Diagnostic::at(key.clone(), message).help("make one key template more specific");
+                collector.push(warning.into_warning());
             }
         }
     }
 }
 
 fn ttl_policy(raw: &raw::Config, sources: &Sources, collector: &mut Collector) -> TtlPolicy {
-    let mut entries = Vec::new();
-    for (prefix, ttl) in &raw.ttl.0 {
-        let parsed = units::duration(ttl.get_ref(), TTL_BOUNDS.0, TTL_BOUNDS.1)
-            .map_err(|message| sources.error(ttl.span(), message));
-        if let Some(ttl) = collector.take(parsed) {
-            entries.push((prefix.get_ref().clone(), ttl));
-        }
-    }
-    TtlPolicy::new(entries)
+    let entries = raw.ttl.0.iter().map(|(prefix, ttl)| {
+        let ttl = collector.take(duration(&format!("ttl.\"{}\"", prefix.get_ref()), ttl, TTL_BOUNDS, sources));
+        // A prefix with a wrong lifetime is there nevertheless: its keys have one mistake, not two.
+        (prefix.get_ref().clone(), ttl.unwrap_or(TTL_BOUNDS.0))
+    });
+    TtlPolicy::new(entries.collect())
 }
 
 /// A length of time from a raw value.
 pub(super) fn duration(
-    text: &raw::Text,
+    field: &str,
+    length: &Spanned<raw::Length>,
     bounds: (Duration, Duration),
     sources: &Sources,
 ) -> Result<Duration, Diagnostic> {
-    units::duration(text.get_ref(), bounds.0, bounds.1).map_err(|message| sources.error(text.span(), message))
+    let text = &length.get_ref().0;
+    units::duration(text, bounds.0, bounds.1).map_err(|expected| must_be(field, &expected, length.span(), sources))
 }
 
-fn timeout(text: Option<&raw::Text>, default: u64, sources: &Sources, collector: &mut Collector) -> Duration {
-    let given = text.and_then(|text| collector.take(duration(text, TIMEOUT_BOUNDS, sources)));
-    given.unwrap_or(Duration::from_secs(default))
-}
-
-fn size(text: Option<&raw::Text>, default: usize, sources: &Sources, collector: &mut Collector) -> usize {
-    const LEAST: usize = 64 << 10;
-    let parse = |text: &raw::Text| match units::bytes(text.get_ref()) {
-        Ok(bytes) if (LEAST..=1 << 31).contains(&bytes) => Ok(bytes),
-        Ok(_) => Err(sources
-            .error(text.span(), format!("`{}` is out of bounds; it lies between 64KiB and 2GiB", text.get_ref()))),
-        Err(message) => Err(sources.error(text.span(), message)),
-    };
-    text.and_then(|text| collector.take(parse(text))).unwrap_or(default)
+/// A size within bounds.
+pub(super) fn size(
+    field: &str,
+    size: &Spanned<raw::Size>,
+    bounds: std::ops::RangeInclusive<usize>,
+    shown: &str,
+    sources: &Sources,
+) -> Result<usize, Diagnostic> {
+    match units::bytes(&size.get_ref().0) {
+        Ok(bytes) if bounds.contains(&bytes) => Ok(bytes),
+        Ok(_) => Err(must_be(field, shown, size.span(), sources)),
+        Err(expected) => Err(must_be(field, &expected, size.span(), sources)),
+    }
 }
 
 /// A number within bounds.
-pub(super) fn bounded<T, N>(
-    value: &Spanned<N>,
+pub(super) fn bounded<T>(
+    field: &str,
+    value: &raw::Number,
     bounds: std::ops::RangeInclusive<T>,
     sources: &Sources,
 ) -> Result<T, Diagnostic>
 where
-    T: TryFrom<N> + PartialOrd + std::fmt::Display,
-    N: Copy + std::fmt::Display,
+    T: TryFrom<i64> + PartialOrd + std::fmt::Display,
 {
-    let span: Range<usize> = value.span();
-    match T::try_from(*value.get_ref()) {
+    match T::try_from(value.get_ref().0) {
         Ok(number) if bounds.contains(&number) => Ok(number),
         _ => {
-            let message = format!(
-                "{} is out of bounds; it lies between {} and {}",
-                value.get_ref(),
-                bounds.start(),
-                bounds.end()
-            );
-            Err(sources.error(span, message))
+            let expected = format!("between {} and {}", bounds.start(), bounds.end());
+            Err(must_be(field, &expected, value.span(), sources))
         }
     }
 }
 
-fn number<T, N>(
-    value: Option<&Spanned<N>>,
-    default: T,
-    bounds: std::ops::RangeInclusive<T>,
-    sources: &Sources,
-    collector: &mut Collector,
-) -> T
-where
-    T: TryFrom<N> + PartialOrd + std::fmt::Display,
-    N: Copy + std::fmt::Display,
-{
-    value.and_then(|value| collector.take(bounded(value, bounds, sources))).unwrap_or(default)
+/// An error about a field whose value has the right type.
+pub(super) fn must_be(field: &str, expected: &str, span: Range<usize>, sources: &Sources) -> Diagnostic {
+    const SHORT: usize = 60;
+    let found = sources.raw(&span);
+    let found = if found.len() > SHORT || found.contains('\n') { String::new() } else { format!(", not {found}") };
+    sources.error(span, format!("`{field}` must be {expected}{found}"))
+}
+
+/// The fields of a table. One that is wrong is reported and stands at its default.
+struct Fields<'a> {
+    table: &'static str,
+    sources: &'a Sources,
+    collector: &'a mut Collector,
+}
+
+impl Fields<'_> {
+    fn named(&self, field: &str) -> String {
+        format!("{}.{field}", self.table)
+    }
+
+    fn timeout(&mut self, field: &str, length: Option<&Spanned<raw::Length>>, default: u64) -> Duration {
+        let field = self.named(field);
+        let given = length.map(|length| duration(&field, length, TIMEOUT_BOUNDS, self.sources));
+        given.and_then(|given| self.collector.take(given)).unwrap_or(Duration::from_secs(default))
+    }
+
+    fn size(&mut self, field: &str, value: Option<&Spanned<raw::Size>>, default: usize) -> usize {
+        let field = self.named(field);
+        let bounds = 64 << 10..=2 << 30;
+        let given = value.map(|value| size(&field, value, bounds, "between 64KiB and 2GiB", self.sources));
+        given.and_then(|given| self.collector.take(given)).unwrap_or(default)
+    }
+
+    fn number<T>(
+        &mut self,
+        field: &str,
+        value: Option<&raw::Number>,
+        default: T,
+        bounds: std::ops::RangeInclusive<T>,
+    ) -> T
+    where
+        T: TryFrom<i64> + PartialOrd + std::fmt::Display,
+    {
+        let field = self.named(field);
+        let given = value.map(|value| bounded(&field, value, bounds, self.sources));
+        given.and_then(|given| self.collector.take(given)).unwrap_or(default)
+    }
 }

@@ -2,21 +2,31 @@
 
 use std::time::Duration;
 
-/// `"5m"`, `"1h 30m"`, within the given bounds.
+/// `"5m"`, `"1h 30m"`, within the given bounds; else what it must be.
 pub(super) fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let value = humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is no length of time; write it as `30s`, `5m` or `1h 30m`"))?;
-    if (least..=most).contains(&value) {
-        return Ok(value);
+    match humantime::parse_duration(text) {
+        Err(_) => Err("a length of time such as `30s`, `5m` or `1h 30m`".to_owned()),
+        Ok(value) if (least..=most).contains(&value) => Ok(value),
+        Ok(_) => Err(format!("between {} and {}", show_duration(least), show_duration(most))),
     }
-    Err(format!(
-        "`{text}` is out of bounds; it lies between {} and {}",
-        humantime::format_duration(least),
-        humantime::format_duration(most)
-    ))
 }
 
-/// `"1MiB"`, `"64KiB"`, `"500kB"`, `"4096"`.
+/// A length of time as it would be written: `366d`, `1h 30m`, `1500ms`.
+pub fn show_duration(duration: Duration) -> String {
+    if duration.subsec_nanos() != 0 {
+        return format!("{}ms", duration.as_millis());
+    }
+    let (seconds, mut parts) = (duration.as_secs(), Vec::new());
+    for (unit, size, more) in [("d", 86_400, u64::MAX), ("h", 3600, 24), ("m", 60, 60), ("s", 1, 60)] {
+        let count = seconds / size % more;
+        if count > 0 {
+            parts.push(format!("{count}{unit}"));
+        }
+    }
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// `"1MiB"`, `"64KiB"`, `"500kB"`, `"4096"`; else what it must be.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = &text.trim()[digits.len()..];
@@ -31,15 +41,15 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         _ => None,
     };
     let value = digits.trim().parse::<usize>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    value.ok_or_else(|| format!("`{text}` is no size; write it as `64KiB`, `1MiB` or a whole number of bytes"))
+    value.ok_or_else(|| "a size such as `64KiB` or `1MiB`".to_owned())
 }
 
-/// `"0%"` … `"10%"` as a share of 1.
+/// `"0%"` … `"10%"` as a share of 1; else what it must be.
 pub(super) fn percent(text: &str, most: f64) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match number {
         Some(number) if (0.0..=most).contains(&number) => Ok(number / 100.0),
-        _ => Err(format!("`{text}` is no share between 0% and {most}%")),
+        _ => Err(format!("between `0%` and `{most}%`")),
     }
 }
 
@@ -54,6 +64,14 @@ mod tests {
         assert_eq!(bytes("4096"), Ok(4096));
         for text in ["", "MiB", "1.5MiB", "-1", "1XB", "99999999999GiB"] {
             assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_shown_as_they_are_written() {
+        for text in ["0s", "1ms", "1500ms", "59s", "1m", "1h 30m", "1d", "40d", "366d 23h 59m 59s"] {
+            let duration = humantime::parse_duration(text).expect(text);
+            assert_eq!(show_duration(duration), text);
         }
     }
 

@@ -1,42 +1,93 @@
-//! What can be said without servers: whether keys live long enough for their schedule.
+//! What can be said without servers: whether keys live long enough for their schedule, and what the URLs ask for.
+
+use std::time::Duration;
 
 use super::Finding;
+use crate::config::show_duration;
 use crate::ground::clock::{Clock, SystemClock};
-use crate::ground::job::Job;
+use crate::ground::job::{Job, Mode};
 use crate::ground::settings::Settings;
+use crate::source::Postgres;
 
-/// Looks at every job by itself.
-pub(super) fn check(settings: &Settings) -> Vec<Finding> {
-    settings.jobs.iter().filter_map(warmth).collect()
+/// Looks at the URLs, and at every job by itself.
+pub(super) fn check(settings: &Settings, source: &Postgres) -> Vec<Finding> {
+    let unknown = source.target().unknown.iter().map(|name| {
+        let message = format!("the PostgreSQL URL has a parameter `{name}` that nobody knows; it is ignored");
+        Finding::warning(message, "remove it, or correct its spelling")
+    });
+    unknown.chain(settings.jobs.iter().filter_map(warmth)).collect()
 }
 
-/// Says how long keys are cold if they die before the schedule strikes again.
+/// Says how long keys are cold if they die before they are written again.
 fn warmth(job: &Job) -> Option<Finding> {
-    // Jitter shortens lifetimes; the shortest one decides.
-    let ttl = job.ttl.base().mul_f64(1.0 - job.ttl.jitter());
-    let share = job.schedule.warm_share(ttl, SystemClock.now());
-    if share >= 1.0 {
-        return None;
+    let ttl = shortest(job);
+    let share = warm_share(job, ttl);
+    let jittered =
+        if ttl < job.ttl.base() { format!(" ({} after ttl_jitter)", show_duration(ttl)) } else { String::new() };
+    let lives = format!("its keys live {}{jittered}", show_duration(job.ttl.base()));
+    let often = format!("schedule = \"every {}\"", often(ttl));
+    if share < 1.0 {
+        let why = match job.mode {
+            Mode::Refresh => format!("are written on the schedule `{}`", job.schedule),
+            Mode::Missing => format!("are written only once they are gone, on the schedule `{}`", job.schedule),
+        };
+        let advice = match job.mode {
+            Mode::Refresh => format!(
+                "run it more often than its keys die ({often}), or give them a longer ttl if the application allows it"
+            ),
+            Mode::Missing => format!("write them before they die: mode = \"refresh\" with {often}"),
+        };
+        let message = format!("{lives}, but {why}: they are warm {} of the time and cold for the rest", percent(share));
+        return Some(Finding::warning_of(job, message, advice));
     }
-    let shown = humantime::format_duration(job.ttl.base());
-    Some(Finding::warning(
-        Some(&job.name),
-        format!(
-            "its keys live {shown}, but are written on the schedule `{}`: they are warm {:.0} % of the time and cold for the rest",
-            job.schedule,
-            (share * 100.0).floor()
-        ),
-        format!(
-            "run it more often than its keys die (schedule = \"every {}\"), or give them a longer ttl if the application allows it",
-            often(job)
-        ),
-    ))
+    // A run takes its time: keys that die the moment it begins are gone until it reaches them.
+    let spare = Duration::from_secs(1);
+    if job.mode == Mode::Refresh && warm_share(job, ttl.saturating_sub(spare)) < 1.0 {
+        let message = format!(
+            "{lives}, exactly until the schedule `{}` strikes again: whenever a run is a little late they are cold",
+            job.schedule
+        );
+        return Some(Finding::warning_of(job, message, format!("leave some time to spare: {often}, or a longer ttl")));
+    }
+    None
 }
 
-/// An interval that keeps the job's keys warm with a fifth of their life to spare.
-fn often(job: &Job) -> String {
-    let seconds = (job.ttl.base().as_secs_f64() * (1.0 - job.ttl.jitter()) * 0.8).floor().max(1.0);
+/// The shortest lifetime of a usual key: jitter takes its share.
+fn shortest(job: &Job) -> Duration {
+    let ttl = job.ttl.base().mul_f64(1.0 - job.ttl.jitter());
+    // A part of a second is nothing to plan with, unless there is no more.
+    if ttl >= Duration::from_secs(1) { Duration::from_secs(ttl.as_secs()) } else { ttl }
+}
+
+/// The share of time (0 … 1) in which a key with this lifetime exists.
+fn warm_share(job: &Job, ttl: Duration) -> f64 {
+    let now = SystemClock.now();
+    if job.mode == Mode::Refresh {
+        return job.schedule.warm_share(ttl, now);
+    }
+    // A key is written, dies, and is written again by the first run after that.
+    let (Some(mut written), Ok(ttl)) = (job.schedule.next(now), chrono::TimeDelta::from_std(ttl)) else { return 0.0 };
+    let (mut warm, mut total) = (0.0, 0.0);
+    for _ in 0..200 {
+        let Some(next) = job.schedule.next(written + ttl - chrono::TimeDelta::milliseconds(1)) else { break };
+        warm += ttl.as_seconds_f64();
+        total += (next - written).as_seconds_f64();
+        written = next;
+    }
+    if total == 0.0 { 0.0 } else { warm / total }
+}
+
+fn percent(share: f64) -> String {
+    match (share * 100.0).floor() {
+        whole if whole < 1.0 => "less than 1 %".to_owned(),
+        whole => format!("{whole:.0} %"),
+    }
+}
+
+/// An interval that keeps keys warm with a fifth of their life to spare.
+fn often(ttl: Duration) -> String {
+    let seconds = (ttl.as_secs_f64() * 0.8).floor().max(1.0);
     // Whole minutes read better, where there are some.
     let seconds = if seconds >= 120.0 { (seconds / 60.0).floor() * 60.0 } else { seconds };
-    humantime::format_duration(std::time::Duration::from_secs_f64(seconds)).to_string().replace(' ', "")
+    show_duration(Duration::from_secs_f64(seconds)).replace(' ', "")
 }

@@ -5,27 +5,27 @@ use chrono::SecondsFormat;
 use super::{Finding, Said};
 use crate::ground::clock::{Clock, SystemClock, to_millis};
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::job::Job;
+use crate::ground::job::{Job, OnBadRow, Parameter, Values};
 use crate::ground::settings::Settings;
-use crate::runner::{Keys, Plan, prepare};
-use crate::source::Postgres;
+use crate::observe::counted;
+use crate::runner::{Keys, Plan, Prepared, prepare};
+use crate::source::{Argument, Postgres, Snapshot};
+
+/// The most values of a list that are tried. Each costs a round trip.
+const TRIED: usize = 1000;
 
 /// Checks account and jobs.
 pub(super) async fn check(settings: &Settings, source: &Postgres) -> Said {
     let mut said = Said::default();
-    for name in &source.target().unknown {
-        let message = format!("the PostgreSQL URL has a parameter `{name}` that nobody knows; it is ignored");
-        said.findings.push(Finding::warning(None, message, "remove it, or correct its spelling"));
-    }
     if let Err(error) = account(source, &mut said).await {
         // Without a connection no job can be looked at.
-        said.findings.push(Finding::error(None, &error));
+        said.findings.push(Finding::error(&error));
         return said;
     }
     for job in &settings.jobs {
         // One snapshot each: an error ends a transaction.
         if let Err(error) = check_job(settings, source, job, &mut said).await {
-            said.findings.push(Finding::of_job(job, &error));
+            said.findings.push(Finding::error_of(job, &error));
         }
     }
     said
@@ -36,20 +36,20 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
     let account = snapshot.account().await?;
     snapshot.finish().await?;
     let standby = if account.standby { ", a standby" } else { "" };
+    let connections = counted(source.connections() as u64, "connection", "connections");
     said.facts.push(format!(
-        "PostgreSQL {} at {}{standby}, as {}, with at most {} connections",
+        "PostgreSQL {} at {}{standby}, as {}, with at most {connections}",
         account.version,
         source.target().describe(),
-        account.name,
-        source.connections()
+        account.name
     ));
     let advice = "use a role that may only read: config/postgres-role.sql makes one";
     if account.superuser {
         let message = format!("the PostgreSQL account `{}` is a superuser", account.name);
-        said.findings.push(Finding::warning(None, message, advice));
+        said.findings.push(Finding::warning(message, advice));
     } else if account.writes {
         let message = format!("the PostgreSQL account `{}` may write to tables", account.name);
-        said.findings.push(Finding::warning(None, message, advice));
+        said.findings.push(Finding::warning(message, advice));
     }
     Ok(())
 }
@@ -57,34 +57,106 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
 async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut Said) -> Result<(), Error> {
     let mut snapshot = source.snapshot().await?;
     let prepared = prepare(job, &mut snapshot).await?;
-    let columns = prepared.statement.columns();
     let rivals = settings.key_space().rivals(&job.name);
+    let columns = prepared.statement.columns();
     let mut keys = Keys::new(job, columns, &prepared.key_columns, rivals, settings.limits.key_length)?;
     let now = to_millis(SystemClock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
     let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, settings.limits.combinations).await?;
     for name in &prepared.key_columns {
         if let Some(problem) = nullable(snapshot.never_null(&prepared.statement, name).await?) {
-            let message = format!("column `{name}` of the key {problem}; a row in which it is NULL fails the job");
-            said.findings.push(Finding::warning(
-                Some(&job.name),
-                message,
-                format!("add `WHERE {name} IS NOT NULL` if it can happen"),
-            ));
+            let then = match job.on_bad_row {
+                OnBadRow::Fail => "fails the job",
+                OnBadRow::Skip => "is left out",
+            };
+            let message = format!("column `{name}` of the key {problem}; a row in which it is NULL {then}");
+            let advice = format!("if it can be NULL, leave such rows out: WHERE {} IS NOT NULL", quoted(name));
+            said.findings.push(Finding::warning_of(job, message, advice));
         }
     }
     if plan.is_empty() {
         let message = "[for_each] gives no value, so that nothing would be run";
-        said.findings.push(Finding::warning(Some(&job.name), message, "check the query of [for_each]"));
+        said.findings.push(Finding::warning_of(job, message, "check the query of [for_each]"));
         return snapshot.finish().await;
     }
-    let first = plan.combination(0);
-    snapshot.explain(&prepared.statement, |name| first.argument(name)).await?;
+    plan_with_each_value(job, &prepared, &plan, &mut snapshot).await?;
     for index in 0..plan.len() {
-        if let Err(reason) = keys.known_beforehand(&plan, plan.combination(index)) {
-            return Err(Error::new(ErrorKind::Definition, format!("a value of [for_each] can make no key: {reason}")));
+        let combination = plan.combination(index);
+        if let Err(reason) = keys.known_beforehand(&plan, combination) {
+            let error = Error::new(ErrorKind::Definition, format!("no key can be made: {reason}"));
+            return Err(with_values(job, error, |name| combination.argument(name)));
         }
     }
     snapshot.finish().await
+}
+
+/// Has the query planned, which shows whether the account may read what it reads and whether each value of a list suits its parameter's type: the
+/// first value of each list, then the second of each, and so on.
+async fn plan_with_each_value(
+    job: &Job,
+    prepared: &Prepared,
+    plan: &Plan,
+    snapshot: &mut Snapshot,
+) -> Result<(), Error> {
+    let lists: Vec<(&str, &[String])> = job
+        .for_each
+        .iter()
+        .filter(|parameter| !prepared.statement.takes_list(&parameter.name))
+        .filter_map(|parameter| match &parameter.values {
+            Values::List(values) => Some((parameter.name.as_str(), values.as_slice())),
+            Values::Query(_) => None,
+        })
+        .collect();
+    let first = plan.combination(0);
+    let rounds = lists.iter().map(|(_, values)| values.len()).max().unwrap_or(1).min(TRIED);
+    for round in 0..rounds {
+        let listed = |name: &str| {
+            let (_, values) = lists.iter().find(|(other, _)| *other == name)?;
+            values.get(round % values.len()).map(|value| Argument::Text(value.clone()))
+        };
+        let value = |name: &str| listed(name).or_else(|| first.argument(name));
+        let lines =
+            snapshot.explain(&prepared.statement, value).await.map_err(|error| with_values(job, error, value))?;
+        if let Some(writes) = lines.iter().find_map(|line| changes(line)) {
+            let message = format!("the query does not only read: its plan has `{writes}`");
+            return Err(Error::new(ErrorKind::Query, message).at_line(job.query.line(0)));
+        }
+    }
+    Ok(())
+}
+
+/// The step of a plan that would change or lock rows. A read-only transaction refuses it, but only when it is run.
+fn changes(line: &str) -> Option<&str> {
+    let step = line.trim_start().trim_start_matches("->").trim_start();
+    let step = step.split("  (").next().unwrap_or(step);
+    ["Insert on ", "Update on ", "Delete on ", "Merge on ", "LockRows"]
+        .iter()
+        .any(|verb| step.starts_with(verb))
+        .then_some(step)
+}
+
+/// An error about a value of `[for_each]` says with which values it came.
+fn with_values(job: &Job, error: Error, value: impl Fn(&str) -> Option<Argument>) -> Error {
+    // A right that lacks has nothing to do with values.
+    if !matches!(error.kind, ErrorKind::Query | ErrorKind::Definition) || job.for_each.is_empty() {
+        return error;
+    }
+    let shown = job.for_each.iter().filter_map(|Parameter { name, .. }| {
+        let value = match value(name)? {
+            Argument::Text(text) => shortened(&text),
+            Argument::List(list) => shortened(&format!("[{}]", list.join(", "))),
+        };
+        Some(format!(":{name} = {value}"))
+    });
+    let message = format!("with {}: {}", shown.collect::<Vec<_>>().join(", "), error.message);
+    Error { message, ..error }
+}
+
+fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 fn nullable(never_null: Option<bool>) -> Option<&'static str> {
@@ -92,5 +164,36 @@ fn nullable(never_null: Option<bool>) -> Option<&'static str> {
         Some(true) => None,
         Some(false) => Some("may be NULL as its table is defined"),
         None => Some("may be NULL for all that the catalog tells"),
+    }
+}
+
+/// A column's name as SQL takes it.
+fn quoted(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_changes_something_is_told_from_one_that_reads() {
+        for (line, step) in [
+            ("    ->  Delete on thing  (cost=0.00..1.00 rows=1 width=6)", Some("Delete on thing")),
+            ("LockRows  (cost=0.00..1.00 rows=1 width=6)", Some("LockRows")),
+            ("  ->  Seq Scan on \"Update on x\"  (cost=0.00..1.00 rows=1 width=6)", None),
+            ("        Filter: (name = 'Insert on '::text)", None),
+        ] {
+            assert_eq!(changes(line), step, "{line}");
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_only_where_they_must() {
+        assert_eq!(quoted("owner_id2"), "owner_id2");
+        assert_eq!(quoted("ownerId"), "\"ownerId\"");
+        assert_eq!(quoted("2nd\""), "\"2nd\"\"\"");
     }
 }

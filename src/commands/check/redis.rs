@@ -2,41 +2,58 @@
 
 use super::{Finding, Said};
 use crate::cache::{Inspection, Redis};
+use crate::ground::error::{Error, ErrorKind};
 use crate::observe::human_bytes;
 
+/// The share of the memory limit above which there is little room left, in percent.
+const NEARLY_FULL: u64 = 80;
+
 /// Checks the server and the account's rights under each literal prefix. Blocks.
-pub(super) fn check(redis: &Redis, prefixes: &[String]) -> Said {
+pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> Said {
     let mut said = Said::default();
     match redis.inspect() {
         Ok(inspection) => server(redis, &inspection, &mut said),
         Err(error) => {
-            said.findings.push(Finding::error(None, &error));
+            said.findings.push(Finding::error(&error));
             return said;
         }
     }
-    let mut prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
     prefixes.sort_unstable();
     prefixes.dedup();
-    match redis.rights(&prefixes) {
+    match redis.rights(&prefixes.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(rights) => {
-            said.findings.extend(rights.refused.iter().map(|words| Finding {
-                error: Some(crate::ground::exit::REDIS),
-                job: None,
-                message: format!("the Redis account lacks a right: {words}"),
-                advice: "grant it: config/redis-acl.conf has all that is needed".to_owned(),
-            }));
+            for words in &rights.refused {
+                // Several commands may be refused for one reason.
+                let finding = refused(words, &prefixes, redis.key_prefix());
+                if !said.findings.contains(&finding) {
+                    said.findings.push(finding);
+                }
+            }
             if rights.may_flush {
                 let advice = "use an account that may do only what warm does: config/redis-acl.conf has one";
-                said.findings.push(Finding::warning(
-                    None,
-                    "the Redis account may do everything, even empty the server",
-                    advice,
-                ));
+                let message = "the Redis account may do everything, even empty the server";
+                said.findings.push(Finding::warning(message, advice));
             }
         }
-        Err(error) => said.findings.push(Finding::error(None, &error)),
+        Err(error) => said.findings.push(Finding::error(&error)),
     }
     said
+}
+
+/// What a refused command means; `words` may begin with the prefix of the keys that it was tried on.
+fn refused(words: &str, prefixes: &[String], key_prefix: &str) -> Finding {
+    let of_prefix = |prefix: &&String| words.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with("*: "));
+    let prefix = prefixes.iter().filter(of_prefix).max_by_key(|prefix| prefix.len());
+    let (keys, words) = match prefix {
+        Some(prefix) => (format!(" for keys {key_prefix}{prefix}*"), &words[prefix.len() + 3..]),
+        None => (String::new(), words),
+    };
+    // A server that is full refuses what the account may do.
+    if words.starts_with("Redis: ") {
+        return Finding::error(&Error::new(ErrorKind::RedisFull, words));
+    }
+    let error = Error::new(ErrorKind::RedisRefused, format!("the Redis account lacks a right{keys}: {words}"));
+    Finding::error(&error)
 }
 
 fn server(redis: &Redis, inspection: &Inspection, said: &mut Said) {
@@ -50,29 +67,53 @@ fn server(redis: &Redis, inspection: &Inspection, said: &mut Said) {
     said.facts.push(format!("Redis {version} at {}{used}{limit}", redis.describe()));
     if inspection.version.is_none() {
         let message = "the Redis account may not ask for INFO, so that memory and restarts cannot be watched";
-        said.findings.push(Finding::warning(None, message, "grant +info (config/redis-acl.conf)"));
+        said.findings.push(Finding::warning(message, "grant +info (config/redis-acl.conf)"));
     }
     if inspection.role.as_deref() == Some("slave") {
-        said.findings.push(Finding::warning(
-            None,
-            "this Redis server is a replica: it refuses writes",
-            "name the primary in REDIS_URL",
-        ));
+        let message = "this Redis server is a replica: it refuses writes";
+        said.findings.push(Finding::warning(message, "name the primary in REDIS_URL"));
     }
-    if inspection.max_memory == Some(0) {
+    said.findings.extend(memory(inspection));
+}
+
+/// What is unwise about the server's memory, for a cache.
+fn memory(inspection: &Inspection) -> Vec<Finding> {
+    let Some(limit) = inspection.max_memory else { return Vec::new() };
+    if limit == 0 {
         let message =
             "Redis has no memory limit (maxmemory is 0): a cache that grows can take the machine's last memory";
-        said.findings.push(Finding::warning(
-            None,
-            message,
-            "set maxmemory, with maxmemory-policy allkeys-lru for a cache",
-        ));
+        return vec![Finding::warning(message, "set maxmemory, with maxmemory-policy allkeys-lru for a cache")];
     }
-    if let (Some(limit @ 1..), Some("noeviction")) = (inspection.max_memory, inspection.eviction_policy.as_deref()) {
+    let mut findings = Vec::new();
+    let used = inspection.used_memory.unwrap_or_default();
+    let percent = used.saturating_mul(100) / limit;
+    if percent >= NEARLY_FULL {
         let message = format!(
-            "Redis keeps every key until {} are full, and then refuses writes (maxmemory-policy noeviction)",
+            "Redis uses {percent} % of its memory ({} of {}): there is little room for what warm writes",
+            human_bytes(used),
             human_bytes(limit)
         );
-        said.findings.push(Finding::warning(None, message, "for a cache, use maxmemory-policy allkeys-lru"));
+        findings.push(Finding::warning(message, "raise maxmemory, or cache less"));
     }
+    match inspection.eviction_policy.as_deref() {
+        Some("noeviction") => {
+            let message = format!(
+                "Redis keeps every key until {} are full, and then refuses writes (maxmemory-policy noeviction)",
+                human_bytes(limit)
+            );
+            findings.push(Finding::warning(message, "for a cache, use maxmemory-policy allkeys-lru"));
+        }
+        Some(policy) if policy.starts_with("volatile-") => {
+            let message = format!(
+                "when Redis is full it evicts only keys that have a TTL (maxmemory-policy {policy}): those that warm writes go, and keys without a TTL stay for ever"
+            );
+            findings.push(Finding::warning(message, "for a cache, use maxmemory-policy allkeys-lru"));
+        }
+        Some("allkeys-random") => {
+            let message = "when Redis is full it evicts any keys, much-used ones too (maxmemory-policy allkeys-random)";
+            findings.push(Finding::warning(message, "for a cache, use maxmemory-policy allkeys-lru"));
+        }
+        _ => {}
+    }
+    findings
 }
