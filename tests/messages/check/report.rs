@@ -1,0 +1,148 @@
+//! The check as a whole: lifetimes against schedules, its output for people and programs, and that it changes nothing.
+
+use serde_json::{Value, json};
+
+use super::{job, said, world};
+use crate::files::{Files, GOOD, compare};
+use crate::support::world::World;
+
+/// The checks of one job with these lines, without servers.
+fn offline(lines: &str) -> String {
+    let files = Files::new();
+    files.write("jobs/job.toml", format!("{GOOD}{lines}\n"));
+    files.warned()
+}
+
+#[test]
+fn keys_that_die_before_they_are_written_again_are_warned_about_with_the_way_out() {
+    let mut text = String::new();
+    for lines in [
+        "schedule = '0 * * * *'\nttl = '5m'",
+        "schedule = '0 * * * *'\nttl = '30m'",
+        "schedule = '@daily'\nttl = '1s'",
+        "schedule = '0 8-18 * * *'\nttl = '2h'",
+        "schedule = '@hourly'\nttl = '1h'",
+        "schedule = '@hourly'\nttl = '65m'\nttl_jitter = '10%'",
+        "schedule = '@hourly'\nttl = '65m'",
+        "schedule = 'every 4m'\nttl = '5m'",
+        "schedule = '@hourly'\nttl = '90m'\nmode = 'missing'",
+        "schedule = 'every 1m'\nttl = '1d'\nmode = 'missing'",
+    ] {
+        text += &format!("━━━ {}\n{}\n", lines.replace('\n', ", "), offline(lines));
+    }
+    compare("check_lifetimes", &text);
+}
+
+#[test]
+fn the_platforms_jobs_are_well_but_for_their_schedules() {
+    let world = World::platform();
+    let _: () = world.ask(&["CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru"]);
+    let ran = world.warm(&["check"]).exits(0).says("they are warm 8 % of the time").says("schedule = \"every 4m\"");
+    compare("check_platform", &said(&world, &ran));
+    assert_eq!(world.keys(), [""; 0]);
+}
+
+#[test]
+fn nothing_is_changed() {
+    let world = world();
+    world.job("things", &job("SELECT id FROM thing", "t:{id}", ""));
+    world.job("top", &job("SELECT id FROM thing LIMIT 1", "t:top", ""));
+    let _: () = world.ask(&["SET", "t:1", "theirs", "PX", "500000"]);
+    let _: () = world.ask(&["SET", "t:top", "theirs"]);
+    let _: () = world.ask(&["CONFIG", "RESETSTAT"]);
+    let rows = world.sql("SELECT xmin, * FROM thing ORDER BY id");
+    world.warm(&["check"]).exits(0);
+    world.warm(&["check", "--json"]).exits(0);
+    assert_eq!(world.keys(), ["t:1", "t:top"]);
+    assert_eq!((world.value("t:1").as_deref(), world.value("t:top").as_deref()), (Some("theirs"), Some("theirs")));
+    assert!(world.ask::<i64>(&["PTTL", "t:1"]) > 400_000);
+    assert_eq!(super::info(&world, "expired_keys"), "0");
+    assert_eq!(world.sql("SELECT xmin, * FROM thing ORDER BY id"), rows);
+    assert_eq!(world.sql("SELECT count(*) FROM pg_prepared_statements"), "0");
+}
+
+#[test]
+fn no_query_of_a_job_is_run() {
+    let world = world();
+    world.job("slow", &job("SELECT id, pg_sleep(100)::text AS nap FROM thing", "t:{id}", ""));
+    world.job("failing", &job("SELECT 1 / (id - id) AS id FROM thing", "t:failing:{id}", ""));
+    let start = std::time::Instant::now();
+    world.warm(&["check"]).exits(0);
+    assert!(start.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn programs_get_json_with_the_same_findings() {
+    let world = world();
+    world.job("a", &job("SELECT nope FROM thing", "t:a:{nope}", ""));
+    world.job("b", &job("SELECT slug FROM thing", "t:b:{slug}", ""));
+    let ran = world.warm(&["check", "--json"]).exits(1);
+    assert_eq!(ran.err, "", "all of it is on standard output");
+    let report = ran.json();
+    assert_eq!(report["exit_code"], 1);
+    assert_eq!(report["facts"].as_array().unwrap().len(), 3);
+    assert_eq!(report["facts"][0], "2 jobs in warm.toml");
+    assert_eq!(
+        report["findings"],
+        json!([
+            {
+                "severity": "error",
+                "job": "a",
+                "at": "jobs/a.toml:1",
+                "message": "column \"nope\" does not exist (SQLSTATE 42703)",
+                "advice": "correct the query, or bring the database up to date with it",
+            },
+            {
+                "severity": "warning",
+                "job": "b",
+                "at": "jobs/b.toml",
+                "message": "column `slug` of the key may be NULL as its table is defined; a row in which it is NULL fails the job",
+                "advice": "if it can be NULL, leave such rows out: WHERE slug IS NOT NULL",
+            },
+        ])
+    );
+    let report = world.warm(&["check", "--offline", "--json"]).exits(0).json();
+    assert_eq!(report, json!({ "exit_code": 0, "facts": ["2 jobs in warm.toml"], "findings": [] }));
+}
+
+#[test]
+fn programs_get_json_also_when_the_configuration_is_wrong() {
+    let mut files = Files::new();
+    files.write("jobs/a.toml", format!("{GOOD}verify = 'none'\n"));
+    files.write("jobs/b.toml", "query = 'SELECT 1'\nkey = 't:b'\n");
+    let ran = files.warm(&["check", "--json"]).exits(2);
+    assert_eq!(ran.err, "");
+    let report = ran.json();
+    let found = |at: usize, field: &str| report["findings"][at][field].clone();
+    assert_eq!(report["exit_code"], 2);
+    assert_eq!((found(0, "severity"), found(0, "at")), ("error".into(), "jobs/a.toml:4:1".into()));
+    assert_eq!(found(0, "message"), "unknown field `verify`");
+    assert_eq!((found(1, "at"), found(1, "message")), ("jobs/b.toml".into(), "the field `value` is missing".into()));
+    assert_eq!(found(2, "at"), Value::Null);
+    assert!(files.untouched());
+
+    files.write("jobs/a.toml", GOOD);
+    files.write("jobs/b.toml", "query = 'SELECT 1'\nkey = 't:b'\nvalue = 'rows'\n");
+    files.set("DATABASE_URL", "postgres://u:hunter2@h:port/x");
+    let report = files.warm(&["check", "--json"]).exits(2).json();
+    assert_eq!(report["findings"][0]["message"], "$DATABASE_URL: the PostgreSQL URL is malformed: invalid port number");
+}
+
+#[test]
+fn errors_stand_on_stderr_and_warnings_on_stdout() {
+    let world = world();
+    world.job("b", &job("SELECT slug FROM thing", "t:b:{slug}", ""));
+    let ran = world.warm(&["check"]).exits(0).says("0 errors, 1 warning\n");
+    assert_eq!(ran.err, "");
+    world.job("a", &job("SELECT nope FROM thing", "t:a:{nope}", ""));
+    let ran = world.warm(&["check"]).exits(1).says("1 error, 1 warning\n");
+    assert_eq!(ran.out, "");
+}
+
+#[test]
+fn a_parameter_of_the_url_that_nobody_knows_is_warned_about() {
+    let mut files = Files::new();
+    files.write("jobs/job.toml", format!("{GOOD}schedule = 'every 8m'\n"));
+    files.set("DATABASE_URL", "postgres://warm@127.0.0.1/shop?schema=public&pgbouncer=true&colour=red&pool=5");
+    compare("check_url", &files.warned());
+}

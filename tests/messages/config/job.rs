@@ -1,0 +1,141 @@
+//! Fields of a job that have the right shape and a wrong meaning.
+
+use crate::files::{Cases, GOOD};
+
+/// A good query and shape of the value; the key is the test's.
+const KEYED: &str = "query = 'SELECT id FROM thing'\nvalue = 'row'\n";
+
+#[test]
+fn a_job_needs_a_query_a_key_and_a_value() {
+    let mut cases = Cases::new();
+    cases.job("nothing", "");
+    cases.job("a comment only", "# to be written\n");
+    cases.job("no query", "key = 't:{id}'\nvalue = 'row'\n");
+    cases.job("no key", "query = 'SELECT 1'\nvalue = 'row'\n");
+    cases.job("no value", "query = 'SELECT 1'\nkey = 't:{id}'\n");
+    cases.compare("missing_fields");
+}
+
+#[test]
+fn a_key_template_keeps_its_values_inside_and_apart() {
+    let mut cases = Cases::new();
+    for (title, key) in [
+        ("no literal text before the first placeholder", "'{id}'"),
+        ("nothing", "''"),
+        ("nothing between two placeholders", "'t:{state}{id}'"),
+        ("not closed", "'t:{id'"),
+        ("not opened", "'t:id}'"),
+        ("no name", "'t:{}'"),
+        ("a name with a space", "'t:{the id}'"),
+        ("the same placeholder twice", "'t:{id}:{id}'"),
+        ("our own keys", "'warm:{id}'"),
+        ("a line break", "\"t:\\n{id}\""),
+        ("a line break, literally", "'''\nt:\n{id}'''"),
+        ("the time", "'t:{now}'"),
+        ("text that is not ASCII before the mistake", "'t:ọ̀wàmbẹ̀:{id}{x}'"),
+    ] {
+        cases.job(title, format!("{KEYED}key = {key}\n"));
+    }
+    cases.compare("keys");
+}
+
+#[test]
+fn values_and_formats_have_known_names() {
+    let mut cases = Cases::new();
+    for value in ["Row", "array", "column:", "column"] {
+        cases.job(&format!("value {value}"), format!("query = 'SELECT 1'\nkey = 't:{{id}}'\nvalue = '{value}'\n"));
+    }
+    cases.line("an unknown format", "format = 'rails'");
+    cases.line("an unknown way to write a bigint", "bigint = 'text'");
+    cases.line("no choice of bigint", "bigint = 'number'\nformat = 'postgres'");
+    cases.line("no choice of bigint, even of the only one", "bigint = 'string'\nformat = 'postgres'");
+    cases.line("a hidden column twice", "hide = ['a', 'b', 'a']");
+    cases.line("on_bad_row", "on_bad_row = 'ignore'");
+    cases.line("mode", "mode = 'Missing'");
+    cases.compare("names");
+}
+
+#[test]
+fn a_schedule_that_cannot_be_is_shown_at_the_part_at_fault() {
+    let mut cases = Cases::new();
+    for schedule in [
+        "",
+        "0 * * *",
+        "0 0 0 * * * 2026",
+        "61 * * * *",
+        "*/0 * * * *",
+        "0 24 * * *",
+        "0 0 32 * *",
+        "0 0 1 13 *",
+        "0 0 * * MOONDAY",
+        "60 0 * * * *",
+        "0 0 30 2 *",
+        "hourly",
+        "@dayly",
+        "@reboot",
+        "every",
+        "every soon",
+        "every 10ms",
+        "every 400d",
+        "every -5m",
+    ] {
+        cases.line(&format!("`{schedule}`"), &format!("schedule = '{schedule}'"));
+    }
+    cases.line("a time zone that does not exist", "timezone = 'Africa/Abuja'");
+    cases.line("a time zone by its abbreviation", "timezone = 'WAT'");
+    cases.compare("schedules");
+}
+
+#[test]
+fn lengths_of_time_sizes_and_numbers_have_bounds() {
+    let mut cases = Cases::new();
+    for ttl in ["", "soon", "5", "0s", "999ms", "367d", "-5m"] {
+        cases.line(&format!("ttl {ttl}"), &format!("ttl = '{ttl}'"));
+    }
+    for jitter in ["5", "11%", "-1%", "much"] {
+        cases.line(&format!("ttl_jitter {jitter}"), &format!("ttl_jitter = '{jitter}'"));
+    }
+    for timeout in ["0s", "2d"] {
+        cases.line(&format!("timeout {timeout}"), &format!("timeout = '{timeout}'"));
+    }
+    for size in ["0", "513MiB", "1mb", "much", "99999999999999GiB"] {
+        cases.line(&format!("max_value {size}"), &format!("guard.max_value = '{size}'"));
+    }
+    for retries in ["-1", "11", "99999999999999999999999"] {
+        cases.line(&format!("retries {retries}"), &format!("retries = {retries}"));
+    }
+    for priority in ["-1001", "1001"] {
+        cases.line(&format!("priority {priority}"), &format!("priority = {priority}"));
+    }
+    cases.compare("bounds_of_jobs");
+}
+
+#[test]
+fn the_configurations_numbers_have_bounds_too_and_all_mistakes_come_at_once() {
+    let mut cases = Cases::new();
+    cases.config(
+        "below",
+        "jobs = 'jobs'\n[postgres]\nconnections = 0\nconnect_timeout = '0s'\nstatement_timeout = 'soon'\n\
+         [redis]\ndatabase = -1\nkey_prefix = \"a\\nb\"\nconnect_timeout = '0ms'\ntimeout = ''\n\
+         [ttl]\n't:' = '0s'\n[limits]\ncombinations = 0\nkey_length = 0\nin_flight = '1KiB'\nbuffer = '0'\n",
+    );
+    cases.config(
+        "above",
+        "jobs = 'jobs'\n[postgres]\nconnections = 101\nconnect_timeout = '25h'\n\
+         [redis]\ndatabase = 65536\nkey_prefix = 'warm:x:'\n\
+         [ttl]\n't:' = '1000d'\n[limits]\ncombinations = 1000001\nkey_length = 65537\nin_flight = '3GiB'\nbuffer = 'much'\n",
+    );
+    cases.compare("bounds_of_the_configuration");
+}
+
+#[test]
+fn keys_need_a_lifetime_and_the_policy_should_name_their_family() {
+    let mut cases = Cases::new();
+    cases.job("no prefix covers the keys", format!("{KEYED}key = 'other:{{id}}'\n"));
+    cases.job("the prefix covers some of the keys", format!("{KEYED}key = 't{{id}}'\n"));
+    cases.files.write("jobs/job.toml", format!("{KEYED}key = 'other:{{id}}'\nttl = '5m'\nschedule = 'every 4m'\n"));
+    cases.warned("a ttl of the job's own outside the policy");
+    cases.files.write("warm.toml", "jobs = 'jobs'\n");
+    cases.job("no policy at all", GOOD);
+    cases.compare("lifetimes");
+}

@@ -1,0 +1,8 @@
+//! Errors and warnings of configuration and job files. For each error: exit code 2, nothing on standard output, no server asked.
+
+mod environment;
+mod files;
+mod job;
+mod query;
+mod shape;
+mod together;

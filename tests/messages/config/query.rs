@@ -1,0 +1,79 @@
+//! Queries and their parameters.
+
+use crate::files::Cases;
+
+/// What a job has beside its query.
+const REST: &str = "key = 't:{id}'\nvalue = 'row'\n";
+
+#[test]
+fn a_query_is_one_statement_that_reads() {
+    let mut cases = Cases::new();
+    for (title, query) in [
+        ("nothing", "''"),
+        ("a comment only", "'-- SELECT 1'"),
+        ("two statements", "'SELECT 1; SELECT 2'"),
+        ("two statements on several lines", "'''\n  SELECT 1;\n  DROP TABLE thing\n'''"),
+        ("a statement that writes", "'DELETE FROM thing'"),
+        ("a command", "'VACUUM'"),
+        ("numbered parameters", "'SELECT id FROM thing WHERE state = $1'"),
+        ("a string without an end", "'''\n  SELECT id\n  FROM thing WHERE state = 'Lagos\n'''"),
+        ("a comment without an end", "'SELECT id /* FROM thing'"),
+        ("in a string with escapes", r#""SELECT \"id\" FROM thing; DELETE FROM thing""#),
+    ] {
+        cases.job(title, format!("query = {query}\n{REST}"));
+    }
+    cases.compare("queries");
+}
+
+#[test]
+fn every_parameter_has_values_and_is_used() {
+    let mut cases = Cases::new();
+    let query = "query = '''\n  SELECT id FROM thing\n  WHERE state = :state AND kind = :kind\n'''\n";
+    cases.job("none has values", format!("{query}{REST}"));
+    cases.job("one is spelt otherwise", format!("{query}{REST}[for_each]\nstate = ['Lagos']\nkinds = ['a']\n"));
+    cases.job("one too many", format!("{query}{REST}[for_each]\nstate = ['Lagos']\nkind = ['a']\npage = [1, 2]\n"));
+    cases.job(
+        "in a string with escapes",
+        format!("query = \"SELECT \\\"id\\\" FROM thing WHERE state = :state\"\n{REST}"),
+    );
+    cases.job(
+        "on lines that end as in Windows",
+        format!("query = '''\r\n  SELECT id FROM thing\r\n  WHERE state = :state\r\n'''\r\n{REST}"),
+    );
+    cases.line("`now` takes no values", "for_each.now = ['2026-11-25']");
+    cases.line("a name that is none", "for_each.'the state' = ['Lagos']");
+    cases.line("a name with a dot", "for_each.'a.b' = ['Lagos']");
+    cases.compare("parameters");
+}
+
+#[test]
+fn lists_of_values_are_not_empty_have_no_doubles_and_are_bounded() {
+    let mut cases = Cases::new();
+    let job = |values: &str| {
+        format!("query = 'SELECT :x::text AS id'\nkey = 't:{{x}}'\nvalue = 'row'\nfor_each.x = {values}\n")
+    };
+    cases.job("empty", job("[]"));
+    cases.job("a double", job("['Lagos', 'Kano', 'Lagos']"));
+    cases.job("a double of another type", job("[1, '1']"));
+    cases.job("an empty text in the key", job("['Lagos', '']"));
+    let numbers = (0..101).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    cases.job(
+        "too many combinations",
+        format!(
+            "query = 'SELECT :x::int + :y::int AS id'\nkey = 't:{{x}}:{{y}}'\nvalue = 'row'\n[for_each]\nx = [{numbers}]\ny = [{numbers}]\n"
+        ),
+    );
+    cases.compare("lists");
+}
+
+#[test]
+fn a_query_of_values_may_use_the_time_only() {
+    let mut cases = Cases::new();
+    let job = |query: &str| {
+        format!("query = 'SELECT :x::text AS id'\nkey = 't:{{x}}'\nvalue = 'row'\nfor_each.x = {{ query = {query} }}\n")
+    };
+    cases.job("another parameter", job("'SELECT state FROM thing WHERE at > :now AND kind = :kind'"));
+    cases.job("two statements", job("'SELECT 1; SELECT 2'"));
+    cases.job("nothing", job("''"));
+    cases.compare("queries_of_values");
+}

@@ -1,0 +1,147 @@
+//! `warm list` and the command line itself.
+
+use serde_json::json;
+
+use crate::files::{Files, GOOD, compare};
+
+/// Three jobs that differ in what a list shows.
+fn files() -> Files {
+    let files = Files::new();
+    files.write("jobs/things.toml", GOOD);
+    files.write(
+        "jobs/lists.toml",
+        "description = '''\nThe first page\n  of each kind'''\nquery = 'SELECT id FROM thing WHERE kind = :kind'\nkey = 't:list:{kind}'\nvalue = 'rows'\n\
+         schedule = '30 6 * * MON'\ntimezone = 'Africa/Lagos'\nttl = '1h 30m'\npriority = 5\nfor_each.kind = ['a']\n",
+    );
+    files.write(
+        "jobs/top.toml",
+        "query = 'SELECT 1 AS x'\nkey = 't:top'\nvalue = 'rows'\nschedule = 'every 4m'\npriority = -1\nformat = 'postgres'\n",
+    );
+    files
+}
+
+/// The text with each time of a next run replaced; it must be one that lies ahead.
+fn without_times(text: &str) -> String {
+    let is_time = |part: &str| chrono::NaiveDateTime::parse_from_str(part, "%Y-%m-%d %H:%M:%S");
+    let mut left = text.to_owned();
+    for (at, _) in text.char_indices().filter(|(_, c)| c.is_ascii_digit()) {
+        let Some(part) = text.get(at..at + "2026-11-25 12:00:00".len()) else { continue };
+        if let Ok(time) = is_time(part) {
+            assert!(time > chrono::Utc::now().naive_utc(), "{part} has passed:\n{text}");
+            left = left.replace(part, "(date) and the time");
+        }
+    }
+    left
+}
+
+#[test]
+fn a_pipe_gets_one_plain_line_for_each_job_in_order_of_priority() {
+    let ran = files().warm(&["list"]).exits(0);
+    assert_eq!(ran.err, "");
+    compare("list_lines", &without_times(&ran.out));
+}
+
+#[test]
+fn a_terminal_gets_a_table() {
+    let ran = files().at_terminal("list").exits(0);
+    let lines: Vec<String> = ran.out.lines().map(|line| line.trim_end().to_owned()).collect();
+    compare("list_table", &without_times(&lines.join("\n")));
+}
+
+#[test]
+fn programs_get_json() {
+    let mut listed = files().warm(&["list", "--json"]).exits(0).json();
+    let next: chrono::DateTime<chrono::Utc> = listed["jobs"][0]["next"].as_str().unwrap().parse().unwrap();
+    let lagos = next.with_timezone(&chrono_tz::Africa::Lagos);
+    assert_eq!(lagos.format("%a %H:%M:%S").to_string(), "Mon 06:30:00");
+    listed["jobs"][0]["next"] = json!(null);
+    assert_eq!(
+        listed["jobs"][0],
+        json!({
+            "job": "lists",
+            "description": "The first page\n  of each kind",
+            "file": "jobs/lists.toml",
+            "schedule": "30 6 * * MON",
+            "timezone": "Africa/Lagos",
+            "next": null,
+            "key": "t:list:{kind}",
+            "ttl_seconds": 5400.0,
+            "format": "prisma",
+            "priority": 5,
+        })
+    );
+    let order: Vec<_> = listed["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap()).collect();
+    assert_eq!(order, ["lists", "things", "top"]);
+}
+
+#[test]
+fn a_list_asks_no_server_and_needs_a_good_configuration() {
+    let files = files();
+    files.warm(&["list"]).exits(0);
+    assert!(files.untouched());
+    files.write("jobs/bad.toml", "");
+    let ran = files.warm(&["list"]).exits(2);
+    assert_eq!(ran.out, "");
+}
+
+#[test]
+fn a_closed_output_is_the_readers_decision() {
+    let files = files();
+    for arguments in ["list", "list --json", "check --offline", "--help"] {
+        let closed = format!("exec {} {arguments} >&-", env!("CARGO_BIN_EXE_warm"));
+        let mut shell = std::process::Command::new("sh");
+        let ended = shell
+            .args(["-c", &closed])
+            .current_dir(&files.folder.path)
+            .env_clear()
+            .env("WARM_CONFIG", "warm.toml")
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{arguments}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_ends_with_code_2_and_the_way_out() {
+    let files = files();
+    let mut text = String::new();
+    for arguments in [
+        &["chekc"][..],
+        &["lists"],
+        &["things"],
+        &["check", "things"],
+        &["--missing"],
+        &["--dry-run", "things"],
+        &["--now", "lists", "tings"],
+        &["--now", "nothing"],
+        &["--now", "check"],
+        &["--json"],
+        &["--nwo"],
+        &["check", "--ofline"],
+        &["list", "--now"],
+        &["--config"],
+    ] {
+        let ran = files.warm(arguments).exits(2);
+        assert_eq!(ran.out, "", "{arguments:?}");
+        text += &format!("━━━ warm {}\n{}\n\n", arguments.join(" "), ran.err.trim_end());
+    }
+    let ran = files.warm(&[]).exits(2);
+    assert!(ran.err.contains("Usage: warm"), "{}", ran.all());
+    assert!(files.untouched());
+    compare("usage", &text);
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let files = files();
+    let help = files.warm(&["--help"]).exits(0);
+    assert_eq!(help.err, "");
+    compare("help", &help.out);
+    assert_eq!(files.warm(&["-h"]).exits(0).out, help.out);
+    let version = files.warm(&["--version"]).exits(0);
+    assert_eq!(version.out, format!("warm {}\n", env!("CARGO_PKG_VERSION")));
+    for command in ["check", "list"] {
+        let help = files.warm(&[command, "--help"]).exits(0);
+        assert!(help.out.contains("--config <FILE>") && help.out.contains("--json"), "{}", help.all());
+    }
+}
