@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::commands::{self, Failure};
+use crate::commands::{self, Failure, nearest};
 use crate::ground::exit;
 use crate::observe::init_log;
 
@@ -52,7 +52,7 @@ pub struct Now {
     #[arg(long, requires = "now")]
     pub dry_run: bool,
     /// The jobs to run [default: all]
-    #[arg(value_name = "JOB", requires = "now")]
+    #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
 }
 
@@ -87,12 +87,26 @@ pub fn main() -> ExitCode {
         Some(Command::Check { offline }) => commands::check::run(&cli.common, offline),
         Some(Command::List) => commands::list::run(&cli.common),
         None if cli.now.now => commands::now::run(&cli.common, &cli.now),
-        None => Err(Failure::usage("no command; `warm --now` runs jobs, `warm --help` shows the rest")),
+        None => Err(no_command(cli.now.jobs.first())),
     };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failed(failure),
     }
+}
+
+/// The way out for a word that is no command, or for no word at all.
+fn no_command(word: Option<&String>) -> Failure {
+    let Some(word) = word else {
+        return Failure::usage("no command; `warm --now` runs jobs, `warm --help` shows the rest");
+    };
+    let cli = Cli::command();
+    Failure::usage(match nearest(word, cli.get_subcommands().map(clap::Command::get_name)) {
+        Some(near) => format!("`{word}` is no command; did you mean `warm {near}`?"),
+        None => format!(
+            "`{word}` is no command; `warm --now {word}` runs the job of that name, `warm --help` shows the commands"
+        ),
+    })
 }
 
 fn failed(failure: Failure) -> ExitCode {

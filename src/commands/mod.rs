@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::cache::Redis;
 use crate::cli::Common;
+pub(crate) use crate::config::nearest;
 use crate::config::{self, Diagnostics, Environment, Loaded};
 use crate::encode;
 use crate::ground::clock::SystemClock;
@@ -83,7 +84,11 @@ fn load(common: &Common) -> Result<Loaded, Failure> {
 fn select(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
     if let Some(unknown) = names.iter().find(|name| settings.jobs.iter().all(|job| job.name != **name)) {
         let known: Vec<_> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
-        return Err(Failure::usage(format!("there is no job `{unknown}`; the jobs are {}", known.join(", "))));
+        let way_out = match nearest(unknown, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the jobs are {}", known.join(", ")),
+        };
+        return Err(Failure::usage(format!("there is no job `{unknown}`; {way_out}")));
     }
     let wanted = |job: &&Job| names.is_empty() || names.contains(&job.name);
     Ok(settings.jobs.iter().filter(wanted).cloned().map(Arc::new).collect())
