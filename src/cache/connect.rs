@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use secrecy::ExposeSecret;
 
 use super::error::{Trouble, translate};
@@ -37,10 +37,24 @@ impl Redis {
         let info = url
             .into_connection_info()
             .map_err(|error| bad(format!("the Redis URL is malformed: {}", error.category())))?;
+        if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+            let way_out = "remove it; `ca_file` in [redis] names an authority to trust";
+            return Err(bad(format!(
+                "`#insecure` in the Redis URL asks not to verify the server's certificate: {way_out}"
+            )));
+        }
         let client = match &settings.ca_file {
             None => Client::open(with_defaults(info, settings.database)),
+            Some(_) if !is_encrypted(info.addr()) => {
+                return Err(bad("`ca_file` is for a URL that begins with rediss://".to_owned()));
+            }
             Some(file) => {
-                let pem = std::fs::read(file).map_err(|error| bad(format!("{}: {error}", file.display())))?;
+                let about =
+                    |what: &dyn std::fmt::Display| bad(format!("`ca_file` in [redis]: {}: {what}", file.display()));
+                let pem = std::fs::read(file).map_err(|error| about(&error))?;
+                if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+                    return Err(about(&"there is no PEM certificate in this file"));
+                }
                 let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
                 Client::build_with_tls(with_defaults(info, settings.database), certificates)
             }
@@ -81,9 +95,10 @@ impl Redis {
             let pause = pause_between_tries();
             if start.elapsed() + pause >= self.connect_timeout {
                 let server = self.describe();
+                let encrypted = if is_encrypted(self.client.get_connection_info().addr()) { "encrypted " } else { "" };
                 return Err(Error::new(
                     ErrorKind::RedisUnreachable,
-                    format!("no connection to Redis at {server}: {error}"),
+                    format!("no {encrypted}connection to Redis at {server}: {error}"),
                 ));
             }
             std::thread::sleep(pause);
@@ -102,6 +117,10 @@ impl Redis {
         };
         Ok(Connected { connection, run_id })
     }
+}
+
+fn is_encrypted(address: &ConnectionAddr) -> bool {
+    matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
 fn with_defaults(info: ConnectionInfo, database: Option<i64>) -> ConnectionInfo {

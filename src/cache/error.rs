@@ -1,7 +1,11 @@
 //! Translates Redis' errors into kinds, by the code that begins every error reply.
 
+use std::error::Error as StdError;
+use std::sync::Arc;
+
 use redis::RedisError;
 
+use crate::ground::encryption::encryption_is_refused;
 use crate::ground::error::{Error, ErrorKind};
 
 /// What to do about an error reply to one command.
@@ -40,6 +44,12 @@ pub(super) fn translate(error: &RedisError) -> Trouble {
             Trouble::Stop(Error::new(ErrorKind::RedisRefused, "Redis rejects the user name or the password"))
         }
         redis::ErrorKind::InvalidClientConfig => Trouble::Stop(Error::new(ErrorKind::RedisRefused, error.to_string())),
+        _ if is_refusal(error) => {
+            let hint = "`ca_file` in [redis] names the authority to trust";
+            let hint = if error.to_string().contains("UnknownIssuer") { format!(" ({hint})") } else { String::new() };
+            let message = format!("no encrypted connection to Redis: {error}{hint}");
+            Trouble::Stop(Error::new(ErrorKind::RedisRefused, message))
+        }
         _ if error.is_timeout() => {
             Trouble::Reconnect(Error::new(ErrorKind::RedisUnreachable, "Redis did not answer in time"))
         }
@@ -51,6 +61,13 @@ pub(super) fn translate(error: &RedisError) -> Trouble {
             Trouble::Reconnect(Error::new(ErrorKind::RedisReply, format!("Redis' answer was not understood: {error}")))
         }
     }
+}
+
+/// Whether encryption failed in a way that lasts.
+fn is_refusal(error: &RedisError) -> bool {
+    // The driver keeps what it was told in an `Arc`.
+    let kept = error.source().and_then(|source| source.downcast_ref::<Arc<dyn StdError + Send + Sync>>());
+    kept.and_then(|error| error.downcast_ref()).is_some_and(encryption_is_refused)
 }
 
 #[cfg(test)]

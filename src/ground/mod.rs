@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod encryption;
 pub mod entry;
 pub mod error;
 pub mod event;

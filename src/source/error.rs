@@ -2,6 +2,7 @@
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
+use crate::ground::encryption::encryption_is_refused;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::sql::{Rendered, Sql};
 
@@ -38,6 +39,11 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
             let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
             let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
             Error::new(kind_of(&code), format!("{}{hint} (SQLSTATE {code})", error.message()))
+        }
+        sqlx::Error::Io(error) if encryption_is_refused(&error) => {
+            let hint = "sslrootcert=FILE in the URL names the authority to trust";
+            let hint = if error.to_string().contains("UnknownIssuer") { format!(" ({hint})") } else { String::new() };
+            Error::new(ErrorKind::PostgresRefused, format!("no encrypted connection to PostgreSQL: {error}{hint}"))
         }
         sqlx::Error::Io(error) => {
             Error::new(ErrorKind::PostgresLost, format!("the connection to PostgreSQL broke: {error}"))

@@ -10,6 +10,7 @@
 
 mod catalog;
 mod connections;
+mod encryption;
 mod error;
 mod snapshot;
 mod statement;

@@ -10,13 +10,14 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
+use super::encryption::Encryption;
+
 /// Parameters of the driver itself, which are passed on to it.
-const DRIVER: &[&str] = &["sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password"];
+const DRIVER: &[&str] = &["host", "hostaddr", "port", "dbname", "user", "password"];
 
 /// Parameters of Prisma that ask for nothing that is not done anyway: statements never outlive their transaction, and the
 /// time-outs are in `[postgres]`.
-const GRANTED: &[&str] =
-    &["pgbouncer", "statement_cache_size", "pool_timeout", "socket_timeout", "sslaccept", "application_name"];
+const GRANTED: &[&str] = &["pgbouncer", "statement_cache_size", "pool_timeout", "socket_timeout", "application_name"];
 
 /// A URL that cannot be used. Its message never repeats the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +64,17 @@ impl Target {
             connect_timeout: None,
             unknown: Vec::new(),
         };
-        let mut mode = std::env::var("PGSSLMODE").ok();
+        let mut encryption = Encryption::of_environment();
         for (name, value) in pairs {
+            if encryption.take(&name, &value)? {
+                continue;
+            }
             match name.as_str() {
                 "schema" => target.schema = Some(value),
                 "connection_limit" => target.connection_limit = Some(number(&name, &value)?),
                 "connect_timeout" => {
                     target.connect_timeout = Some(Duration::from_secs(number(&name, &value)?)).filter(|t| !t.is_zero())
                 }
-                "sslmode" => mode = Some(value),
                 known if DRIVER.contains(&known) => {
                     url.query_pairs_mut().append_pair(&name, &value);
                 }
@@ -81,14 +84,19 @@ impl Target {
         }
         let options = PgConnectOptions::from_url(&url)
             .map_err(|error| UrlError(format!("the PostgreSQL URL is malformed: {error}")))?;
-        let mode = ssl_mode(mode.as_deref(), is_local(&options))?;
-        target.options = options
-            .ssl_mode(mode)
+        let local = is_local(&options);
+        target.options = encryption
+            .apply(options, local)?
             .application_name("warm")
             // PgBouncer refuses this start-up parameter; PostgreSQL 12 and later print floats exactly without it.
             .extra_float_digits(None)
             .disable_statement_logging();
         Ok(target)
+    }
+
+    /// Whether the connection is encrypted, but with whoever answers.
+    pub fn trusts_everybody(&self) -> bool {
+        matches!(self.options.get_ssl_mode(), PgSslMode::Require)
     }
 
     /// Server and database for messages, without account and password.
@@ -111,21 +119,6 @@ fn is_local(options: &PgConnectOptions) -> bool {
         || host.starts_with('/')
         || host == "localhost"
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// What `sslmode` means here. There is no fall-back to plain text: where nothing, or only a preference, is said, a server on
-/// this machine is spoken to in the clear and any other one with its certificate verified.
-fn ssl_mode(mode: Option<&str>, local: bool) -> Result<PgSslMode, UrlError> {
-    match mode {
-        None | Some("prefer" | "allow") if local => Ok(PgSslMode::Disable),
-        None | Some("prefer" | "allow" | "verify-full") => Ok(PgSslMode::VerifyFull),
-        Some("disable") => Ok(PgSslMode::Disable),
-        Some("require") => Ok(PgSslMode::Require),
-        Some("verify-ca") => Ok(PgSslMode::VerifyCa),
-        Some(other) => Err(UrlError(format!(
-            "sslmode `{other}` is unknown; it is one of disable, require, verify-ca, verify-full (prefer and allow are read as verify-full, and as disable on this machine)"
-        ))),
-    }
 }
 
 #[cfg(test)]
@@ -161,6 +154,31 @@ mod tests {
         assert_eq!(mode("postgres://u@%2Frun%2Fpostgresql/x"), "Disable");
         assert_eq!(mode("postgres://u@/x?host=/run/postgresql"), "Disable");
         assert_eq!(mode("postgres://u:p@/x?host=/run/postgresql"), "Disable");
+    }
+
+    #[test]
+    fn require_verifies_with_what_it_is_given() {
+        let mode = |parameters: &str| {
+            let target = Target::parse(&format!("postgres://u@127.0.0.1/x?{parameters}"));
+            target.map(|target| format!("{:?}", target.options.get_ssl_mode())).map_err(|error| error.to_string())
+        };
+        let ca = "-----BEGIN CERTIFICATE-----";
+        assert_eq!(mode(&format!("sslmode=require&sslrootcert={ca}")), Ok("VerifyCa".to_owned()));
+        assert_eq!(mode(&format!("sslmode=require&sslcert={ca}&sslaccept=strict")), Ok("VerifyFull".to_owned()));
+        assert_eq!(
+            mode(&format!("sslmode=require&sslcert={ca}&sslaccept=accept_invalid_certs")),
+            Ok("Require".to_owned())
+        );
+        assert_eq!(mode("sslmode=require"), Ok("Require".to_owned()));
+        assert_eq!(
+            mode(&format!("sslcert={ca}")),
+            Ok("VerifyFull".to_owned()),
+            "not in the clear, though it is this machine"
+        );
+        assert_eq!(mode("sslrootcert=system"), Ok("VerifyFull".to_owned()));
+        assert!(mode("sslmode=require&sslrootcert=system").is_err());
+        assert!(mode(&format!("sslcert={ca}&sslrootcert={ca}")).is_err());
+        assert!(mode("sslidentity=client.p12").is_err());
     }
 
     #[test]

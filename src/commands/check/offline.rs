@@ -15,7 +15,11 @@ pub(super) fn check(settings: &Settings, source: &Postgres) -> Vec<Finding> {
         let message = format!("the PostgreSQL URL has a parameter `{name}` that nobody knows; it is ignored");
         Finding::warning(message, "remove it, or correct its spelling")
     });
-    unknown.chain(settings.jobs.iter().filter_map(warmth)).collect()
+    let unverified = source.target().trusts_everybody().then(|| {
+        let message = "`sslmode=require` encrypts, but does not look at PostgreSQL's certificate: whoever stands between can answer in its place";
+        Finding::warning(message, "use sslmode=verify-full; sslrootcert=FILE names an authority of your own")
+    });
+    unknown.chain(unverified).chain(settings.jobs.iter().filter_map(warmth)).collect()
 }
 
 /// Says how long keys are cold if they die before they are written again.

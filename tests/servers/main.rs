@@ -1,0 +1,9 @@
+//! The program's dealings with its two servers: encryption, poolers, secrets, limits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod certificates;
+mod tls_postgres;
+mod tls_redis;
