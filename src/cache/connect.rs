@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use redis::{
+    Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+};
 use secrecy::ExposeSecret;
 
 use super::error::{Trouble, translate};
+use super::session::Session;
 use crate::ground::backoff::pause_between_tries;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::settings::RedisSettings;
@@ -14,6 +17,7 @@ use crate::ground::settings::RedisSettings;
 #[derive(Debug, Clone)]
 pub struct Redis {
     client: Client,
+    session: Session,
     connect_timeout: Duration,
     timeout: Duration,
     key_prefix: String,
@@ -43,8 +47,9 @@ impl Redis {
                 "`#insecure` in the Redis URL asks not to verify the server's certificate: {way_out}"
             )));
         }
+        let session = Session::new(info.redis_settings(), settings.database);
         let client = match &settings.ca_file {
-            None => Client::open(with_defaults(info, settings.database)),
+            None => Client::open(bare(info)),
             Some(_) if !is_encrypted(info.addr()) => {
                 return Err(bad("`ca_file` is for a URL that begins with rediss://".to_owned()));
             }
@@ -56,11 +61,12 @@ impl Redis {
                     return Err(about(&"there is no PEM certificate in this file"));
                 }
                 let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem) };
-                Client::build_with_tls(with_defaults(info, settings.database), certificates)
+                Client::build_with_tls(bare(info), certificates)
             }
         };
         Ok(Redis {
             client: client.map_err(|error| bad(format!("the Redis URL cannot be used: {error}")))?,
+            session,
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout,
             key_prefix: settings.key_prefix.clone(),
@@ -69,8 +75,7 @@ impl Redis {
 
     /// The server for messages, without account and password.
     pub fn describe(&self) -> String {
-        let info = self.client.get_connection_info();
-        format!("{} (database {})", info.addr(), info.redis_settings().db())
+        format!("{} (database {})", self.client.get_connection_info().addr(), self.session.database)
     }
 
     /// Text before every key.
@@ -107,31 +112,34 @@ impl Redis {
 
     fn try_connect(&self, limit: Duration) -> Result<Connected, Trouble> {
         let mut connection = self.client.get_connection_with_timeout(limit).map_err(|error| translate(&error))?;
-        connection.set_read_timeout(Some(self.timeout)).map_err(|error| translate(&error))?;
-        connection.set_write_timeout(Some(self.timeout)).map_err(|error| translate(&error))?;
+        set_timeout(&connection, limit.min(self.timeout))?;
+        self.session.begin(&mut connection)?;
         let run_id = match redis::cmd("INFO").arg("server").query::<String>(&mut connection) {
             Ok(info) => field(&info, "run_id").map(str::to_owned),
             // An account without the right to ask is a pity, not an error.
             Err(error) if error.code() == Some("NOPERM") => None,
             Err(error) => return Err(translate(&error)),
         };
+        set_timeout(&connection, self.timeout)?;
         Ok(Connected { connection, run_id })
     }
+}
+
+/// The longest time that the server may take for one answer.
+fn set_timeout(connection: &Connection, timeout: Duration) -> Result<(), Trouble> {
+    let read = connection.set_read_timeout(Some(timeout));
+    read.and_then(|()| connection.set_write_timeout(Some(timeout))).map_err(|error| translate(&error))
 }
 
 fn is_encrypted(address: &ConnectionAddr) -> bool {
     matches!(address, ConnectionAddr::TcpTls { .. })
 }
 
-fn with_defaults(info: ConnectionInfo, database: Option<i64>) -> ConnectionInfo {
+/// The address alone: the rest is the [`Session`]'s. So the driver says nothing by itself, neither its library's name nor ours.
+fn bare(info: ConnectionInfo) -> ConnectionInfo {
     // Without TCP_NODELAY the tail of every batch waits for the server's acknowledgement of its head.
     let tcp = info.tcp_settings().clone().set_nodelay(true);
-    // The account need not have the right to name its library.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    let settings = match database {
-        Some(index) => settings.set_db(index),
-        None => settings,
-    };
+    let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
     info.set_tcp_settings(tcp).set_redis_settings(settings)
 }
 

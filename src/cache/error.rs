@@ -40,9 +40,6 @@ pub(super) fn translate(error: &RedisError) -> Trouble {
         return judge(code, error.detail().unwrap_or_default());
     }
     match error.kind() {
-        redis::ErrorKind::AuthenticationFailed => {
-            Trouble::Stop(Error::new(ErrorKind::RedisRefused, "Redis rejects the user name or the password"))
-        }
         redis::ErrorKind::InvalidClientConfig => Trouble::Stop(Error::new(ErrorKind::RedisRefused, error.to_string())),
         _ if is_refusal(error) => {
             let hint = "`ca_file` in [redis] names the authority to trust";

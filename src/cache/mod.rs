@@ -10,6 +10,7 @@ mod inspect;
 mod pipeline;
 mod resp;
 mod retract;
+mod session;
 mod strategy;
 mod tally;
 mod writer;

@@ -5,5 +5,6 @@
 mod support;
 
 mod certificates;
+mod limits;
 mod tls_postgres;
 mod tls_redis;
