@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bouncer;
 mod certificates;
 mod limits;
+mod pooler;
 mod tls_postgres;
 mod tls_redis;

@@ -160,7 +160,7 @@ impl Database {
         self.try_sql(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    fn try_sql(&self, text: &str) -> Result<String, String> {
+    pub fn try_sql(&self, text: &str) -> Result<String, String> {
         self.try_psql(&["-c", text])
     }
 
@@ -202,13 +202,17 @@ fn server_command(program: &str) -> Command {
     command
 }
 
-/// The words of a command of PostgreSQL's server side: as root, through `setpriv`, since it refuses root.
-fn server_words(program: &str) -> Vec<String> {
-    let program = programs().join(program).display().to_string();
+/// The words of a command that refuses to run as root: then it is the user `postgres` who runs it.
+pub fn as_server_user(program: &str) -> Vec<String> {
     if !is_root() {
-        return vec![program];
+        return vec![program.to_owned()];
     }
-    ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", &program].map(str::to_owned).to_vec()
+    ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", program].map(str::to_owned).to_vec()
+}
+
+/// The words of a command of PostgreSQL's server side.
+fn server_words(program: &str) -> Vec<String> {
+    as_server_user(&programs().join(program).display().to_string())
 }
 
 /// The folder of `initdb` and `postgres`. Debian keeps them out of the path, one folder for each version: the newest one.
