@@ -115,6 +115,10 @@ fn postgres(settings: &Settings) -> Result<Postgres, Failure> {
 }
 
 fn runtime() -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    Ok(runtime.context("cannot start the runtime")?)
+    // Tokio panics if it gets no file descriptors for its signals.
+    let build = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match std::panic::catch_unwind(build) {
+        Ok(runtime) => Ok(runtime.context("cannot start the runtime")?),
+        Err(_) => Err(anyhow::anyhow!("cannot start the runtime; raise the limit of open files (ulimit -n)").into()),
+    }
 }

@@ -8,5 +8,6 @@ mod bouncer;
 mod certificates;
 mod limits;
 mod pooler;
+mod secrets;
 mod tls_postgres;
 mod tls_redis;

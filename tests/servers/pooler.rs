@@ -24,8 +24,10 @@ const TABLES: &str = "
     INSERT INTO places SELECT i, i % 20, ROW('s' || i, i + 0.5)::place, ARRAY[ROW('t' || i, i)::place] FROM generate_series(0, 199) i;
     INSERT INTO arrays SELECT i, i % 20, ARRAY['a' || i, 'b'], ARRAY[i, i + 1], ARRAY[date '2026-01-01' + i % 28] FROM generate_series(0, 199) i;";
 
-/// Each table with the JSON of its row `i`.
-const SHAPES: [(&str, fn(usize) -> String); 4] = [
+/// The JSON of row `i` of a table.
+type RowJson = fn(usize) -> String;
+
+const SHAPES: [(&str, RowJson); 4] = [
     ("enums", |i| {
         let mood = ["sad", "ok", "happy"][i % 3];
         format!(r#"{{"id":{i},"k":{},"mood":"{mood}","moods":["ok"]}}"#, i % 20)
