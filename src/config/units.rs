@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use crate::ground::clock::parse_length;
+
 /// `"5m"`, `"1h 30m"`, within the given bounds; else what it must be.
 pub(super) fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Err(_) => Err("a length of time such as `30s`, `5m` or `1h 30m`".to_owned()),
-        Ok(value) if (least..=most).contains(&value) => Ok(value),
-        Ok(_) => Err(format!("between {} and {}", show_duration(least), show_duration(most))),
+    match parse_length(text) {
+        None => Err("a length of time such as `30s`, `5m` or `1h 30m`".to_owned()),
+        Some(value) if (least..=most).contains(&value) => Ok(value),
+        Some(_) => Err(format!("between {} and {}", show_duration(least), show_duration(most))),
     }
 }
 

@@ -8,6 +8,8 @@ use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
+use super::clock::parse_length;
+
 /// A parsed `schedule`, in the job's time zone.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -91,8 +93,8 @@ impl fmt::Display for Schedule {
 }
 
 fn parse_interval(text: &str) -> Result<TimeDelta, String> {
-    let interval = humantime::parse_duration(text.trim())
-        .map_err(|error| format!("{error}; an interval is written `every 4m`"))?;
+    let interval = parse_length(text)
+        .ok_or_else(|| format!("`{}` is no length of time; an interval is written `every 4m`", text.trim()))?;
     match TimeDelta::from_std(interval) {
         Ok(delta) if (TimeDelta::seconds(1)..=TimeDelta::days(366)).contains(&delta) => Ok(delta),
         _ => Err("an interval lies between 1s and 366 days".to_owned()),

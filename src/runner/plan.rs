@@ -45,6 +45,7 @@ impl Plan {
             let entry = (parameter.name.clone(), values);
             if statement.takes_list(&parameter.name) { plan.lists.push(entry) } else { plan.single.push(entry) }
         }
+        plan.check_keys(job, statement)?;
         let count = plan.single.iter().try_fold(1_usize, |product, (_, values)| product.checked_mul(values.len()));
         let members = plan.lists.iter().map(|(_, values)| values.len()).max().unwrap_or_default();
         match count {
@@ -55,6 +56,24 @@ impl Plan {
                     "[for_each] gives more than {limit} combinations; narrow it, or raise `combinations` in [limits]"
                 ),
             )),
+        }
+    }
+
+    /// Without a column in the key, two combinations that differ only in what is not in the key either would overwrite each other.
+    fn check_keys(&self, job: &Job, statement: &Statement) -> Result<(), Error> {
+        let names = job.key.names();
+        let has_column = names.iter().any(|name| job.parameter(name).is_none() || statement.takes_list(name));
+        let lost = self.single.iter().find(|(name, values)| values.len() > 1 && !names.contains(name));
+        match lost {
+            Some((name, values)) if !has_column => {
+                let message = format!(
+                    "the key `{}` is the same for all {} values of `:{name}`, so that each would overwrite the others; put `{{{name}}}` into the key",
+                    job.key,
+                    values.len()
+                );
+                Err(Error::new(ErrorKind::Definition, message))
+            }
+            _ => Ok(()),
         }
     }
 

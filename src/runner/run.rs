@@ -63,7 +63,7 @@ impl Progress {
         stats += &self.tally.stats();
         let before = lock(&self.before);
         if before.written > stats.written {
-            (stats.written, stats.bytes) = (before.written, before.bytes);
+            (stats.written, stats.bytes, stats.rows) = (before.written, before.bytes, before.rows);
         }
         stats
     }

@@ -104,6 +104,17 @@ fn several_parameters_give_their_product() {
 }
 
 #[test]
+fn a_parameter_that_would_be_lost_from_the_key_is_refused() {
+    let world = world(
+        "query = 'SELECT :slug::text AS s, :page::int AS p'\nkey = 't:{slug}'\nvalue = 'rows'\n[for_each]\nslug = ['a', 'b']\npage = [1, 2]",
+    );
+    for arguments in [["--now"], ["check"]] {
+        world.warm(&arguments).exits(1).says("the same for all 2 values of `:page`").says("put `{page}` into the key");
+    }
+    assert_eq!(world.keys(), [""; 0]);
+}
+
+#[test]
 fn the_product_is_bounded_also_where_queries_give_the_values() {
     let mut world = world(
         "query = 'SELECT :a::int + :b::int AS x'\nkey = 't:{a}:{b}'\nvalue = 'rows'\n[for_each]\na = { query = 'SELECT generate_series(1, 200)' }\nb = { query = 'SELECT generate_series(1, 200)' }",
