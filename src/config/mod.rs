@@ -68,10 +68,9 @@ pub fn locate(given: Option<&Path>, environment: &Environment) -> Result<PathBuf
     if let Some(path) = environment.get("WARM_CONFIG") {
         return Ok(PathBuf::from(path));
     }
-    // One that cannot be looked at is there: reading it then says why.
-    let found = PLACES.iter().map(Path::new).find(|path| !matches!(path.try_exists(), Ok(false)));
+    let found = PLACES.iter().map(Path::new).find(|path| path.exists());
     found.map(Path::to_owned).ok_or_else(|| {
-        let message = format!("no configuration: neither {} nor {} exists", PLACES[0], PLACES[1]);
+        let message = format!("no configuration: neither {} nor {} can be found", PLACES[0], PLACES[1]);
         Diagnostics::from(Diagnostic::error(message).help("name one with --config FILE or $WARM_CONFIG"))
     })
 }

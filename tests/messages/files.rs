@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -24,6 +25,7 @@ impl Files {
     pub fn new() -> Files {
         let folder = Folder::new();
         fs::create_dir(folder.path.join("jobs")).unwrap();
+        fs::set_permissions(folder.path.join("jobs"), fs::Permissions::from_mode(0o755)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -34,9 +36,10 @@ impl Files {
         files
     }
 
-    /// Writes a file; its folder has to be there.
+    /// Writes a file that everybody may read, whatever the umask; its folder has to be there.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o644)).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -51,6 +51,12 @@ impl Finding {
         Finding { job: Some(job.name.clone()), at: Some(error.place(&job.file)), ..Finding::error(error) }
     }
 
+    /// The same with advice that fits better than the usual one.
+    pub(super) fn advise(mut self, advice: &str) -> Self {
+        self.advice = Some(advice.to_owned());
+        self
+    }
+
     fn label(&self) -> &'static str {
         if self.error.is_some() { "error" } else { "warning" }
     }

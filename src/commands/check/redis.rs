@@ -8,6 +8,10 @@ use crate::observe::human_bytes;
 /// The share of the memory limit above which there is little room left, in percent.
 const NEARLY_FULL: u64 = 80;
 
+/// What Redis says when it refuses a command, and when it refuses one inside a script.
+const OF_COMMANDS: &str = "permissions to run the '";
+const OF_SCRIPTS: &str = "can't run this command";
+
 /// Checks the server and the account's rights under each literal prefix. Blocks.
 pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> Said {
     let mut said = Said::default();
@@ -22,7 +26,9 @@ pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> Said {
     prefixes.dedup();
     match redis.rights(&prefixes.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(rights) => {
-            for words in &rights.refused {
+            // What a script may not do is said of its commands already.
+            let commands = rights.refused.iter().any(|words| words.contains(OF_COMMANDS));
+            for words in rights.refused.iter().filter(|words| !commands || !words.contains(OF_SCRIPTS)) {
                 // Several commands may be refused for one reason.
                 let finding = refused(words, &prefixes, redis.key_prefix());
                 if !said.findings.contains(&finding) {
@@ -48,12 +54,14 @@ fn refused(words: &str, prefixes: &[String], key_prefix: &str) -> Finding {
         Some(prefix) => (format!(" for keys {key_prefix}{prefix}*"), &words[prefix.len() + 3..]),
         None => (String::new(), words),
     };
+    // A command is refused whatever its keys.
+    let keys = if words.contains(OF_COMMANDS) || words.contains(OF_SCRIPTS) { String::new() } else { keys };
     // A server that is full refuses what the account may do.
     if words.starts_with("Redis: ") {
         return Finding::error(&Error::new(ErrorKind::RedisFull, words));
     }
     let error = Error::new(ErrorKind::RedisRefused, format!("the Redis account lacks a right{keys}: {words}"));
-    Finding::error(&error)
+    Finding::error(&error).advise("grant it: config/redis-acl.conf has all that is needed")
 }
 
 fn server(redis: &Redis, inspection: &Inspection, said: &mut Said) {

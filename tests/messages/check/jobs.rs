@@ -83,6 +83,10 @@ fn parameters_have_values_that_suit_their_types() {
                 "one of an array",
                 job("SELECT id FROM thing WHERE id = ANY(:ids)", "t:{id}", "for_each.ids = [1, 'many']"),
             ),
+            (
+                "one that the key does not tell apart",
+                job("SELECT id FROM thing WHERE slug = :x", "t:all", "for_each.x = ['one', 'two']"),
+            ),
             ("a type that cannot be told", job("SELECT :x AS x, id FROM thing", "t:{id}", "for_each.x = ['a']")),
             (
                 "a value in which the key's text stands",

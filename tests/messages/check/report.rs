@@ -145,4 +145,6 @@ fn a_parameter_of_the_url_that_nobody_knows_is_warned_about() {
     files.write("jobs/job.toml", format!("{GOOD}schedule = 'every 8m'\n"));
     files.set("DATABASE_URL", "postgres://warm@127.0.0.1/shop?schema=public&pgbouncer=true&colour=red&pool=5");
     compare("check_url", &files.warned());
+    files.set("DATABASE_URL", "postgres://warm@db.internal/shop?sslmode=require");
+    compare("check_unverified", &files.warned());
 }

@@ -75,6 +75,7 @@ fn a_schedule_that_cannot_be_is_shown_at_the_part_at_fault() {
         "@reboot",
         "every",
         "every soon",
+        "every 5M",
         "every 10ms",
         "every 400d",
         "every -5m",
@@ -89,7 +90,7 @@ fn a_schedule_that_cannot_be_is_shown_at_the_part_at_fault() {
 #[test]
 fn lengths_of_time_sizes_and_numbers_have_bounds() {
     let mut cases = Cases::new();
-    for ttl in ["", "soon", "5", "0s", "999ms", "367d", "-5m"] {
+    for ttl in ["", "soon", "5", "5M", "0s", "999ms", "367d", "-5m"] {
         cases.line(&format!("ttl {ttl}"), &format!("ttl = '{ttl}'"));
     }
     for jitter in ["5", "11%", "-1%", "much"] {
