@@ -1,6 +1,9 @@
 //! What a run has written so far.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ground::entry::Entry;
 use crate::ground::run::{Left, Sample, Stats};
@@ -16,6 +19,8 @@ pub struct Tally(Arc<Mutex<Written>>);
 struct Written {
     stats: Stats,
     sample: Vec<Sample>,
+    /// Fingerprints of keys that may have to be taken back → whether this run wrote them.
+    watched: HashMap<u64, bool>,
 }
 
 impl Tally {
@@ -34,9 +39,24 @@ impl Tally {
         *self.lock() = Written::default();
     }
 
+    /// Remembers from now on whether the key with this fingerprint is written.
+    pub fn watch(&self, key: u64) {
+        self.lock().watched.insert(key, false);
+    }
+
+    /// Forgets the key, and says whether it was written since it is watched.
+    pub fn unwatch(&self, key: u64) -> bool {
+        self.lock().watched.remove(&key).unwrap_or(false)
+    }
+
     /// Counts an entry that was written. `prefix` is the installation's.
     pub(super) fn written(&self, prefix: &str, entry: &Entry<'_>) {
         let mut written = self.lock();
+        if !written.watched.is_empty()
+            && let Some(watched) = written.watched.get_mut(&xxh3_64(entry.key))
+        {
+            *watched = true;
+        }
         written.stats.written += 1;
         written.stats.bytes += (entry.key.len() + entry.payload.len()) as u64;
         if written.sample.len() < SAMPLES {

@@ -77,6 +77,8 @@ struct Group {
     key: Vec<u8>,
     payload: Vec<u8>,
     refused: bool,
+    /// Whether a row of it was skipped: without any other row it is not empty, it is unknown.
+    skipped: bool,
 }
 
 /// Why a row did not become part of an entry.
@@ -153,6 +155,10 @@ impl<'a> Assembler<'a> {
                 self.groups.add(key);
             }
         }
+        // No row comes any more: what was written early is whole.
+        for ours in std::mem::take(&mut self.groups.closed).into_values() {
+            self.shared.progress.tally.unwatch(xxh3_64(&ours.key));
+        }
         while !self.groups.open.is_empty() {
             self.write_oldest_group();
             if self.batch.bytes() >= BATCH_BYTES || self.batch.len() >= BATCH_ENTRIES {
@@ -223,6 +229,7 @@ impl<'a> Assembler<'a> {
             }
             Err(error) => {
                 group.payload.truncate(before);
+                group.skipped = true;
                 if matches!(error, RowError::TooLarge) {
                     group.refused = true;
                     self.groups.bytes -= before;
@@ -253,6 +260,9 @@ impl<'a> Assembler<'a> {
             );
             return Err(Error::new(ErrorKind::Definition, message));
         }
+        if let Some(key) = self.groups.open.front().map(|group| xxh3_64(&group.key)) {
+            self.shared.progress.tally.watch(key);
+        }
         if let Some(ours) = self.write_oldest_group() {
             self.groups.closed_bytes += ours.key.len() + CLOSED_OVERHEAD;
             self.groups.closed.insert(xxh3_64(&ours.key), ours);
@@ -262,10 +272,11 @@ impl<'a> Assembler<'a> {
 
     /// Puts the oldest group into the batch, and gives back what it was.
     fn write_oldest_group(&mut self) -> Option<Ours> {
-        let Group { key, mut payload, refused } = self.groups.open.pop_front()?;
+        let Group { key, mut payload, refused, skipped } = self.groups.open.pop_front()?;
         self.groups.bytes = self.groups.bytes.saturating_sub(payload.len() + GROUP_OVERHEAD);
         self.groups.index.remove(&key);
         self.groups.written += 1;
+        let refused = refused || (payload.is_empty() && skipped);
         if payload.is_empty() {
             payload.push(b'[');
         }
@@ -277,10 +288,15 @@ impl<'a> Assembler<'a> {
         Some(Ours { key, fingerprint: xxh3_64(&payload) })
     }
 
+    /// What was written early, while rows of its keys could still come, is taken back at the end of the attempt.
+    fn doubt_what_was_early(&mut self) {
+        self.shared.progress.doubt(std::mem::take(&mut self.groups.closed).into_values());
+    }
+
     fn not_contiguous(&mut self) -> Problem {
         let key = String::from_utf8_lossy(&self.key).into_owned();
         // Any of them may be half.
-        self.shared.progress.doubt(std::mem::take(&mut self.groups.closed).into_values());
+        self.doubt_what_was_early();
         Problem::Fatal(Error::new(
             ErrorKind::Definition,
             format!(
@@ -325,8 +341,9 @@ impl<'a> Assembler<'a> {
 }
 
 impl Drop for Assembler<'_> {
-    /// A run that fails in the middle of a batch has read those rows all the same.
+    /// A run that ends in the middle of a query has read those rows all the same, and cannot know which arrays are whole.
     fn drop(&mut self) {
+        self.doubt_what_was_early();
         self.shared.progress.add(&std::mem::take(&mut self.stats));
     }
 }
@@ -337,7 +354,7 @@ impl Groups {
         let position = self.written + self.open.len();
         self.bytes += GROUP_OVERHEAD;
         self.index.insert(key.clone(), position);
-        self.open.push_back(Group { key, payload: Vec::new(), refused: false });
+        self.open.push_back(Group { key, payload: Vec::new(), refused: false, skipped: false });
         position
     }
 }

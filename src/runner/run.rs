@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Runner;
 use super::attempt::Attempt;
@@ -43,7 +44,9 @@ impl Progress {
 
     /// Takes doubtful values back: a miss is cheaper than a lie.
     pub(super) async fn retract(&self, redis: &Redis, policy: Policy) -> Result<(), Error> {
-        let values = std::mem::take(&mut *lock(&self.doubtful));
+        let mut values = std::mem::take(&mut *lock(&self.doubtful));
+        // What was there before, or was left alone, is not ours to take.
+        values.retain(|ours| self.tally.unwatch(xxh3_64(&ours.key)));
         if values.is_empty() || policy.only_looks() {
             return Ok(());
         }

@@ -92,10 +92,24 @@ pub(super) fn cast(sql: &Sql, first_look: &PgStatement) -> Option<Rendered> {
         _ if name == NOW => format!("CAST(${}::text AS timestamptz)", i + 1),
         Some(ty) if needs_cast(ty) => {
             let from = if is_array(ty) { "text[]" } else { "text" };
-            format!("CAST(${}::{from} AS {})", i + 1, ty.name())
+            format!("CAST(${}::{from} AS {})", i + 1, name_in_sql(ty))
         }
         _ => format!("${}", i + 1),
     }))
+}
+
+/// The type's name in a cast. The driver's names of some built-in types mean something else to SQL: `CHAR` is `char(1)`, and a cast to it cuts the value
+/// off.
+fn name_in_sql(ty: &PgTypeInfo) -> &str {
+    match ty.oid().map(|oid| oid.0) {
+        Some(18) => "pg_catalog.\"char\"",
+        Some(1002) => "pg_catalog.\"char\"[]",
+        Some(1042) => "pg_catalog.bpchar",
+        Some(1014) => "pg_catalog.bpchar[]",
+        Some(1560) => "pg_catalog.\"bit\"",
+        Some(1561) => "pg_catalog.\"bit\"[]",
+        _ => ty.name(),
+    }
 }
 
 fn types(statement: &PgStatement) -> Vec<PgTypeInfo> {

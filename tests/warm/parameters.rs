@@ -219,3 +219,23 @@ fn nothing_can_be_changed_through_a_query() {
     world.warm(&["--now"]).exits(1).says("read-only transaction");
     assert_eq!(world.sql("SELECT x FROM victim"), "1");
 }
+
+#[test]
+fn a_parameter_is_cut_to_no_length() {
+    let world = world("query = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'");
+    world.sql("CREATE TABLE padded (id int, c char(3), b bit(3), one \"char\", cs char(3)[]); INSERT INTO padded VALUES (1, 'NGA', '101', 'z', '{NGA}')");
+    for (condition, value) in
+        [("c = :v", "NGA"), ("b = :v", "101"), ("one = :v", "z"), ("c = ANY(:v)", "NGA"), (":v = ANY(cs)", "NGA")]
+    {
+        for format in ["prisma", "postgres"] {
+            world.job(
+                "job",
+                &format!(
+                    "query = 'SELECT id FROM padded WHERE {condition}'\nkey = 't:only'\nvalue = 'rows'\nformat = '{format}'\nfor_each.v = ['{value}']"
+                ),
+            );
+            world.warm(&["--now"]).exits(0);
+            assert_eq!(world.value("t:only").as_deref(), Some(r#"[{"id":1}]"#), "{condition} {format}");
+        }
+    }
+}

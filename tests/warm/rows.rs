@@ -109,3 +109,55 @@ fn values_beyond_the_limit_are_refused_and_counted() {
     world.warm(&["--now"]).exits(0).says("wrote 0 keys").says("1 refused: larger than max_value");
     assert_eq!(world.value("t:all"), None);
 }
+
+/// Twenty large arrays, and perhaps a late row of one of them, with a pause before it.
+fn with_a_late_row(late: &str) -> World {
+    let query = format!(
+        "SELECT g, g AS seq, repeat('x', 10000) AS pad FROM generate_series(1, 20) g UNION ALL SELECT * FROM ({late}) late ORDER BY seq"
+    );
+    let mut world = world(&query, "key = 't:{g}'\nvalue = 'rows'");
+    world.set("WARM_LIMITS__BUFFER", "64KiB");
+    world
+}
+
+const LATE: &str = "SELECT 3, 100, 'late'";
+
+#[test]
+fn taking_back_leaves_other_types_and_goes_on() {
+    let world = with_a_late_row(LATE);
+    let _: i64 = world.ask(&["HSET", "t:5", "a", "1"]);
+    world.warm(&["--now"]).exits(1).says("do not follow one another");
+    assert_eq!(world.keys(), ["t:5"], "the hash, and no half array");
+}
+
+#[test]
+fn taking_back_touches_only_what_this_run_wrote() {
+    let world = with_a_late_row("SELECT 0, 0, '' WHERE false");
+    world.warm(&["--now"]).exits(0).says("wrote 20 keys");
+    let _: i64 = world.ask(&["PERSIST", "t:5"]);
+    let late = std::fs::read_to_string(world.folder.path.join("jobs/job.toml")).unwrap();
+    world.job("job", &late.replace("SELECT 0, 0, '' WHERE false", LATE));
+    world.warm(&["--now", "--missing"]).exits(1).says("do not follow one another");
+    assert_eq!(world.keys().len(), 20, "nothing was written, so nothing is taken back");
+    world.warm(&["--now"]).exits(1);
+    assert_eq!(world.ask::<i64>(&["PTTL", "t:5"]), -1, "a key without a TTL is not ours");
+}
+
+#[test]
+fn arrays_that_may_be_half_do_not_outlive_a_run_that_ends_early() {
+    let world = with_a_late_row("SELECT 3, 100, pg_sleep(60)::text");
+    let job = std::fs::read_to_string(world.folder.path.join("jobs/job.toml")).unwrap();
+    world.job("job", &format!("{job}timeout = '2s'\n"));
+    let report = world.warm(&["--now", "--json"]).exits(1).json();
+    assert_eq!(report["jobs"][0]["error"]["kind"], "JobTimeout");
+    assert_eq!(world.value("t:3"), None);
+}
+
+#[test]
+fn a_key_whose_only_row_was_skipped_is_unknown_and_not_empty() {
+    let query = "SELECT * FROM (VALUES (1, ARRAY['a']), (2, ARRAY[NULL])) v (g, a)";
+    let world = world(query, "key = 't:{g}'\nvalue = 'rows'\non_bad_row = 'skip'");
+    let _: () = world.ask(&["SET", "t:2", "good", "PX", "100000"]);
+    world.warm(&["--now"]).exits(0).says("wrote 1 key").says("1 row skipped");
+    assert_eq!(world.value("t:2").as_deref(), Some("good"));
+}
