@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -110,6 +110,7 @@ fn no_command(word: Option<&String>) -> Failure {
 }
 
 fn failed(failure: Failure) -> ExitCode {
-    eprintln!("{}", failure.render(std::io::stderr().is_terminal()));
+    // Nobody can be told that nobody can be told.
+    let _ = writeln!(std::io::stderr(), "{}", failure.render(std::io::stderr().is_terminal()));
     ExitCode::from(failure.code)
 }

@@ -8,6 +8,8 @@
 //! again. A server that came back as another process may have lost what was written before: then the run starts over.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::Value;
@@ -51,13 +53,21 @@ pub(super) struct Pipeline {
     spare: Spare,
     /// Since when the server has been asking for patience.
     waiting: Option<Instant>,
+    /// Set when nobody waits any longer: what was not sent by then is not written.
+    halted: Arc<AtomicBool>,
     /// Whether the run has failed: replies are still counted, but nothing is sent any more.
     failed: bool,
 }
 
 impl Pipeline {
     /// Connects.
-    pub(super) fn new(redis: Redis, policy: Policy, tally: Tally, spare: Spare) -> Result<Self, Error> {
+    pub(super) fn new(
+        redis: Redis,
+        policy: Policy,
+        tally: Tally,
+        spare: Spare,
+        halted: Arc<AtomicBool>,
+    ) -> Result<Self, Error> {
         let mut connected = redis.connect()?;
         let replace = load_script(&mut connected, policy).map_err(into_error)?;
         Ok(Pipeline {
@@ -70,6 +80,7 @@ impl Pipeline {
             tally,
             spare,
             waiting: None,
+            halted,
             failed: false,
         })
     }
@@ -77,6 +88,10 @@ impl Pipeline {
     /// Writes what it is given until nobody gives any more.
     pub(super) fn run(mut self, mut receiver: mpsc::UnboundedReceiver<Loaded>) -> Result<(), Error> {
         loop {
+            if self.halted.load(Ordering::Relaxed) {
+                self.count_what_is_left();
+                return Ok(());
+            }
             let next = if self.window.is_empty() {
                 receiver.blocking_recv()
             } else if self.window.len() >= WINDOW {
@@ -220,13 +235,15 @@ impl Pipeline {
 
     /// Does what the trouble asks for, then sends everything again that has no reply.
     fn recover(&mut self, trouble: Trouble) -> Result<(), Error> {
+        if let Trouble::Stop(error) = trouble {
+            // It came as a reply, so that the connection is good, and others follow.
+            self.count_what_is_left();
+            return Err(error);
+        }
         let mut trouble = trouble;
         loop {
             let error = match trouble {
-                Trouble::Stop(error) => {
-                    self.count_what_is_left();
-                    return Err(error);
-                }
+                Trouble::Stop(error) => return Err(error),
                 Trouble::Wait(error) => {
                     let since = *self.waiting.get_or_insert_with(Instant::now);
                     if since.elapsed() > self.redis.connect_timeout() {
@@ -248,12 +265,14 @@ impl Pipeline {
         }
     }
 
-    /// After a failure: reads the replies that are still coming, so that the counts say what was written.
+    /// After a failure of a command, or when nobody waits any longer: reads the replies that are still coming, so that the counts say what was written.
     fn count_what_is_left(&mut self) {
         self.failed = true;
         while !self.window.is_empty() {
-            // A failure of the connection repeats itself for each batch, which then counts as not written.
-            let _ = self.settle_oldest();
+            if let Err(Trouble::Reconnect(_)) = self.settle_oldest() {
+                // A connection with an unread reply is never used again.
+                return;
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Where the runner hands batches over: to a thread of their own, within a budget of bytes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -24,6 +25,7 @@ pub struct Writer {
     budget: Arc<Semaphore>,
     budget_units: usize,
     spare: Spare,
+    halted: Arc<AtomicBool>,
     ended: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -45,7 +47,9 @@ impl Writer {
         let (ended_tx, ended) = oneshot::channel();
         let spare = Spare::default();
         let (redis, pool) = (redis.clone(), spare.clone());
-        let work = move || match Pipeline::new(redis, policy, tally, pool) {
+        let halted = Arc::new(AtomicBool::new(false));
+        let halt = Arc::clone(&halted);
+        let work = move || match Pipeline::new(redis, policy, tally, pool, halt) {
             Ok(pipeline) => {
                 // Nobody listens any more if the run was cancelled meanwhile.
                 let _ = connected_tx.send(Ok(()));
@@ -61,7 +65,7 @@ impl Writer {
             .map_err(|error| Error::new(ErrorKind::RedisUnreachable, format!("no thread for writing: {error}")))?;
         connected.await.map_err(|_| gone())??;
         let budget_units = in_flight.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Ok(Writer { batches, budget: Arc::new(Semaphore::new(budget_units)), budget_units, spare, ended })
+        Ok(Writer { batches, budget: Arc::new(Semaphore::new(budget_units)), budget_units, spare, halted, ended })
     }
 
     /// An empty batch, one that has been used before if possible.
@@ -82,7 +86,12 @@ impl Writer {
         self.batches.send(Loaded { batch, _share: share }).map_err(|_| gone())
     }
 
-    /// Waits until everything that was handed over is written.
+    /// Lets the thread end without writing what it has not sent yet. [`Writer::finish`] then waits for the replies to what it has sent.
+    pub fn halt(&self) {
+        self.halted.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until everything that was handed over is written. Can be dropped and called again.
     ///
     /// # Errors
     /// What stopped the writing; the [`Tally`] says how far it came.

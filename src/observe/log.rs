@@ -19,12 +19,20 @@ const DESCRIBED_ROWS: u64 = 5;
 /// # Errors
 /// For a filter that cannot be read.
 pub fn init_log(filter: &str) -> Result<(), String> {
+    // `tracing` takes any other single word for the name of a module, and would then be silent.
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let word = filter.chars().all(|c| c.is_ascii_alphanumeric());
+    if word && !levels.iter().any(|level| filter.eq_ignore_ascii_case(level)) {
+        return Err(format!("WARM_LOG: `{filter}` is no level; it is one of {}", levels.join(", ")));
+    }
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("WARM_LOG: {error}"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // A log that cannot be written must not end the program.
+        .log_internal_errors(false);
     subscriber.try_init().map_err(|error| error.to_string())
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
+use tokio::time::timeout;
 
 use super::Runner;
 use super::assemble::{Assembler, Shared};
@@ -26,6 +27,9 @@ use crate::source::{Snapshot, Statement};
 
 /// What a further connection costs to open, roughly; one that saves less is not opened.
 const CONNECTION_COST: Duration = Duration::from_millis(20);
+
+/// How long what was read is still written when a run's time is over.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A job's statement, ready to run in its snapshot.
 pub struct Prepared {
@@ -84,7 +88,7 @@ impl Attempt<'_> {
         let reading = async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
         let read = self.limit.within(reading).await;
         // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
-        let written = writer.finish().await;
+        let written = self.finish(&mut writer).await;
         let result = written.and(read);
         match (result, progress.retract(&runner.redis, policy).await) {
             (Err(error), Err(also)) => Err(Error {
@@ -92,6 +96,23 @@ impl Attempt<'_> {
                 ..error
             }),
             (result, _) => result,
+        }
+    }
+
+    /// Waits until everything is written; from the limit on only a moment longer, however slow Redis is.
+    async fn finish(&self, writer: &mut Writer) -> Result<(), Error> {
+        match self.limit.within(writer.finish()).await {
+            Err(error) if matches!(error.kind, ErrorKind::JobTimeout | ErrorKind::Cancelled) => {
+                if timeout(GRACE, writer.finish()).await.is_ok_and(|written| written.is_ok()) {
+                    // Written after all; whether it was read to the end, the reading says.
+                    return Ok(());
+                }
+                writer.halt();
+                // What it says now is a consequence.
+                let _ = writer.finish().await;
+                Err(error)
+            }
+            written => written,
         }
     }
 

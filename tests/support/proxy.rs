@@ -15,6 +15,8 @@ pub enum Fault {
     CutAfter(usize),
     /// After so many bytes nothing comes any more; the connection stays open.
     FreezeAfter(usize),
+    /// So many bytes pass every 20 ms.
+    Slow(usize),
     /// The byte at this place is replaced.
     Corrupt(usize),
 }
@@ -73,7 +75,14 @@ fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
             Fault::Corrupt(at) if (passed..passed + read).contains(&at) => bytes[at - passed] = b'?',
             _ => {}
         }
-        if to.write_all(bytes).is_err() {
+        let step = if let Fault::Slow(step) = fault { step } else { bytes.len().max(1) };
+        let sent = bytes.chunks(step).try_for_each(|chunk| {
+            if let Fault::Slow(_) = fault {
+                thread::sleep(std::time::Duration::from_millis(20));
+            }
+            to.write_all(chunk)
+        });
+        if sent.is_err() {
             break;
         }
         if bytes.len() < read {

@@ -135,3 +135,26 @@ fn a_panic_ends_its_job_only() {
     assert_eq!(reports[1].failure, None);
     assert_eq!(world.value("t:good").as_deref(), Some(r#"[{"x":1}]"#));
 }
+
+#[test]
+fn a_log_that_cannot_be_written_ends_no_job() {
+    let mut world = World::new();
+    world.set("WARM_POSTGRES__CONNECTIONS", "1");
+    world.job("a", "query = 'SELECT nothing'\nkey = 't:a'\nvalue = 'rows'\npriority = 9");
+    world.job("b", "query = 'SELECT 1 AS x'\nkey = 't:b'\nvalue = 'rows'");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let code = world.program(&["--now"]).stderr(full()).stdout(full()).status().unwrap().code();
+    assert_eq!((code, world.keys()), (Some(1), vec!["t:b".to_owned()]));
+    world.set("WARM_CONFIG", "nowhere.toml");
+    assert_eq!(world.program(&["--now"]).stderr(full()).status().unwrap().code(), Some(2));
+}
+
+#[test]
+fn a_word_that_is_no_log_level_is_refused() {
+    let mut world = World::new();
+    world.job("b", "query = 'SELECT 1 AS x'\nkey = 't:b'\nvalue = 'rows'");
+    for (word, code) in [("warning", 2), ("verbose", 2), ("WARN", 0), ("warm=debug", 0), ("off", 0)] {
+        world.set("WARM_LOG", word);
+        world.warm(&["--now"]).exits(code);
+    }
+}

@@ -226,3 +226,41 @@ fn a_busy_server_is_waited_out() {
     endless.join().unwrap();
     Ran::of(child.wait_with_output().unwrap()).exits(0).says("wrote 10000 keys");
 }
+
+#[test]
+fn a_slow_server_does_not_keep_a_job_beyond_its_timeout_or_a_signal() {
+    let mut world = World::new();
+    world.job("job", &format!("{MANY}timeout = '1s'"));
+    let faults = [Fault::Slow(100), Fault::Slow(100)];
+    let proxy = Proxy::before(world.redis.port, &faults);
+    world.set("REDIS_URL", &world.redis.tcp_url(proxy.port));
+    let start = Instant::now();
+    let report = world.warm(&["--now", "--json"]).exits(1).json();
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert_eq!(report["jobs"][0]["error"]["kind"], "JobTimeout");
+    let written = report["jobs"][0]["keys"].as_u64().unwrap();
+    assert_eq!(written, each_value_is_its_own(&world) as u64, "and the count is true");
+
+    world.job("job", MANY);
+    let child = world.start(&["--now"]);
+    wait_for("the middle of the job", || (proxy.accepted() == 2).then_some(()));
+    let start = Instant::now();
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    Ran::of(child.wait_with_output().unwrap()).exits(143);
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_server_that_freezes_in_mid_run_is_given_up_once() {
+    let mut world = World::new();
+    world.job("job", &format!("{MANY}timeout = '2s'"));
+    world.set("WARM_REDIS__TIMEOUT", "2s");
+    world.set("WARM_REDIS__CONNECT_TIMEOUT", "2s");
+    let frozen = [Fault::FreezeAfter(3000), Fault::FreezeAfter(0), Fault::FreezeAfter(0), Fault::FreezeAfter(0)];
+    let proxy = Proxy::before(world.redis.port, &frozen);
+    world.set("REDIS_URL", &world.redis.tcp_url(proxy.port));
+    let start = Instant::now();
+    let ran = world.warm(&["--now"]);
+    assert!(matches!(ran.code, 1 | 4), "{}", ran.all());
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}: {}", start.elapsed(), ran.all());
+}
