@@ -47,6 +47,13 @@ impl Redis {
                 "`#insecure` in the Redis URL asks not to verify the server's certificate: {way_out}"
             )));
         }
+        if !matches!(info.addr(), ConnectionAddr::Unix(_))
+            && let Some(name) = foreign_parameter(url)
+        {
+            return Err(bad(format!(
+                "the Redis URL has a parameter `{name}`, which means nothing here; a database is written `redis://host:6379/3`"
+            )));
+        }
         let session = Session::new(info.redis_settings(), settings.database);
         let client = match &settings.ca_file {
             None => Client::open(bare(info)),
@@ -141,6 +148,15 @@ fn bare(info: ConnectionInfo) -> ConnectionInfo {
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
     info.set_tcp_settings(tcp).set_redis_settings(settings)
+}
+
+/// A parameter of a TCP URL that would be passed over in silence. A name that is not a plain word is not repeated.
+fn foreign_parameter(url: &str) -> Option<&str> {
+    let (_, query) = url.split('#').next()?.split_once('?')?;
+    let name =
+        query.split('&').map(|pair| pair.split('=').next().unwrap_or_default()).find(|name| *name != "protocol")?;
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    Some(if plain { name } else { "…" })
 }
 
 /// A field of `INFO`'s answer.

@@ -3,6 +3,7 @@
 //! Where a parameter stands is found by a tokenizer, so that `':x'`, `"a:b"`, `x::text`, comments and dollar quotes are left
 //! alone. Parameters are bound, never spliced: what is put in their place is `$1`, with a cast.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use sqlparser::dialect::PostgreSqlDialect;
@@ -54,6 +55,9 @@ pub struct Rendered {
 impl Sql {
     /// Finds the parameters of one reading statement.
     pub fn parse(text: &str) -> Result<Self, SqlError> {
+        if let Some(at) = text.find('\0') {
+            return Err(SqlError { at, message: "PostgreSQL takes no NUL character in a query".into() });
+        }
         let offsets = Offsets::new(text);
         let dialect = PostgreSqlDialect {};
         let tokens = Tokenizer::new(&dialect, text).with_unescape(false).tokenize_with_location().map_err(|error| {
@@ -189,19 +193,28 @@ fn parameter(tokens: &[TokenWithSpan], i: usize) -> Option<&TokenWithSpan> {
 struct Offsets<'t> {
     text: &'t str,
     lines: Vec<usize>,
+    /// The last answer: line, column, offset. Tokens come in order, so that the way from it to the next one is short.
+    last: Cell<(usize, usize, usize)>,
 }
 
 impl<'t> Offsets<'t> {
     fn new(text: &'t str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Offsets { text, lines }
+        Offsets { text, lines, last: Cell::new((0, 0, 0)) }
     }
 
     fn of(&self, location: Location) -> usize {
         let nth = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(&line) = self.lines.get(nth(location.line)) else { return self.text.len() };
-        let column = nth(location.column);
-        self.text[line..].char_indices().nth(column).map_or(self.text.len(), |(at, _)| line + at)
+        let (line, column) = (nth(location.line), nth(location.column));
+        let Some(&start) = self.lines.get(line) else { return self.text.len() };
+        let (from_column, from) = match self.last.get() {
+            (last_line, last_column, at) if last_line == line && last_column <= column => (last_column, at),
+            _ => (0, start),
+        };
+        let steps = self.text[from..].char_indices().nth(column - from_column);
+        let at = steps.map_or(self.text.len(), |(at, _)| from + at);
+        self.last.set((line, column, at));
+        at
     }
 }
 
@@ -249,6 +262,7 @@ mod tests {
             ("  \n -- nothing\n", 0, "empty"),
             ("SELECT $1", 7, "named"),
             ("SELECT 'open", 7, "not SQL"),
+            ("SELECT '\0'", 8, "no NUL"),
         ] {
             let error = Sql::parse(text).expect_err(text);
             assert!(error.message.contains(part), "{text}: {}", error.message);

@@ -6,6 +6,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, Values};
 use crate::ground::row::Row;
 use crate::ground::sql::{NOW, Sql};
+use crate::ground::value::ValueShape;
 use crate::source::{Argument, Snapshot, Statement};
 
 /// The values of all parameters of one run.
@@ -40,16 +41,18 @@ impl Plan {
         for parameter in &job.for_each {
             let values = match &parameter.values {
                 Values::List(values) => values.clone(),
-                Values::Query(sql) => query_values(&parameter.name, sql, snapshot, now).await?,
+                Values::Query(sql) => query_values(&parameter.name, sql, snapshot, now, limit).await?,
             };
             let entry = (parameter.name.clone(), values);
             if statement.takes_list(&parameter.name) { plan.lists.push(entry) } else { plan.single.push(entry) }
         }
         plan.check_keys(job, statement)?;
-        let count = plan.single.iter().try_fold(1_usize, |product, (_, values)| product.checked_mul(values.len()));
-        let members = plan.lists.iter().map(|(_, values)| values.len()).max().unwrap_or_default();
-        match count {
-            Some(count) if count <= limit && members <= limit => Ok(plan),
+        let product = |lists: &[(String, Vec<String>)]| {
+            lists.iter().try_fold(1_usize, |product, (_, values)| product.checked_mul(values.len()))
+        };
+        // Each member of the lists in a key is owed a key.
+        match (product(&plan.single), product(&plan.lists)) {
+            (Some(count), Some(members)) if count <= limit && members <= limit => Ok(plan),
             _ => Err(Error::new(
                 ErrorKind::Definition,
                 format!(
@@ -59,15 +62,16 @@ impl Plan {
         }
     }
 
-    /// Without a column in the key, two combinations that differ only in what is not in the key either would overwrite each other.
+    /// Two combinations that differ only in what is not in the key would overwrite each other's arrays, and, without a column in the key, each other's
+    /// values.
     fn check_keys(&self, job: &Job, statement: &Statement) -> Result<(), Error> {
         let names = job.key.names();
         let has_column = names.iter().any(|name| job.parameter(name).is_none() || statement.takes_list(name));
         let lost = self.single.iter().find(|(name, values)| values.len() > 1 && !names.contains(name));
         match lost {
-            Some((name, values)) if !has_column => {
+            Some((name, values)) if !has_column || job.value == ValueShape::Rows => {
                 let message = format!(
-                    "the key `{}` is the same for all {} values of `:{name}`, so that each would overwrite the others; put `{{{name}}}` into the key",
+                    "the key `{}` is the same for all {} values of `:{name}`, so that each would overwrite the others; put `{{{name}}}` into the key, or bind the whole list (`= ANY(:{name})`)",
                     job.key,
                     values.len()
                 );
@@ -122,7 +126,13 @@ impl<'p> Combination<'p> {
     }
 }
 
-async fn query_values(name: &str, sql: &Sql, snapshot: &mut Snapshot, now: &str) -> Result<Vec<String>, Error> {
+async fn query_values(
+    name: &str,
+    sql: &Sql,
+    snapshot: &mut Snapshot,
+    now: &str,
+    limit: usize,
+) -> Result<Vec<String>, Error> {
     let fail = |what: &str| Error::new(ErrorKind::Definition, format!("the query of [for_each] {name} {what}"));
     let statement = snapshot.prepare(sql).await?;
     let [column] = statement.columns() else {
@@ -140,6 +150,11 @@ async fn query_values(name: &str, sql: &Sql, snapshot: &mut Snapshot, now: &str)
         let value = String::from_utf8(value).map_err(|_| fail("gives text that is not UTF-8"))?;
         if seen.insert(value.clone()) {
             values.push(value);
+        }
+        if values.len() > limit {
+            return Err(fail(&format!(
+                "gives more than {limit} values; narrow it, or raise `combinations` in [limits]"
+            )));
         }
     }
     Ok(values)

@@ -78,12 +78,21 @@ impl Target {
                 known if DRIVER.contains(&known) => {
                     url.query_pairs_mut().append_pair(&name, &value);
                 }
+                // It may choose other tables, so that it must not be passed over.
+                "options" => {
+                    let way_out = "name the schema with `schema=…`, or ALTER ROLE … SET for the account";
+                    return Err(UrlError(format!("`options` in the PostgreSQL URL cannot be honoured: {way_out}")));
+                }
                 known if GRANTED.contains(&known) => {}
                 _ => target.unknown.push(name),
             }
         }
         let options = PgConnectOptions::from_url(&url)
             .map_err(|error| UrlError(format!("the PostgreSQL URL is malformed: {error}")))?;
+        // An unencoded `/` in a password ends the account's part too early, and the rest would be shown as the database.
+        if options.get_database().is_some_and(|name| name.contains('@')) {
+            return Err(UrlError("the PostgreSQL URL has an `@` in the database's name; percent-encode what is special in the password (`/` is %2F)".to_owned()));
+        }
         let local = is_local(&options);
         target.options = encryption
             .apply(options, local)?
@@ -187,6 +196,8 @@ mod tests {
             "postgres://u:hunter2@h:port/x",
             "postgres://u:hunter2@h/x?sslmode=maybe",
             "postgres://u:hunter2@h/x?connection_limit=many",
+            "postgres://u:12/hunter2@127.0.0.1:1/x",
+            "postgres://u:hunter2@h/x?options=-csearch_path%3Dother",
         ] {
             let error = Target::parse(url).expect_err(url).to_string();
             assert!(!error.contains("hunter2"), "{error}");

@@ -134,3 +134,18 @@ fn no_secret_stands_on_the_command_line() {
     assert!(!line.contains(postgres::PASSWORD_IN_URL) && !line.contains(redis::PASSWORD), "{line}");
     child.wait().unwrap();
 }
+
+#[test]
+fn what_a_url_asks_for_is_done_or_refused_and_never_passed_over() {
+    let mut world = world();
+    let (database, cache) = (world.database.url(), world.redis.tcp_url(world.redis.port));
+    world.set("REDIS_URL", &format!("{cache}?db=3"));
+    world.warm(&["--now"]).exits(2).says("a parameter `db`").says("redis://host:6379/3");
+    world.set("REDIS_URL", &cache);
+    world.set("DATABASE_URL", &format!("{database}&options=-csearch_path%3Dother"));
+    world.warm(&["--now"]).exits(2).says("`options` in the PostgreSQL URL cannot be honoured").says("schema=");
+    world.set("DATABASE_URL", "postgres://u:12/hunter2@127.0.0.1:1/x");
+    let ran = world.warm(&["--now"]).exits(2).says("percent-encode");
+    assert!(!ran.all().contains("hunter2"), "{}", ran.all());
+    assert_eq!(world.keys(), [""; 0]);
+}

@@ -115,6 +115,35 @@ fn a_parameter_that_would_be_lost_from_the_key_is_refused() {
 }
 
 #[test]
+fn arrays_that_combinations_would_overwrite_are_refused_and_a_whole_list_is_the_way_out() {
+    let world = world(
+        "query = 'SELECT kind, id FROM thing WHERE id = :id ORDER BY kind, id'\nkey = 't:{kind}'\nvalue = 'rows'\nfor_each.id = [1, 4]",
+    );
+    world.warm(&["--now"]).exits(1).says("the same for all 2 values of `:id`").says("= ANY(:id)");
+    assert_eq!(world.keys(), [""; 0]);
+    world.job(
+        "job",
+        "query = 'SELECT kind, id FROM thing WHERE id = ANY(:id) ORDER BY kind, id'\nkey = 't:{kind}'\nvalue = 'rows'\nfor_each.id = [1, 4]",
+    );
+    world.warm(&["--now"]).exits(0);
+    assert_eq!(world.value("t:kind 1").as_deref(), Some(r#"[{"kind":"kind 1","id":"1"},{"kind":"kind 1","id":"4"}]"#));
+}
+
+#[test]
+fn lists_from_queries_are_bounded_while_they_are_read() {
+    let world = world(
+        "query = 'SELECT :a::int AS x'\nkey = 't:{a}'\nvalue = 'rows'\nfor_each.a = { query = 'SELECT generate_series(1, 100000000)' }",
+    );
+    world.warm(&["--now"]).exits(1).says("gives more than 10000 values");
+    world.job(
+        "job",
+        "query = 'SELECT x AS a, y AS b FROM unnest(:a::int[]) x, unnest(:b::int[]) y WHERE false'\nkey = 't:{a}:{b}'\nvalue = 'rows'\n[for_each]\na = { query = 'SELECT generate_series(1, 200)' }\nb = { query = 'SELECT generate_series(1, 200)' }",
+    );
+    world.warm(&["--now"]).exits(1).says("more than 10000 combinations");
+    assert_eq!(world.keys(), [""; 0]);
+}
+
+#[test]
 fn the_product_is_bounded_also_where_queries_give_the_values() {
     let mut world = world(
         "query = 'SELECT :a::int + :b::int AS x'\nkey = 't:{a}:{b}'\nvalue = 'rows'\n[for_each]\na = { query = 'SELECT generate_series(1, 200)' }\nb = { query = 'SELECT generate_series(1, 200)' }",
