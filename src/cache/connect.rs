@@ -63,6 +63,10 @@ impl Redis {
             Some(file) => {
                 let about =
                     |what: &dyn std::fmt::Display| bad(format!("`ca_file` in [redis]: {}: {what}", file.display()));
+                // Anything else may never end.
+                if !std::fs::metadata(file).map_err(|error| about(&error))?.is_file() {
+                    return Err(about(&"this is not a regular file"));
+                }
                 let pem = std::fs::read(file).map_err(|error| about(&error))?;
                 if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
                     return Err(about(&"there is no PEM certificate in this file"));

@@ -38,11 +38,43 @@ struct Shared {
     idle: Mutex<Vec<PgConnection>>,
 }
 
+/// How often the server looks whether the client of a running query is still there.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a query may still run after its connection was dropped: until the server has looked, and a little more.
+const AFTERLIFE: Duration = Duration::from_millis(800);
+
 /// A connection with the permit to have one. Dropping it closes the connection.
 #[derive(Debug)]
 pub(super) struct Leased {
     pub(super) connection: PgConnection,
-    permit: OwnedSemaphorePermit,
+    pub(super) lease: Lease,
+}
+
+/// The permit to have a connection.
+#[derive(Debug)]
+pub(super) struct Lease {
+    permit: Option<OwnedSemaphorePermit>,
+    /// Whether a query is running on the connection.
+    pub(super) busy: bool,
+}
+
+impl Drop for Lease {
+    /// A query whose connection is dropped runs on until the server notices; only then somebody else may have the permit.
+    fn drop(&mut self) {
+        let Some(permit) = self.permit.take().filter(|_| self.busy) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                sleep(AFTERLIFE).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+impl Lease {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Lease { permit: Some(permit), busy: false }
+    }
 }
 
 impl Postgres {
@@ -83,7 +115,7 @@ impl Postgres {
     /// As [`Postgres::snapshot`].
     pub async fn snapshot_if_free(&self) -> Result<Option<Snapshot>, Error> {
         match Arc::clone(&self.shared.permits).try_acquire_owned() {
-            Ok(permit) => self.open(permit).await.map(Some),
+            Ok(permit) => self.open(Lease::new(permit)).await.map(Some),
             Err(_) => Ok(None),
         }
     }
@@ -98,25 +130,25 @@ impl Postgres {
             .acquire_owned()
             .await
             .map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))?;
-        self.open(permit).await
+        self.open(Lease::new(permit)).await
     }
 
-    async fn open(&self, permit: OwnedSemaphorePermit) -> Result<Snapshot, Error> {
+    async fn open(&self, lease: Lease) -> Result<Snapshot, Error> {
         let kept = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(connection) = kept {
             // A connection that was left idle may be dead by now: then a new one takes its place.
-            let mut leased = Leased { connection, permit };
+            let mut leased = Leased { connection, lease };
             return match self.begin(&mut leased).await {
                 Ok(()) => Ok(self.wrap(leased)),
-                Err(error) if may_pass(&error) => self.begin_new(leased.permit).await,
+                Err(error) if may_pass(&error) => self.begin_new(leased.lease).await,
                 Err(error) => Err(error),
             };
         }
-        self.begin_new(permit).await
+        self.begin_new(lease).await
     }
 
-    async fn begin_new(&self, permit: OwnedSemaphorePermit) -> Result<Snapshot, Error> {
-        let mut leased = Leased { connection: self.connect().await?, permit };
+    async fn begin_new(&self, lease: Lease) -> Result<Snapshot, Error> {
+        let mut leased = Leased { connection: self.connect().await?, lease };
         self.begin(&mut leased).await?;
         Ok(self.wrap(leased))
     }
@@ -127,9 +159,9 @@ impl Postgres {
 
     /// Takes a connection back whose transaction has ended well.
     pub(super) fn keep(&self, leased: Leased) {
-        let Leased { connection, permit } = leased;
+        let Leased { connection, lease } = leased;
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        drop(permit);
+        drop(lease);
     }
 
     /// Closes the connections that nobody uses, politely.
@@ -190,11 +222,12 @@ fn begin_statement(statement_timeout: Duration, schema: Option<&str>) -> String 
          SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {lock}; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL \
-         THEN set_config('client_connection_check_interval', '2s', true) END",
+         THEN set_config('client_connection_check_interval', '{check}ms', true) END",
         millis = statement_timeout.as_millis(),
         // Shorter, so that the error says what was waited for.
         lock = (statement_timeout / 2).as_millis(),
         idle = (statement_timeout * 4).as_millis(),
+        check = CHECK_INTERVAL.as_millis(),
     )
 }
 

@@ -131,6 +131,10 @@ fn look_at(parameter: &str, file: &str, mark: &str) -> Result<(), UrlError> {
         return Ok(());
     }
     let fail = |what: &dyn std::fmt::Display| UrlError(format!("`{parameter}` in the PostgreSQL URL: {file}: {what}"));
+    // Anything else may never end.
+    if !fs::metadata(file).map_err(|error| fail(&error))?.is_file() {
+        return Err(fail(&"this is not a regular file"));
+    }
     let text = fs::read(file).map_err(|error| fail(&error))?;
     if String::from_utf8_lossy(&text).contains(mark) {
         return Ok(());

@@ -52,6 +52,11 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
             Error::new(ErrorKind::PostgresRefused, format!("no encrypted connection to PostgreSQL: {error}"))
         }
         sqlx::Error::Configuration(error) => Error::new(ErrorKind::PostgresRefused, error.to_string()),
+        // sqlx says so of a multirange, whatever column it is in.
+        other if other.to_string().contains("unknown type code") => Error::new(
+            ErrorKind::Definition,
+            "a column of the query has a type that no format knows (a multirange); cast it, for example to text, or leave it out",
+        ),
         other => Error::new(ErrorKind::PostgresLost, format!("PostgreSQL's answer was not understood: {other}")),
     }
 }

@@ -71,8 +71,10 @@ impl Snapshot {
         value: impl Fn(&str) -> Option<Argument>,
     ) -> Result<Rows<'s>, Error> {
         let arguments = statement.arguments(value)?;
-        let stream = statement.prepared.query_with(arguments).persistent(false).fetch(&mut self.leased.connection);
-        Ok(Rows { stream, patience: self.patience })
+        let Leased { connection, lease } = &mut self.leased;
+        let stream = statement.prepared.query_with(arguments).persistent(false).fetch(connection);
+        lease.busy = true;
+        Ok(Rows { stream, patience: self.patience, busy: &mut lease.busy })
     }
 
     /// Ends the transaction and keeps the connection for the next one.
@@ -97,6 +99,8 @@ impl Snapshot {
 pub struct Rows<'s> {
     stream: BoxStream<'s, Result<PgRow, sqlx::Error>>,
     pub(super) patience: Duration,
+    /// Whether the server is still at work.
+    busy: &'s mut bool,
 }
 
 impl Rows<'_> {
@@ -106,9 +110,16 @@ impl Rows<'_> {
     /// What the server says, that the connection broke, or that the server stays silent.
     pub async fn next(&mut self) -> Result<Option<SourceRow>, Error> {
         match timeout(self.patience, self.stream.next()).await {
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                *self.busy = false;
+                Ok(None)
+            }
             Ok(Some(Ok(row))) => Ok(Some(SourceRow(row))),
-            Ok(Some(Err(error))) => Err(translate(error)),
+            Ok(Some(Err(error))) => {
+                // What the server itself says is its last word about the query.
+                *self.busy = error.as_database_error().is_none();
+                Err(translate(error))
+            }
             Err(_) => Err(silence("waiting for a row", self.patience)),
         }
     }

@@ -122,3 +122,85 @@ fn too_few_file_descriptors_are_said_plainly() {
     }
     assert!(ran.iter().any(|ran| ran.code > 0 && ran.err.contains("os error 24")), "some of them had too few");
 }
+
+#[test]
+fn a_query_that_is_given_up_does_not_run_beside_the_next_one() {
+    let mut world = World::new();
+    world.set("WARM_POSTGRES__CONNECTIONS", "1");
+    for job in ["a", "b", "c", "d"] {
+        world.job(
+            job,
+            &format!(
+                "query = 'SELECT sum(sqrt(g)) AS x FROM generate_series(1, 2000000000) g'\nkey = 't:{job}'\nvalue = 'rows'\ntimeout = '200ms'"
+            ),
+        );
+    }
+    let mut child = world.start(&["--now"]);
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let count = world.sql(
+            "SELECT count(DISTINCT COALESCE(leader_pid, pid)) FROM pg_stat_activity WHERE usename = 'warm' AND datname = current_database() AND state = 'active'",
+        );
+        most = most.max(count.parse::<u32>().unwrap());
+    }
+    Ran::of(child.wait_with_output().unwrap()).exits(1).says("d: failed");
+    assert_eq!(most, 1, "one after the other");
+    wait_for("the end of the last query", || {
+        let left =
+            world.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'warm' AND datname = current_database()");
+        (left == "0").then_some(())
+    });
+}
+
+#[test]
+fn the_connection_of_a_huge_value_is_closed() {
+    let mut world = World::new();
+    world.set("WARM_POSTGRES__CONNECTIONS", "1");
+    // Priorities decide the order: a small value, one of another size, and a small one again.
+    for (job, priority) in [("a", 3), ("c", 1)] {
+        world.job(
+            job,
+            &format!(
+                "query = 'SELECT pg_backend_pid() AS pid'\nkey = 't:{job}'\nvalue = 'column:pid'\npriority = {priority}"
+            ),
+        );
+    }
+    let middle = |size: usize| {
+        world.job(
+            "b",
+            &format!("query = '''SELECT repeat('x', {size}) AS pad'''\nkey = 't:b'\nvalue = 'row'\npriority = 2"),
+        );
+    };
+    let backends = || (world.value("t:a").unwrap(), world.value("t:c").unwrap());
+    middle(20_000_000);
+    world.warm(&["--now"]).exits(0).says("1 refused: larger than max_value");
+    let (before, after) = backends();
+    assert_ne!(before, after, "the job after it has another connection");
+    middle(1);
+    world.warm(&["--now"]).exits(0);
+    let (before, after) = backends();
+    assert_eq!(before, after, "else a connection is kept");
+}
+
+#[test]
+fn a_certificate_file_that_never_ends_is_refused() {
+    let mut world = World::new();
+    world.job("job", "query = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'");
+    let fifo = world.folder.path.join("fifo").display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let url = world.database.url();
+    world.set("DATABASE_URL", &format!("{url}&sslmode=verify-full&sslrootcert={fifo}"));
+    world.warm(&["--now"]).exits(2).says("this is not a regular file");
+    world.set("DATABASE_URL", &url);
+    world.set("REDIS_URL", "rediss://127.0.0.1:1");
+    world.set("WARM_REDIS__CA_FILE", &fifo);
+    world.warm(&["--now"]).exits(2).says("this is not a regular file");
+}
+
+#[test]
+fn a_multirange_is_named_as_what_it_is() {
+    let world = World::new();
+    world.job("job", "query = '''SELECT '{[1,2]}'::int4multirange AS m'''\nkey = 't:x'\nvalue = 'rows'");
+    world.warm(&["--now"]).exits(1).says("a multirange");
+    world.warm(&["check"]).exits(1).says("a multirange");
+}
