@@ -7,8 +7,14 @@ const TELLTALE: [&str; 5] = ["password", "passwd", "secret", "token", "credentia
 /// `password`. Quotes and blanks stay, so that the line can still be recognized.
 pub(super) fn mask(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    // The quotes that end a secret which goes over several lines.
+    let mut open: Option<&str> = None;
     for line in text.split_inclusive('\n') {
-        let (clear, secret) = line.split_at(secret_from(line));
+        let (clear, secret) = line.split_at(if open.is_some() { 0 } else { secret_from(line) });
+        open = match open {
+            Some(quotes) => Some(quotes).filter(|quotes| !secret.contains(quotes)),
+            None => ["\"\"\"", "'''"].into_iter().find(|quotes| secret.matches(quotes).count() == 1),
+        };
         out.push_str(clear);
         for c in secret.chars() {
             match c {
@@ -47,15 +53,20 @@ mod tests {
     fn secrets_are_masked_and_places_stay() {
         let text = "a = 1\nurl = \"postgres://u:p\u{e4}ss@h/d\" # postgres://u:x@h\nother = 'redis://:pw@h'\n\
                     postgres.url = 'hunter2'\nredis = { database = 1, \"url\" = 'hunter3' }\nredis_password=\"hunter4\"\nredis = 'hunter5'\n\
-                    \"url:\" = '5m'\nurl_file = '/run/secrets/url'\n";
+                    url = \"\"\"\nhunter6\nhunter7\"\"\"\nb = 2\n\"url:\" = '5m'\nurl_file = '/run/secrets/url'\n";
         let masked = mask(text);
         assert_eq!(masked.len(), text.len());
         for secret in ["u:p", "ss@h", ":pw", "x@h", "hunter"] {
             assert!(!masked.contains(secret), "{masked}");
         }
-        for clear in
-            ["a = 1\n", "other = 'redis://", "{ database = 1, \"url\" =", "\"url:\" = '5m'", "'/run/secrets/url'"]
-        {
+        for clear in [
+            "a = 1\n",
+            "b = 2\n",
+            "other = 'redis://",
+            "{ database = 1, \"url\" =",
+            "\"url:\" = '5m'",
+            "'/run/secrets/url'",
+        ] {
             assert!(masked.contains(clear), "{clear}: {masked}");
         }
     }

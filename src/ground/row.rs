@@ -17,6 +17,17 @@ pub struct PgType {
     pub kind: PgKind,
 }
 
+impl PgType {
+    /// Whether a row type is part of it.
+    pub fn has_composite(&self) -> bool {
+        match &self.kind {
+            PgKind::Composite(_) => true,
+            PgKind::Domain(inner) | PgKind::Array(inner) => inner.has_composite(),
+            PgKind::Base | PgKind::Enum | PgKind::Other => false,
+        }
+    }
+}
+
 /// How values of a [`PgType`] are put together, along `pg_type.typtype` and `typcategory`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PgKind {

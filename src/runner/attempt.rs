@@ -165,14 +165,17 @@ struct Worker<'a> {
     snapshot: Snapshot,
     statement: Statement,
     assembler: Assembler<'a>,
+    /// Whether the driver now remembers the fields of a row type for this connection: they may be renamed before it is used again.
+    remembers_types: bool,
 }
 
 impl<'a> Worker<'a> {
     fn new(runner: &Runner, shared: &'a Shared<'a>, prepared: Prepared, snapshot: Snapshot) -> Result<Self, Error> {
         let Prepared { statement, key_columns, encoder } = prepared;
+        let remembers_types = statement.columns().iter().any(|column| column.ty.has_composite());
         let rivals = runner.key_space.rivals(&shared.job.name);
         let keys = Keys::new(shared.job, statement.columns(), &key_columns, rivals, runner.limits.key_length)?;
-        Ok(Worker { snapshot, statement, assembler: Assembler::new(shared, encoder, keys) })
+        Ok(Worker { snapshot, statement, assembler: Assembler::new(shared, encoder, keys), remembers_types })
     }
 
     /// Works off at most `limit` combinations that nobody has begun.
@@ -195,7 +198,7 @@ impl<'a> Worker<'a> {
     }
 
     async fn end(self) -> Result<(), Error> {
-        if self.assembler.swollen {
+        if self.assembler.swollen || self.remembers_types {
             self.snapshot.close().await;
             return Ok(());
         }

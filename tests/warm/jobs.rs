@@ -265,3 +265,27 @@ fn the_report_is_there_for_programs_too() {
     assert_eq!((&bad["ok"], &bad["keys"], &bad["error"]["kind"]), (&false.into(), &0.into(), &"Query".into()));
     assert_eq!(bad["error"]["at"], "jobs/zbad.toml:1");
 }
+
+#[test]
+fn a_row_type_that_is_altered_between_two_jobs_is_seen_as_it_is() {
+    let mut world = World::new();
+    world.set("WARM_POSTGRES__CONNECTIONS", "1");
+    world.sql("CREATE TYPE addr AS (street text, zip text)");
+    let job = |id: u32, rest: &str| {
+        format!(
+            "query = '''SELECT {id} AS id, row('s', 'z')::addr AS a{rest}'''\nkey = 't:a{id}'\nvalue = 'row'\npriority = -{id}"
+        )
+    };
+    world.job("a", &job(1, ", pg_sleep(1)::text AS s"));
+    world.job("b", &job(2, ""));
+    let child = world.start(&["--now"]);
+    crate::support::server::wait_for("the first job", || {
+        (world
+            .sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
+            == "1")
+            .then_some(())
+    });
+    world.sql("ALTER TYPE addr RENAME ATTRIBUTE street TO x; ALTER TYPE addr RENAME ATTRIBUTE zip TO street; ALTER TYPE addr RENAME ATTRIBUTE x TO zip");
+    crate::support::world::Ran::of(child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(value(&world, "t:a2"), r#"{"id":2,"a":{"zip":"s","street":"z"}}"#);
+}

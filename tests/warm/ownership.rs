@@ -122,3 +122,10 @@ fn check_misses_no_right_that_a_run_needs_and_asks_for_no_other() {
     assert_eq!(world.value("leaderboard:referral:top100").as_deref(), Some("theirs"), "nothing is written");
     assert_eq!(world.keys().len(), 1);
 }
+
+#[test]
+fn a_dry_run_shows_control_characters_of_keys_as_escapes() {
+    let world = world("(E'a\\x1b[2J\\nb')");
+    let ran = world.warm(&["--now", "--dry-run"]).exits(0);
+    assert!(ran.out.contains("t:a\\u{1b}[2J\\nb  "), "{}", ran.all());
+}
