@@ -28,6 +28,17 @@ pub(super) struct Connected {
     pub(super) connection: Connection,
     /// Changes when the server is restarted; `None` when the account may not ask.
     pub(super) run_id: Option<String>,
+    /// The server's time when the connection was made, in milliseconds since 1970, and ours.
+    clock: (u64, Instant),
+}
+
+impl Connected {
+    /// The server's time, in milliseconds since 1970. While this machine sleeps, ours stands still; then the time lies in the past, and so does the
+    /// death of what is written by it: nothing lives too long.
+    pub(super) fn now(&self) -> u64 {
+        let (then, since) = self.clock;
+        then + u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX / 2)
+    }
 }
 
 impl Redis {
@@ -131,8 +142,11 @@ impl Redis {
             Err(error) if error.code() == Some("NOPERM") => None,
             Err(error) => return Err(translate(&error)),
         };
+        let asked = Instant::now();
+        let (seconds, micros): (u64, u64) =
+            redis::cmd("TIME").query(&mut connection).map_err(|error| translate(&error))?;
         set_timeout(&connection, self.timeout)?;
-        Ok(Connected { connection, run_id })
+        Ok(Connected { connection, run_id, clock: (seconds * 1000 + micros / 1000, asked) })
     }
 }
 

@@ -77,6 +77,9 @@ impl Redis {
                 redis::cmd("GET").arg(&key).take(),
                 redis::cmd("TYPE").arg(&key).take(),
                 redis::cmd("PTTL").arg(&key).take(),
+                redis::cmd("PEXPIRETIME").arg(&key).take(),
+                // Not a number: an error, but one that comes after the account's rights.
+                redis::cmd("PEXPIRE").arg(&key).arg("x").take(),
                 redis::cmd("EVAL").arg(LOOK).arg(1).arg(&key).take(),
                 redis::cmd("EVALSHA").arg(&script).arg(1).arg(&key).take(),
             ];
@@ -86,6 +89,7 @@ impl Redis {
                 }
             }
         }
+        rights.refused.extend(refusal(&mut connection, &redis::cmd("TIME"))?);
         // A key of which nobody knows; whether it is one of the account's own does not matter.
         let unlink = redis::cmd("UNLINK").arg(format!("warm:check:{:016x}", fastrand::u64(..))).take();
         rights.refused.extend(refusal(&mut connection, &unlink)?.filter(|words| words.contains("'unlink'")));

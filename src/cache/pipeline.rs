@@ -19,9 +19,11 @@ use tokio::sync::mpsc::error::TryRecvError;
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, judge, translate};
 use super::retract::into_error;
-use super::strategy::{Policy, REPLACE, Round, Verdict};
+use super::scripts::Scripts;
+use super::strategy::{Asking, Policy, Round, Verdict, together};
 use super::tally::Tally;
 use super::writer::{Loaded, Spare};
+use crate::ground::entry::Mark;
 use crate::ground::error::{Error, ErrorKind};
 
 /// Batches in flight on the connection. With two, Redis always has the next one in its buffer.
@@ -39,6 +41,46 @@ struct InFlight {
     asked: Vec<usize>,
     round: Round,
     tries: u32,
+    /// When it was sent, on Redis' clock.
+    sent: u64,
+}
+
+impl InFlight {
+    fn asking<'a>(&self, prefix: &'a [u8], scripts: &'a Scripts) -> Asking<'a> {
+        Asking {
+            round: self.round,
+            prefix,
+            scripts,
+            now: self.sent,
+            provisional: self.loaded.batch.provisional,
+            keys_only: self.loaded.batch.keys_only,
+            again: self.tries > 1,
+        }
+    }
+}
+
+/// What of a batch is still open after its replies.
+#[derive(Default)]
+struct Open {
+    /// To be asked about again.
+    again: Vec<usize>,
+    /// To be looked at in the second round.
+    closer: Vec<usize>,
+    /// Why the pipeline cannot simply go on.
+    stop: Option<Trouble>,
+}
+
+impl Open {
+    /// Notes a command that the server refused.
+    fn trouble(&mut self, command: &[usize], trouble: Trouble) {
+        match trouble {
+            Trouble::Stop(_) => {}
+            Trouble::Wait(_) | Trouble::Reconnect(_) => self.again.extend_from_slice(command),
+        }
+        if !matches!(trouble, Trouble::Wait(_)) || self.stop.is_none() {
+            self.stop = Some(trouble);
+        }
+    }
 }
 
 /// The thread's state.
@@ -46,7 +88,7 @@ pub(super) struct Pipeline {
     redis: Redis,
     policy: Policy,
     connected: Connected,
-    replace: Vec<u8>,
+    scripts: Scripts,
     window: VecDeque<InFlight>,
     buffer: Vec<u8>,
     tally: Tally,
@@ -69,12 +111,12 @@ impl Pipeline {
         halted: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         let mut connected = redis.connect()?;
-        let replace = load_script(&mut connected, policy).map_err(into_error)?;
+        let scripts = load_scripts(&mut connected, policy).map_err(into_error)?;
         Ok(Pipeline {
             redis,
             policy,
             connected,
-            replace,
+            scripts,
             window: VecDeque::new(),
             buffer: Vec::new(),
             tally,
@@ -109,8 +151,9 @@ impl Pipeline {
             };
             match next {
                 Some(loaded) => {
-                    let asked = (0..loaded.batch.len()).collect();
-                    self.send(InFlight { loaded, asked, round: Round::First, tries: 0 })?;
+                    let asked = loaded.batch.iter().enumerate().filter(|(_, entry)| entry.mark != Mark::Done);
+                    let asked = asked.map(|(index, _)| index).collect();
+                    self.send(InFlight { loaded, asked, round: Round::First, tries: 0, sent: 0 })?;
                 }
                 None if self.window.is_empty() => return Ok(()),
                 None => self.settle_or_recover()?,
@@ -128,20 +171,18 @@ impl Pipeline {
     }
 
     fn put_on_wire(&mut self, index: usize) -> Result<(), Trouble> {
+        let now = self.connected.now();
         let Some(item) = self.window.get_mut(index) else { return Ok(()) };
         item.tries += 1;
+        item.sent = now;
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);
-        for &i in &item.asked {
-            if let Some(entry) = item.loaded.batch.get(i) {
-                self.policy.ask(
-                    item.round,
-                    self.redis.key_prefix().as_bytes(),
-                    &entry,
-                    &self.replace,
-                    &mut self.buffer,
-                );
-            }
+        let asking = item.asking(self.redis.key_prefix().as_bytes(), &self.scripts);
+        let mut rest = item.asked.as_slice();
+        while !rest.is_empty() {
+            let (command, others) = rest.split_at(together(&item.loaded.batch, rest));
+            self.policy.ask(&asking, &item.loaded.batch, command, &mut self.buffer);
+            rest = others;
         }
         self.connected.connection.send_packed_command(&self.buffer).map_err(|error| translate(&error))
     }
@@ -156,49 +197,69 @@ impl Pipeline {
     /// Reads the replies to the oldest batch in flight and acts on them.
     fn settle_oldest(&mut self) -> Result<(), Trouble> {
         let Some(mut item) = self.window.pop_front() else { return Ok(()) };
-        let (mut again, mut closer) = (Vec::new(), Vec::new());
-        let mut stop = None;
-        for (done, &index) in item.asked.iter().enumerate() {
-            let answer = match self.connected.connection.recv_response() {
-                Ok(Value::ServerError(error)) => Err(judge(error.code(), error.details().unwrap_or_default())),
-                Ok(answer) => Ok(answer),
+        let asked = std::mem::take(&mut item.asked);
+        let mut open = Open::default();
+        let mut rest = asked.as_slice();
+        while !rest.is_empty() {
+            let (command, others) = rest.split_at(together(&item.loaded.batch, rest));
+            match self.connected.connection.recv_response() {
+                Ok(Value::ServerError(error)) => {
+                    open.trouble(command, judge(error.code(), error.details().unwrap_or_default()));
+                }
+                Ok(answer) => {
+                    for (position, &index) in command.iter().enumerate() {
+                        self.settle(&mut item, index, position, &answer, &mut open);
+                    }
+                }
                 Err(error) => match error.code() {
-                    Some(code) => Err(judge(code, error.detail().unwrap_or_default())),
+                    Some(code) => open.trouble(command, judge(code, error.detail().unwrap_or_default())),
                     None => {
-                        // The reply to this entry and to all after it is unknown: they are asked about again.
-                        again.extend_from_slice(&item.asked[done..]);
-                        item.asked = again;
-                        self.follow_up(item, closer);
-                        return Err(translate(&error));
+                        // The replies to this command and to all after it are unknown: they are asked about again.
+                        open.again.extend_from_slice(rest);
+                        open.stop = Some(translate(&error));
+                        break;
                     }
                 },
-            };
-            match answer {
-                Ok(answer) => match self.policy.judge(item.round, &answer) {
-                    Verdict::LookCloser => closer.push(index),
-                    Verdict::Nonsense => {
-                        again.push(index);
-                        stop = stop.or(Some(nonsense()));
-                    }
-                    verdict => self.count(&item, index, verdict),
-                },
-                Err(Trouble::Wait(error)) => {
-                    again.push(index);
-                    stop = stop.or(Some(Trouble::Wait(error)));
-                }
-                Err(Trouble::Reconnect(error)) => {
-                    again.push(index);
-                    stop = Some(Trouble::Reconnect(error));
-                }
-                Err(Trouble::Stop(error)) => stop = Some(Trouble::Stop(error)),
             }
+            rest = others;
         }
-        if stop.is_none() {
+        if open.stop.is_none() {
             self.waiting = None;
         }
-        item.asked = again;
-        self.follow_up(item, closer);
-        stop.map_or(Ok(()), Err)
+        item.asked = open.again;
+        self.follow_up(item, open.closer);
+        open.stop.map_or(Ok(()), Err)
+    }
+
+    /// Acts on the answer to one entry: counts it and takes it one step further, or notes that it has to be asked about again.
+    fn settle(&self, item: &mut InFlight, index: usize, position: usize, answer: &Value, open: &mut Open) {
+        let asking = item.asking(&[], &self.scripts);
+        let Some(entry) = item.loaded.batch.get(index) else { return };
+        let prefix = self.redis.key_prefix();
+        let mark = match self.policy.judge(&asking, &entry, position, answer) {
+            Verdict::LookCloser => return open.closer.push(index),
+            Verdict::Nonsense => {
+                let message = "Redis gave an answer that its protocol does not allow here";
+                let trouble = Trouble::Reconnect(Error::new(ErrorKind::RedisReply, message));
+                open.stop.get_or_insert(trouble);
+                return open.again.push(index);
+            }
+            Verdict::Written(mark) => {
+                self.tally.written(prefix, &entry, mark != Mark::Done);
+                mark
+            }
+            Verdict::Seen(mark) => mark,
+            Verdict::Expired => {
+                self.tally.expired(&entry);
+                Mark::New
+            }
+            Verdict::Confirmed => done(|| self.tally.confirmed()),
+            Verdict::Renewed => done(|| self.tally.renewed(prefix, &entry)),
+            Verdict::Withdrawn => done(|| self.tally.withdrawn()),
+            Verdict::Overtaken => done(|| self.tally.overtaken(&entry)),
+            Verdict::Left(why) => done(|| self.tally.left(why)),
+        };
+        item.loaded.batch.mark(index, mark);
     }
 
     /// Keeps what of a batch is still to be asked; a batch of which nothing is left goes back to the pool.
@@ -206,7 +267,7 @@ impl Pipeline {
     /// What had no answer, or none that counts, goes back to the window's front: [`Pipeline::recover`] sends it again, in the old order, so that the
     /// last of several values of one key stays the last.
     fn follow_up(&mut self, item: InFlight, closer: Vec<usize>) {
-        let InFlight { loaded, asked, round, tries } = item;
+        let InFlight { loaded, asked, round, tries, .. } = item;
         if self.failed {
             return;
         }
@@ -214,22 +275,18 @@ impl Pipeline {
             // Those that need a closer look are asked the first question again too.
             let mut asked: Vec<usize> = asked.into_iter().chain(closer).collect();
             asked.sort_unstable();
-            self.window.push_front(InFlight { loaded, asked, round, tries });
+            self.window.push_front(InFlight { loaded, asked, round, tries, sent: 0 });
         } else if !closer.is_empty() {
-            self.window.push_back(InFlight { loaded, asked: closer, round: Round::Second, tries: 0 });
+            self.window.push_back(InFlight { loaded, asked: closer, round: Round::Second, tries: 0, sent: 0 });
             // A failure shows again when the replies are read.
             let _ = self.put_on_wire(self.window.len() - 1);
         } else {
-            self.spare.give(loaded.batch);
-        }
-    }
-
-    fn count(&self, item: &InFlight, index: usize, verdict: Verdict) {
-        let Some(entry) = item.loaded.batch.get(index) else { return };
-        match verdict {
-            Verdict::Written => self.tally.written(self.redis.key_prefix(), &entry),
-            Verdict::Left(why) => self.tally.left(why),
-            Verdict::LookCloser | Verdict::Nonsense => {}
+            let Loaded { batch, back, .. } = loaded;
+            match back {
+                // Nobody waits for it any more if the run was cancelled meanwhile.
+                Some(back) => drop(back.send(batch)),
+                None => self.spare.give(batch),
+            }
         }
     }
 
@@ -286,19 +343,20 @@ impl Pipeline {
             )));
         }
         self.connected = connected;
-        self.replace = load_script(&mut self.connected, self.policy)?;
+        self.scripts = load_scripts(&mut self.connected, self.policy)?;
         (0..self.window.len()).try_for_each(|index| self.put_on_wire(index))
     }
 }
 
-fn load_script(connected: &mut Connected, policy: Policy) -> Result<Vec<u8>, Trouble> {
-    if policy != Policy::Refresh {
-        return Ok(Vec::new());
+fn load_scripts(connected: &mut Connected, policy: Policy) -> Result<Scripts, Trouble> {
+    if policy.verified() || matches!(policy, Policy::Refresh { .. }) {
+        return Scripts::load(&mut connected.connection, policy.verified());
     }
-    let load = redis::cmd("SCRIPT").arg("LOAD").arg(REPLACE).query::<String>(&mut connected.connection);
-    load.map(String::into_bytes).map_err(|error| translate(&error))
+    Ok(Scripts::default())
 }
 
-fn nonsense() -> Trouble {
-    Trouble::Reconnect(Error::new(ErrorKind::RedisReply, "Redis gave an answer that its protocol does not allow here"))
+/// Counts; nothing is left to do then.
+fn done(count: impl FnOnce()) -> Mark {
+    count();
+    Mark::Done
 }

@@ -1,23 +1,31 @@
-//! What is asked of Redis for one entry, and what its answer means.
+//! What is asked of Redis for entries, and what its answers mean.
 //!
-//! A strategy needs at most two rounds. The first is the cheap one that settles a cold cache: `SET … NX`. Only a key that is there already gets a second
-//! round, which looks at it before touching it. A dry run is a strategy of its own that asks but never writes.
+//! How far an entry has come decides ([`Mark`]). A new one needs at most two rounds: the first is the cheap one that settles a cold cache,
+//! `SET … NX`. Only a key that is there already gets a second round, which looks at it before touching it. A dry run is a strategy of its
+//! own that asks but never writes.
 
 use std::time::Duration;
 
 use redis::Value;
 
 use super::resp;
-use crate::ground::entry::Entry;
+use super::scripts::Scripts;
+use crate::ground::entry::{Batch, Entry, Mark};
 use crate::ground::run::Left;
 
 /// What a run may do to the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// Write every key that is absent, or holds a string with a TTL.
-    Refresh,
+    Refresh {
+        /// Whether values are provisional until they have been verified.
+        verified: bool,
+    },
     /// Write absent keys only.
-    Missing,
+    Missing {
+        /// Whether values are provisional until they have been verified.
+        verified: bool,
+    },
     /// Write nothing; say what [`Policy::Refresh`] would do.
     LookAtAll,
     /// Write nothing; say what [`Policy::Missing`] would do.
@@ -34,7 +42,20 @@ pub(super) enum Round {
 /// What an answer means for its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    Written,
+    /// Written; what is left to do is in the mark.
+    Written(Mark),
+    /// Nothing was written yet; the mark says what was seen.
+    Seen(Mark),
+    /// A value that was written before has its full lifetime now.
+    Confirmed,
+    /// The same value lives on.
+    Renewed,
+    /// A value that was written before is removed.
+    Withdrawn,
+    /// A value that was written before died too early; it can be written again.
+    Expired,
+    /// Somebody else wrote or deleted the key.
+    Overtaken,
     Left(Left),
     /// The second round decides.
     LookCloser,
@@ -42,15 +63,34 @@ pub(super) enum Verdict {
     Nonsense,
 }
 
-/// Replaces a string with a TTL, or writes an absent key, in one step: between a look and a write of our own, the application
-/// could give the key another type or a life without end.
-///
-/// Touches one key, so that it may run on a Cluster. 1: written, 2: another type, 3: no TTL.
-pub(super) const REPLACE: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
-    if t ~= 'none' and t ~= 'string' then return 2 end \
-    if t == 'string' and redis.call('PTTL', KEYS[1]) == -1 then return 3 end \
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
-    return 1";
+/// What a command is made of beside its entries.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) round: Round,
+    /// The installation's prefix.
+    pub(super) prefix: &'a [u8],
+    pub(super) scripts: &'a Scripts,
+    /// When the command is sent: milliseconds since 1970 on Redis' clock.
+    pub(super) now: u64,
+    /// The longest life of values until they are verified.
+    pub(super) provisional: Duration,
+    /// Whether there is nothing to write: what is gone cannot be written again.
+    pub(super) keys_only: bool,
+    /// Whether the same was asked before and the answer was lost, so that what is seen may be our own work.
+    pub(super) again: bool,
+}
+
+/// How many of the entries at the head of `asked` one command is about: those that get their full lifetime on the same condition go together.
+pub(super) fn together(batch: &Batch, asked: &[usize]) -> usize {
+    let terms = |index: &usize| match batch.get(*index) {
+        Some(Entry { mark: Mark::Provisional(dies) | Mark::Equal(dies), ttl, .. }) => Some((dies, ttl)),
+        _ => None,
+    };
+    match asked.first().and_then(terms) {
+        Some(first) => asked.iter().take_while(|index| terms(index) == Some(first)).count(),
+        None => asked.len().min(1),
+    }
+}
 
 impl Policy {
     /// Whether nothing is written.
@@ -58,55 +98,138 @@ impl Policy {
         matches!(self, Policy::LookAtAll | Policy::LookAtMissing)
     }
 
-    /// Appends the command that `round` needs for `entry`. `replace` is the hash of [`REPLACE`] on this server.
-    pub(super) fn ask(self, round: Round, prefix: &[u8], entry: &Entry<'_>, replace: &[u8], out: &mut Vec<u8>) {
-        match (self, round) {
-            (Policy::Refresh | Policy::Missing, Round::First) => {
+    /// Whether only absent keys are written.
+    pub fn only_missing(self) -> bool {
+        matches!(self, Policy::Missing { .. } | Policy::LookAtMissing)
+    }
+
+    /// Whether values are provisional until they have been verified.
+    pub fn verified(self) -> bool {
+        matches!(self, Policy::Refresh { verified: true } | Policy::Missing { verified: true })
+    }
+
+    /// Appends the command that is about these entries, which go [`together`].
+    pub(super) fn ask(self, asking: &Asking<'_>, batch: &Batch, indexes: &[usize], out: &mut Vec<u8>) {
+        let Asking { round, prefix, scripts, .. } = *asking;
+        let Some(entry) = indexes.first().and_then(|index| batch.get(*index)) else { return };
+        let script = |out: &mut Vec<u8>, hash: &[u8], arguments: usize| {
+            resp::command(out, 3 + indexes.len() + arguments);
+            resp::part(out, b"EVALSHA");
+            resp::part(out, hash);
+            resp::number(out, indexes.len() as u64);
+            for entry in indexes.iter().filter_map(|index| batch.get(*index)) {
+                resp::part_of_two(out, prefix, entry.key);
+            }
+        };
+        let swap = |out: &mut Vec<u8>, what: &[u8], meant: &[u8]| {
+            script(out, &scripts.swap, 4);
+            resp::part(out, what);
+            resp::part(out, meant);
+            resp::part(out, entry.payload);
+            resp::number(out, self.dies(asking, entry.ttl));
+        };
+        match (entry.mark, round) {
+            _ if self.only_looks() => {
+                resp::command(out, 2);
+                resp::part(out, if round == Round::First { b"TYPE" } else { b"PTTL" });
+                resp::part_of_two(out, prefix, entry.key);
+            }
+            (Mark::Provisional(dies) | Mark::Equal(dies), _) => {
+                script(out, &scripts.confirm, 2);
+                resp::number(out, dies);
+                resp::number(out, millis(entry.ttl));
+            }
+            (Mark::Different(digest), _) => swap(out, b"digest", format!("{digest:015x}").as_bytes()),
+            (Mark::Outdated(dies), _) => swap(out, b"dies", dies.to_string().as_bytes()),
+            (Mark::Withdrawn(dies), _) => {
+                script(out, &scripts.withdraw, 1);
+                resp::number(out, dies);
+            }
+            (Mark::New | Mark::Done, Round::First) => {
                 resp::command(out, 6);
                 resp::part(out, b"SET");
                 resp::part_of_two(out, prefix, entry.key);
                 resp::part(out, entry.payload);
                 resp::part(out, b"NX");
-                resp::part(out, b"PX");
-                resp::number(out, millis(entry.ttl));
+                resp::part(out, if self.verified() { b"PXAT" } else { b"PX" });
+                resp::number(out, self.dies(asking, entry.ttl));
             }
-            (Policy::Refresh | Policy::Missing, Round::Second) => {
-                resp::command(out, 6);
-                resp::part(out, b"EVALSHA");
-                resp::part(out, replace);
-                resp::part(out, b"1");
-                resp::part_of_two(out, prefix, entry.key);
+            (Mark::New | Mark::Done, Round::Second) => {
+                script(out, if self.verified() { &scripts.look } else { &scripts.replace }, 2);
                 resp::part(out, entry.payload);
-                resp::number(out, millis(entry.ttl));
-            }
-            (Policy::LookAtAll | Policy::LookAtMissing, round) => {
-                resp::command(out, 2);
-                resp::part(out, if round == Round::First { b"TYPE" } else { b"PTTL" });
-                resp::part_of_two(out, prefix, entry.key);
+                resp::number(out, self.dies(asking, entry.ttl));
             }
         }
     }
 
-    /// What the answer to [`Policy::ask`] means.
-    pub(super) fn judge(self, round: Round, answer: &Value) -> Verdict {
-        match (self, round, answer) {
-            (Policy::Refresh | Policy::Missing, Round::First, Value::Okay) => Verdict::Written,
-            (Policy::Refresh, Round::First, Value::Nil) => Verdict::LookCloser,
-            (Policy::Missing, Round::First, Value::Nil) => Verdict::Left(Left::Present),
-            (Policy::Refresh, Round::Second, Value::Int(1)) => Verdict::Written,
-            (Policy::Refresh, Round::Second, Value::Int(2)) => Verdict::Left(Left::OtherType),
-            (Policy::Refresh, Round::Second, Value::Int(3)) => Verdict::Left(Left::NoTtl),
-            (Policy::LookAtAll | Policy::LookAtMissing, Round::First, Value::SimpleString(ty)) => {
-                match (ty.as_str(), self) {
-                    ("none", _) => Verdict::Written,
-                    (_, Policy::LookAtMissing) => Verdict::Left(Left::Present),
-                    ("string", _) => Verdict::LookCloser,
-                    _ => Verdict::Left(Left::OtherType),
+    /// When a value that is written now shall die; of one that needs no verification, how long it shall live.
+    fn dies(self, asking: &Asking<'_>, ttl: Duration) -> u64 {
+        if self.verified() { asking.now + millis(asking.provisional.min(ttl / 2)) } else { millis(ttl) }
+    }
+
+    /// What the answer to [`Policy::ask`] means for the entry, the one at `position` of those that went together.
+    pub(super) fn judge(self, asking: &Asking<'_>, entry: &Entry<'_>, position: usize, answer: &Value) -> Verdict {
+        match (entry.mark, answer) {
+            _ if self.only_looks() => self.judge_look(asking.round, answer),
+            (Mark::Provisional(_) | Mark::Equal(_), Value::Array(others)) => {
+                let number = i64::try_from(position + 1).unwrap_or(i64::MAX);
+                let refused = others.contains(&Value::Int(number));
+                match entry.mark {
+                    Mark::Provisional(dies) if refused && dies <= asking.now && !asking.keys_only => Verdict::Expired,
+                    // Asked twice, it may be the first answer's work.
+                    _ if refused && !asking.again => Verdict::Overtaken,
+                    Mark::Equal(_) => Verdict::Renewed,
+                    _ => Verdict::Confirmed,
                 }
             }
-            (Policy::LookAtAll, Round::Second, Value::Int(-1)) => Verdict::Left(Left::NoTtl),
-            (Policy::LookAtAll, Round::Second, Value::Int(_)) => Verdict::Written,
+            (Mark::Withdrawn(_), Value::Int(1)) => Verdict::Withdrawn,
+            (Mark::Different(_) | Mark::Outdated(_), Value::Int(1)) => self.written(asking, entry),
+            // What is there now may be ours: it is looked at again.
+            (Mark::Different(_) | Mark::Outdated(_), Value::Int(0)) if asking.again => Verdict::Seen(Mark::New),
+            (Mark::Different(_) | Mark::Outdated(_) | Mark::Withdrawn(_), Value::Int(0)) => Verdict::Overtaken,
+            (Mark::New, answer) => self.judge_new(asking, entry, answer),
             _ => Verdict::Nonsense,
+        }
+    }
+
+    fn judge_look(self, round: Round, answer: &Value) -> Verdict {
+        match (round, answer, self) {
+            (Round::First, Value::SimpleString(ty), _) if ty == "none" => Verdict::Written(Mark::Done),
+            (Round::First, Value::SimpleString(_), Policy::LookAtMissing) => Verdict::Left(Left::Present),
+            (Round::First, Value::SimpleString(ty), _) if ty == "string" => Verdict::LookCloser,
+            (Round::First, Value::SimpleString(_), _) => Verdict::Left(Left::OtherType),
+            (Round::Second, Value::Int(-1), Policy::LookAtAll) => Verdict::Left(Left::NoTtl),
+            (Round::Second, Value::Int(_), Policy::LookAtAll) => Verdict::Written(Mark::Done),
+            _ => Verdict::Nonsense,
+        }
+    }
+
+    fn judge_new(self, asking: &Asking<'_>, entry: &Entry<'_>, answer: &Value) -> Verdict {
+        let missing = self.only_missing();
+        match (asking.round, answer) {
+            (Round::First, Value::Okay) => self.written(asking, entry),
+            (Round::First, Value::Nil) if missing && !(self.verified() && asking.again) => Verdict::Left(Left::Present),
+            (Round::First, Value::Nil) => Verdict::LookCloser,
+            (Round::Second, Value::Int(1)) => self.written(asking, entry),
+            (Round::Second, Value::Int(2)) => Verdict::Left(Left::OtherType),
+            (Round::Second, Value::Int(3)) => Verdict::Left(Left::NoTtl),
+            (Round::Second, Value::Int(dies)) => match u64::try_from(*dies) {
+                Ok(dies) if self.verified() => Verdict::Seen(Mark::Equal(dies)),
+                _ => Verdict::Nonsense,
+            },
+            (Round::Second, Value::BulkString(_)) if missing => Verdict::Left(Left::Present),
+            (Round::Second, Value::BulkString(digest)) => {
+                let digest = std::str::from_utf8(digest).ok().and_then(|digest| u64::from_str_radix(digest, 16).ok());
+                digest.map_or(Verdict::Nonsense, |digest| Verdict::Seen(Mark::Different(digest)))
+            }
+            _ => Verdict::Nonsense,
+        }
+    }
+
+    fn written(self, asking: &Asking<'_>, entry: &Entry<'_>) -> Verdict {
+        match self.verified() {
+            true => Verdict::Written(Mark::Provisional(self.dies(asking, entry.ttl))),
+            false => Verdict::Written(Mark::Done),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ground::entry::Entry;
+use crate::ground::entry::{Entry, Mark};
 use crate::ground::run::{Left, Sample, Stats};
 
 /// How many keys a run remembers to show.
@@ -21,6 +21,27 @@ struct Written {
     sample: Vec<Sample>,
     /// Fingerprints of keys that may have to be taken back → whether this run wrote them.
     watched: HashMap<u64, bool>,
+}
+
+impl Written {
+    fn add(&mut self, prefix: &str, entry: &Entry<'_>) {
+        if !self.watched.is_empty()
+            && let Some(watched) = self.watched.get_mut(&xxh3_64(entry.key))
+        {
+            *watched = true;
+        }
+        self.stats.written += 1;
+        self.stats.bytes += (entry.key.len() + entry.payload.len()) as u64;
+        if self.sample.len() < SAMPLES {
+            let key = format!("{prefix}{}", String::from_utf8_lossy(entry.key));
+            self.sample.push(Sample { key, bytes: entry.payload.len(), ttl: entry.ttl });
+        }
+    }
+
+    /// One of those that were written provisionally is no longer in doubt.
+    fn settle(&mut self) {
+        self.stats.unconfirmed = self.stats.unconfirmed.saturating_sub(1);
+    }
 }
 
 impl Tally {
@@ -49,20 +70,51 @@ impl Tally {
         self.lock().watched.remove(&key).unwrap_or(false)
     }
 
-    /// Counts an entry that was written. `prefix` is the installation's.
-    pub(super) fn written(&self, prefix: &str, entry: &Entry<'_>) {
+    /// Counts an entry that was written, provisionally or for good. `prefix` is the installation's.
+    pub(super) fn written(&self, prefix: &str, entry: &Entry<'_>, provisional: bool) {
         let mut written = self.lock();
-        if !written.watched.is_empty()
-            && let Some(watched) = written.watched.get_mut(&xxh3_64(entry.key))
-        {
-            *watched = true;
+        if matches!(entry.mark, Mark::Outdated(_)) {
+            written.stats.repaired += 1;
+            return;
         }
-        written.stats.written += 1;
-        written.stats.bytes += (entry.key.len() + entry.payload.len()) as u64;
-        if written.sample.len() < SAMPLES {
-            let key = format!("{prefix}{}", String::from_utf8_lossy(entry.key));
-            written.sample.push(Sample { key, bytes: entry.payload.len(), ttl: entry.ttl });
+        written.stats.unconfirmed += u64::from(provisional);
+        written.add(prefix, entry);
+    }
+
+    /// Counts an entry whose value was found to be right and has its full lifetime now.
+    pub(super) fn confirmed(&self) {
+        self.lock().settle();
+    }
+
+    /// Counts an entry that held the same value already and lives on.
+    pub(super) fn renewed(&self, prefix: &str, entry: &Entry<'_>) {
+        let mut written = self.lock();
+        written.stats.renewed += 1;
+        written.add(prefix, entry);
+    }
+
+    /// Counts an entry whose value was written, found to be wrong, and removed.
+    pub(super) fn withdrawn(&self) {
+        let mut written = self.lock();
+        written.settle();
+        written.stats.repaired += 1;
+    }
+
+    /// Takes the count of an entry back whose value died before it could be confirmed: it is written again.
+    pub(super) fn expired(&self, entry: &Entry<'_>) {
+        let mut written = self.lock();
+        written.settle();
+        written.stats.written = written.stats.written.saturating_sub(1);
+        written.stats.bytes = written.stats.bytes.saturating_sub((entry.key.len() + entry.payload.len()) as u64);
+    }
+
+    /// Counts an entry whose key somebody else wrote or deleted.
+    pub(super) fn overtaken(&self, entry: &Entry<'_>) {
+        let mut written = self.lock();
+        if matches!(entry.mark, Mark::Provisional(_) | Mark::Outdated(_) | Mark::Withdrawn(_)) {
+            written.settle();
         }
+        written.stats.overtaken += 1;
     }
 
     /// Counts an entry that was left alone.

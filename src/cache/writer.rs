@@ -29,10 +29,12 @@ pub struct Writer {
     ended: oneshot::Receiver<Result<(), Error>>,
 }
 
-/// A batch with its share of the budget, which is free again when the batch is done with.
+/// A batch with its share of the budget, which is free again when the thread is done with it.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) batch: Batch,
+    /// Who wants it back.
+    pub(super) back: Option<mpsc::UnboundedSender<Batch>>,
     _share: OwnedSemaphorePermit,
 }
 
@@ -73,17 +75,29 @@ impl Writer {
         self.spare.take()
     }
 
-    /// Hands a batch over; waits while too many bytes are in flight.
+    /// Takes a batch that is done with, to use it again.
+    pub fn recycle(&self, batch: Batch) {
+        self.spare.give(batch);
+    }
+
+    /// Hands a batch over, whose entries then go one step further ([`Mark`](crate::ground::entry::Mark)); waits while too many bytes are in flight. With `back`,
+    /// the batch comes back there when it has.
     ///
     /// # Errors
     /// When the thread has ended: [`Writer::finish`] says why.
-    pub async fn send(&self, batch: Batch) -> Result<(), Error> {
+    pub async fn send(&self, batch: Batch, back: Option<mpsc::UnboundedSender<Batch>>) -> Result<(), Error> {
         if batch.is_empty() {
+            self.spare.give(batch);
             return Ok(());
         }
         let units = u32::try_from(batch.bytes().div_ceil(UNIT).clamp(1, self.budget_units)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.budget).acquire_many_owned(units).await.map_err(|_| gone())?;
-        self.batches.send(Loaded { batch, _share: share }).map_err(|_| gone())
+        self.batches.send(Loaded { batch, back, _share: share }).map_err(|_| gone())
+    }
+
+    /// Returns when the thread has ended.
+    pub async fn ended(&self) {
+        self.batches.closed().await;
     }
 
     /// Lets the thread end without writing what it has not sent yet. [`Writer::finish`] then waits for the replies to what it has sent.
@@ -103,7 +117,8 @@ impl Writer {
     }
 }
 
-fn gone() -> Error {
+/// The error for a thread that is no longer there; what ended it, [`Writer::finish`] says.
+pub(super) fn gone() -> Error {
     Error::new(ErrorKind::Panic, "the writer has ended")
 }
 

@@ -111,7 +111,7 @@ fn redis(settings: &Settings) -> Result<Redis, Failure> {
 }
 
 fn postgres(settings: &Settings) -> Result<Postgres, Failure> {
-    Postgres::new(&settings.postgres).map_err(|error| Failure::usage(format!("{}: {error}", settings.postgres.origin)))
+    Postgres::new(&settings.postgres).map_err(|error| Failure::usage(error.to_string()))
 }
 
 fn runtime() -> Result<Runtime, Failure> {

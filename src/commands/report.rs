@@ -95,6 +95,10 @@ fn stats_notes(stats: &Stats) -> Vec<String> {
     let left = |count: u64, why: &str| (count > 0).then(|| format!("{count} left alone: {why}"));
     let some = |count: u64, one: &str, many: &str| (count > 0).then(|| counted(count, one, many));
     let notes = [
+        (stats.renewed > 0).then(|| format!("{} of them unchanged", stats.renewed)),
+        (stats.repaired > 0).then(|| format!("{} changed meanwhile and set right", stats.repaired)),
+        (stats.overtaken > 0).then(|| format!("{} left to the application, which was quicker", stats.overtaken)),
+        (stats.unconfirmed > 0).then(|| format!("{} not verified: they die within 10 s", stats.unconfirmed)),
         left(stats.present, "already present"),
         left(stats.other_type, "another type"),
         left(stats.no_ttl, "no TTL"),
@@ -140,6 +144,10 @@ fn job_value(report: &Report) -> Value {
         "rows": stats.rows,
         "keys": stats.written,
         "bytes": stats.bytes,
+        "renewed": stats.renewed,
+        "repaired": stats.repaired,
+        "overtaken": stats.overtaken,
+        "unconfirmed": stats.unconfirmed,
         "left": { "present": stats.present, "other_type": stats.other_type, "no_ttl": stats.no_ttl, "too_large": stats.too_large },
         "bad_rows": stats.bad_rows,
         "duplicates": stats.duplicates,

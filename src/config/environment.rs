@@ -13,7 +13,7 @@ use super::{raw, shape};
 /// Variables that are no settings.
 const NOT_SETTINGS: [&str; 2] = ["WARM_CONFIG", "WARM_LOG"];
 /// URLs are secrets, and have a rule of their own.
-const URLS: [&str; 2] = ["WARM_POSTGRES__URL", "WARM_REDIS__URL"];
+const URLS: [&str; 3] = ["WARM_POSTGRES__URL", "WARM_POSTGRES__PRIMARY_URL", "WARM_REDIS__URL"];
 
 /// The environment variables of a process.
 #[derive(Clone, Default)]

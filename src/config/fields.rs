@@ -12,7 +12,7 @@ use super::raw::{self, Text};
 use super::settings::{TIMEOUT_BOUNDS, TTL_BOUNDS, bounded, duration, must_be, size};
 use super::sources::Sources;
 use super::units;
-use crate::ground::job::{Mode, OnBadRow, Parameter, Values};
+use crate::ground::job::{Invalidates, Mode, OnBadRow, Parameter, Values, Verify};
 use crate::ground::key::{KeyTemplate, is_name};
 use crate::ground::schedule::Schedule;
 use crate::ground::sql::{Lines, NOW, Sql};
@@ -29,6 +29,8 @@ pub(super) struct Common {
     pub(super) timeout: Duration,
     pub(super) on_bad_row: OnBadRow,
     pub(super) mode: Mode,
+    pub(super) verify: Verify,
+    pub(super) invalidates: Invalidates,
     pub(super) max_value: usize,
     pub(super) jitter: f64,
 }
@@ -62,6 +64,9 @@ impl Reader<'_> {
         let on_bad_row = collector.take(self.choice("on_bad_row", raw.on_bad_row.as_ref(), &ways));
         let modes = [("refresh", Mode::Refresh), ("missing", Mode::Missing)];
         let mode = collector.take(self.choice("mode", raw.mode.as_ref(), &modes));
+        let verify = collector.take(self.verify(raw.verify.as_ref()));
+        let times = [("after-commit", Invalidates::AfterCommit), ("before-commit", Invalidates::BeforeCommit)];
+        let invalidates = collector.take(self.choice("invalidates", raw.invalidates.as_ref(), &times));
         let max_value = collector.take(self.max_value(guard.max_value.as_ref()));
         let jitter = collector.take(self.jitter(raw.ttl_jitter.as_ref()));
         Some(Common {
@@ -73,6 +78,8 @@ impl Reader<'_> {
             timeout: timeout?,
             on_bad_row: on_bad_row?,
             mode: mode?,
+            verify: verify?,
+            invalidates: invalidates?,
             max_value: max_value?,
             jitter: jitter?,
         })
@@ -225,6 +232,20 @@ impl Reader<'_> {
             let known: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
             must_be(field, &known.join(" or "), text.map_or(0..0, Text::span), self.sources)
         })
+    }
+
+    fn verify(&self, given: Option<&toml::Spanned<raw::Verify>>) -> Result<Verify, Diagnostic> {
+        let Some(given) = given else { return Ok(Verify::Requery) };
+        match given.get_ref() {
+            raw::Verify::Version(column) if !column.get_ref().is_empty() => {
+                Ok(Verify::Version(column.get_ref().clone()))
+            }
+            raw::Verify::Word(word) if word == "requery" => Ok(Verify::Requery),
+            raw::Verify::Word(word) if word == "none" => Ok(Verify::None),
+            _ => {
+                Err(must_be("verify", "\"requery\", \"none\" or { version = \"COLUMN\" }", given.span(), self.sources))
+            }
+        }
     }
 
     fn max_value(&self, value: Option<&toml::Spanned<raw::Size>>) -> Result<usize, Diagnostic> {

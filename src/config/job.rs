@@ -94,6 +94,8 @@ pub(super) fn resolve(
         retries: common.retries,
         on_bad_row: common.on_bad_row,
         mode: common.mode,
+        verify: common.verify,
+        invalidates: common.invalidates,
         max_value: common.max_value,
     };
     Some(Read { job, key: sources.place(key_span)? })

@@ -40,7 +40,8 @@ fn names_a_secret(before: &str, after: &str) -> bool {
     let name = name.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default();
     let name = name.to_ascii_lowercase();
     let is_text = after.trim_start().starts_with(['"', '\'']);
-    ["url", "pass", "pwd"].contains(&name.as_str())
+    ["pass", "pwd"].contains(&name.as_str())
+        || name.split(['_', '-']).next_back() == Some("url")
         || TELLTALE.iter().any(|word| name.contains(word))
         || is_text && ["postgres", "redis"].contains(&name.as_str())
 }
@@ -53,7 +54,7 @@ mod tests {
     fn secrets_are_masked_and_places_stay() {
         let text = "a = 1\nurl = \"postgres://u:p\u{e4}ss@h/d\" # postgres://u:x@h\nother = 'redis://:pw@h'\n\
                     postgres.url = 'hunter2'\nredis = { database = 1, \"url\" = 'hunter3' }\nredis_password=\"hunter4\"\nredis = 'hunter5'\n\
-                    url = \"\"\"\nhunter6\nhunter7\"\"\"\nb = 2\n\"url:\" = '5m'\nurl_file = '/run/secrets/url'\n";
+                    primary_url = 'hunter8'\nurl = \"\"\"\nhunter6\nhunter7\"\"\"\nb = 2\n\"url:\" = '5m'\nurl_file = '/run/secrets/url'\n";
         let masked = mask(text);
         assert_eq!(masked.len(), text.len());
         for secret in ["u:p", "ss@h", ":pw", "x@h", "hunter"] {

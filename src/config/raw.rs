@@ -78,7 +78,17 @@ impl Config {
         if other.redis.url.is_some() || other.redis.url_file.is_some() {
             (self.redis.url, self.redis.url_file) = (None, None);
         }
-        merge!(self.postgres, other.postgres, url, url_file, connections, connect_timeout, statement_timeout);
+        merge!(
+            self.postgres,
+            other.postgres,
+            url,
+            url_file,
+            primary_url,
+            primary_url_file,
+            connections,
+            connect_timeout,
+            statement_timeout
+        );
         merge!(self.redis, other.redis, url, url_file, database, key_prefix, ca_file, connect_timeout, timeout);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
@@ -86,8 +96,20 @@ impl Config {
         if let Some(from) = other.defaults {
             let into = self.defaults.get_or_insert_default();
             merge!(
-                into, from, schedule, timezone, format, bigint, priority, timeout, retries, on_bad_row, ttl_jitter,
-                mode
+                into,
+                from,
+                schedule,
+                timezone,
+                format,
+                bigint,
+                priority,
+                timeout,
+                retries,
+                on_bad_row,
+                ttl_jitter,
+                mode,
+                verify,
+                invalidates
             );
             if let Some(guard) = from.guard {
                 merge!(into.guard.get_or_insert_default(), guard, max_value);
@@ -102,6 +124,8 @@ impl Config {
 pub(super) struct Postgres {
     pub(super) url: Option<Text>,
     pub(super) url_file: Option<Text>,
+    pub(super) primary_url: Option<Text>,
+    pub(super) primary_url_file: Option<Text>,
     pub(super) connections: Option<Number>,
     pub(super) connect_timeout: Option<Spanned<Length>>,
     pub(super) statement_timeout: Option<Spanned<Length>>,
@@ -144,6 +168,8 @@ pub(super) struct Defaults {
     pub(super) on_bad_row: Option<Text>,
     pub(super) ttl_jitter: Option<Spanned<Share>>,
     pub(super) mode: Option<Text>,
+    pub(super) verify: Option<Spanned<Verify>>,
+    pub(super) invalidates: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -177,6 +203,8 @@ pub(super) struct Job {
     pub(super) on_bad_row: Option<Text>,
     pub(super) ttl_jitter: Option<Spanned<Share>>,
     pub(super) mode: Option<Text>,
+    pub(super) verify: Option<Spanned<Verify>>,
+    pub(super) invalidates: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -187,7 +215,19 @@ impl Job {
             ($($field:ident),+) => { Defaults { $( $field: self.$field.clone().or_else(|| defaults.$field.clone()) ),+ } };
         }
         own_or_default!(
-            schedule, timezone, format, bigint, priority, timeout, retries, on_bad_row, ttl_jitter, mode, guard
+            schedule,
+            timezone,
+            format,
+            bigint,
+            priority,
+            timeout,
+            retries,
+            on_bad_row,
+            ttl_jitter,
+            mode,
+            verify,
+            invalidates,
+            guard
         )
     }
 }
@@ -255,6 +295,38 @@ impl<'de> Deserialize<'de> for Values {
             }
         }
         deserializer.deserialize_any(ListOrQuery)
+    }
+}
+
+/// `verify`: a word, or the column with a row's version.
+#[derive(Debug, Clone)]
+pub(super) enum Verify {
+    Word(String),
+    Version(Text),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct VerifyVersion {
+    version: Text,
+}
+
+impl<'de> Deserialize<'de> for Verify {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrVersion;
+        impl<'de> Visitor<'de> for WordOrVersion {
+            type Value = Verify;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"requery\", \"none\" or { version = \"COLUMN\" }")
+            }
+            fn visit_str<E: Error>(self, word: &str) -> Result<Verify, E> {
+                Ok(Verify::Word(word.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Verify, A::Error> {
+                VerifyVersion::deserialize(MapAccessDeserializer::new(map)).map(|table| Verify::Version(table.version))
+            }
+        }
+        deserializer.deserialize_any(WordOrVersion)
     }
 }
 

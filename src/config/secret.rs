@@ -22,10 +22,12 @@ pub(super) struct Names {
     pub(super) usual: &'static str,
     /// The table in the configuration.
     pub(super) table: &'static str,
+    /// The field in that table; with `_file` it names a file.
+    pub(super) field: &'static str,
     /// The schemes that a URL may have.
     pub(super) schemes: &'static [&'static str],
     /// The URL when nobody gives one.
-    pub(super) default: &'static str,
+    pub(super) default: Option<&'static str>,
 }
 
 pub(super) const POSTGRES: Names = Names {
@@ -33,9 +35,19 @@ pub(super) const POSTGRES: Names = Names {
     own: "WARM_POSTGRES__URL",
     usual: "DATABASE_URL",
     table: "[postgres]",
+    field: "url",
     schemes: &["postgres://", "postgresql://"],
     // The driver's own default: the PG… variables, else the local socket.
-    default: "",
+    default: Some(""),
+};
+
+pub(super) const PRIMARY: Names = Names {
+    server: "the primary",
+    own: "WARM_POSTGRES__PRIMARY_URL",
+    usual: "DATABASE_PRIMARY_URL",
+    field: "primary_url",
+    default: None,
+    ..POSTGRES
 };
 
 pub(super) const REDIS: Names = Names {
@@ -43,8 +55,9 @@ pub(super) const REDIS: Names = Names {
     own: "WARM_REDIS__URL",
     usual: "REDIS_URL",
     table: "[redis]",
+    field: "url",
     schemes: &["redis://", "rediss://", "unix://", "redis+unix://"],
-    default: "redis://127.0.0.1:6379/0",
+    default: Some("redis://127.0.0.1:6379/0"),
 };
 
 /// What a table of the configuration says.
@@ -55,47 +68,48 @@ pub(super) struct Given<'a> {
     pub(super) file: &'a Path,
 }
 
-/// The first of: own variable, usual variable, its `_FILE`, systemd credential, `url`, `url_file`, default.
+/// The first of: own variable, usual variable, its `_FILE`, systemd credential, `url`, `url_file`, default; `None` when there is no default either.
 pub(super) fn url(
     names: &Names,
     given: &Given<'_>,
     environment: &Environment,
     sources: &Sources,
     collector: &mut Collector,
-) -> Result<(SecretString, Origin), Diagnostic> {
+) -> Result<Option<(SecretString, Origin)>, Diagnostic> {
+    let field = names.field;
     if let (Some(_), Some(url_file)) = (given.url, given.url_file) {
-        let message = format!("{} has both `url` and `url_file`", names.table);
+        let message = format!("{} has both `{field}` and `{field}_file`", names.table);
         return Err(sources.error(url_file.span(), message).help("keep one of them"));
     }
     for name in [names.own, names.usual] {
         if let Some(value) = environment.get(name) {
             let origin = format!("${name}");
-            return checked(names, value, Place::whole(origin.clone()), origin);
+            return checked(names, value, Place::whole(origin.clone()), origin).map(Some);
         }
     }
     let variable = format!("{}_FILE", names.usual);
     if let Some(path) = environment.get(&variable) {
-        return from_file(names, Path::new(path), format!("{path} (${variable})"), collector);
+        return from_file(names, Path::new(path), format!("{path} (${variable})"), collector).map(Some);
     }
     if let Some(folder) = environment.get("CREDENTIALS_DIRECTORY") {
         let path = PathBuf::from(folder).join(names.usual.to_ascii_lowercase());
         if path.exists() {
             let origin = format!("the credential {}", names.usual.to_ascii_lowercase());
-            return from_file(names, &path, origin, collector);
+            return from_file(names, &path, origin, collector).map(Some);
         }
     }
     if let Some(url) = given.url {
         warn_if_readable(given.file, url.get_ref(), collector);
-        let origin = format!("`url` in {} of {}", names.table, given.file.display());
+        let origin = format!("`{field}` in {} of {}", names.table, given.file.display());
         let place = sources.place(url.span()).unwrap_or(Place::whole(origin.clone()));
-        return checked(names, url.get_ref(), place, origin);
+        return checked(names, url.get_ref(), place, origin).map(Some);
     }
     if let Some(url_file) = given.url_file {
         let path = relative_to(given.file, url_file.get_ref());
-        let origin = format!("{} (`url_file` in {})", path.display(), names.table);
-        return from_file(names, &path, origin, collector);
+        let origin = format!("{} (`{field}_file` in {})", path.display(), names.table);
+        return from_file(names, &path, origin, collector).map(Some);
     }
-    Ok((SecretString::from(names.default), "the default".to_owned()))
+    Ok(names.default.map(|default| (SecretString::from(default), "the default".to_owned())))
 }
 
 /// A path of the configuration, which is relative to the configuration file.

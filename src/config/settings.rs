@@ -79,8 +79,14 @@ fn postgres(
     let statement_timeout = field.timeout("statement_timeout", raw.statement_timeout.as_ref(), 30);
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::POSTGRES, &given, environment, sources, collector);
-    let (url, origin) = collector.take(url)?;
-    Some(PostgresSettings { url, origin, connections, connect_timeout, statement_timeout })
+    let given = Given { url: raw.primary_url.as_ref(), url_file: raw.primary_url_file.as_ref(), file };
+    let primary = secret::url(&secret::PRIMARY, &given, environment, sources, collector);
+    let primary = collector.take(primary);
+    let (url, origin) = collector.take(url)??;
+    let settings = PostgresSettings { url, origin, connections, connect_timeout, statement_timeout, primary: None };
+    let primary =
+        primary?.map(|(url, origin)| Box::new(PostgresSettings { url, origin, connections: 1, ..settings.clone() }));
+    Some(PostgresSettings { primary, ..settings })
 }
 
 fn redis(
@@ -98,7 +104,7 @@ fn redis(
     let ca_file = raw.ca_file.as_ref().map(|path| relative_to(file, path.get_ref()));
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::REDIS, &given, environment, sources, collector);
-    let (url, origin) = collector.take(url)?;
+    let (url, origin) = collector.take(url)??;
     Some(RedisSettings { url, origin, database, key_prefix, ca_file, connect_timeout, timeout })
 }
 

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+/// The life of a value that has not been verified; longer only for what takes long to read. One with a short lifetime gets half of it.
+pub const PROVISIONAL: Duration = Duration::from_secs(10);
+
 /// One cache entry, borrowed from a [`Batch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -14,6 +17,43 @@ pub struct Entry<'a> {
     pub payload: &'a [u8],
     /// The lifetime to give it.
     pub ttl: Duration,
+    /// The version of the rows that it was made of, where the job names one: a fingerprint.
+    pub version: Option<u64>,
+    /// How far it has come.
+    pub mark: Mark,
+}
+
+/// How far an entry has come. Each time that it is given to the writer, it goes one step further:
+///
+/// ```text
+/// New ─┬─► Provisional ─► Done          written, and given its full lifetime
+///      ├─► Equal ───────► Done          was there already: only its lifetime is renewed
+///      ├─► Different ─┬─► Provisional   another value was there, and was replaced
+///      │              └─► Done          somebody was quicker
+///      └─► Done                         left alone
+/// Outdated ──► as Different             what we wrote has become wrong meanwhile; the payload is the new value
+/// Withdrawn ─► Done                     the same, but the new value is not at hand: removed
+/// ```
+///
+/// Between the steps the runner makes sure that the value is still right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing has been asked about it.
+    #[default]
+    New,
+    /// Written with a short lifetime, which ends at this time (milliseconds since 1970 on Redis' clock). The time also tells our value from
+    /// any other: whoever writes the key gives it another one.
+    Provisional(u64),
+    /// The same bytes were there, and die at this time.
+    Equal(u64),
+    /// Other bytes were there: the first 60 bits of their SHA-1.
+    Different(u64),
+    /// Ours, provisional until this time, but no longer what the database holds.
+    Outdated(u64),
+    /// Ours, provisional until this time, and to be removed.
+    Withdrawn(u64),
+    /// Nothing is left to do.
+    Done,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -22,13 +62,25 @@ struct Span {
     key_end: usize,
     end: usize,
     ttl: Duration,
+    version: Option<u64>,
+    mark: Mark,
 }
 
 /// Entries in one reusable buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     bytes: Vec<u8>,
     spans: Vec<Span>,
+    /// The longest life of its values until they are verified.
+    pub provisional: Duration,
+    /// Whether there are no payloads: then entries can be confirmed or removed only.
+    pub keys_only: bool,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch { bytes: Vec::new(), spans: Vec::new(), provisional: PROVISIONAL, keys_only: false }
+    }
 }
 
 impl Batch {
@@ -39,7 +91,7 @@ impl Batch {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
-        self.spans.push(Span { start, key_end, end: 0, ttl: Duration::ZERO });
+        self.spans.push(Span { start, key_end, end: 0, ttl: Duration::ZERO, version: None, mark: Mark::New });
     }
 
     /// The buffer that the open entry's payload is appended to. What stands in it already must stay.
@@ -75,6 +127,46 @@ impl Batch {
         self.finish(ttl);
     }
 
+    /// Appends an entry as it is, with another mark.
+    pub fn push_as(&mut self, entry: &Entry<'_>, mark: Mark) {
+        self.push(entry.key, entry.payload, entry.ttl);
+        if let Some(span) = self.spans.last_mut() {
+            (span.version, span.mark) = (entry.version, mark);
+        }
+    }
+
+    /// Sets the version of the entry that was completed last.
+    pub fn version(&mut self, version: Option<u64>) {
+        if let Some(span) = self.spans.last_mut() {
+            span.version = version;
+        }
+    }
+
+    /// The entry that was completed last.
+    pub fn last(&self) -> Option<Entry<'_>> {
+        self.len().checked_sub(1).and_then(|index| self.get(index))
+    }
+
+    /// Takes the entry out that was completed last.
+    pub fn pop(&mut self) {
+        self.abandon();
+        if let Some(span) = self.spans.pop() {
+            self.bytes.truncate(span.start);
+        }
+    }
+
+    /// Sets how far the entry at `index` has come.
+    pub fn mark(&mut self, index: usize, mark: Mark) {
+        if let Some(span) = self.spans.get_mut(index) {
+            span.mark = mark;
+        }
+    }
+
+    /// Whether nothing is left to do for any entry.
+    pub fn is_done(&self) -> bool {
+        self.iter().all(|entry| entry.mark == Mark::Done)
+    }
+
     /// The number of complete entries.
     pub fn len(&self) -> usize {
         self.spans.len() - usize::from(self.spans.last().is_some_and(|span| span.end == 0))
@@ -97,6 +189,8 @@ impl Batch {
             key: &self.bytes[span.start..span.key_end],
             payload: &self.bytes[span.key_end..span.end],
             ttl: span.ttl,
+            version: span.version,
+            mark: span.mark,
         })
     }
 
@@ -110,6 +204,7 @@ impl Batch {
         self.bytes.clear();
         self.spans.clear();
         self.bytes.shrink_to(keep);
+        (self.provisional, self.keys_only) = (PROVISIONAL, false);
     }
 }
 
@@ -118,6 +213,10 @@ mod tests {
     use super::*;
 
     const TTL: Duration = Duration::from_secs(60);
+
+    fn entry<'a>(key: &'a [u8], payload: &'a [u8]) -> Entry<'a> {
+        Entry { key, payload, ttl: TTL, version: None, mark: Mark::New }
+    }
 
     #[test]
     fn an_abandoned_entry_leaves_no_trace() {
@@ -129,10 +228,7 @@ mod tests {
         batch.abandon();
         batch.push(b"c", b"", TTL);
         let entries: Vec<_> = batch.iter().collect();
-        assert_eq!(
-            entries,
-            [Entry { key: b"a", payload: b"1", ttl: TTL }, Entry { key: b"c", payload: b"", ttl: TTL }]
-        );
+        assert_eq!(entries, [entry(b"a", b"1"), entry(b"c", b"")]);
         assert_eq!(batch.bytes(), 3);
     }
 

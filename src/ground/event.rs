@@ -37,6 +37,13 @@ pub enum Event<'a> {
         /// What is wrong with the row.
         reason: &'a str,
     },
+    /// A run cannot make sure of values that it wrote: they die soon.
+    Doubt {
+        /// The job's name.
+        job: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
     /// A run ended, well or not.
     Finished {
         /// What it did.

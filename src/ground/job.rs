@@ -46,6 +46,10 @@ pub struct Job {
     pub on_bad_row: OnBadRow,
     /// Which keys a run writes.
     pub mode: Mode,
+    /// How a run makes sure that what it wrote is still right.
+    pub verify: Verify,
+    /// When the application removes what a change of its makes stale.
+    pub invalidates: Invalidates,
     /// The longest value in bytes; longer ones are refused and counted.
     pub max_value: usize,
 }
@@ -96,4 +100,24 @@ pub enum Mode {
     Refresh,
     /// Absent keys only.
     Missing,
+}
+
+/// How a run makes sure that what it wrote is still right (`verify`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verify {
+    /// The query is run again in a newer snapshot, unless nothing was committed since the first one.
+    Requery,
+    /// The same, but only this column is compared, and only it and the key's columns are read again.
+    Version(String),
+    /// Not at all.
+    None,
+}
+
+/// When the application removes what a change of its makes stale (`invalidates`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalidates {
+    /// After it has committed the change.
+    AfterCommit,
+    /// In the transaction that makes the change, before it is committed.
+    BeforeCommit,
 }

@@ -32,6 +32,14 @@ pub struct Stats {
     pub written: u64,
     /// Bytes of keys and values written.
     pub bytes: u64,
+    /// Those of the keys written that held the same value already: only their lifetime was renewed.
+    pub renewed: u64,
+    /// Keys that the application wrote or deleted while we were about to: its word stands.
+    pub overtaken: u64,
+    /// Keys whose value was found to have changed after it was written, and was replaced.
+    pub repaired: u64,
+    /// Keys written of which it could not be made sure that they are still right: they die within their provisional lifetime.
+    pub unconfirmed: u64,
     /// Keys left alone because they are present.
     pub present: u64,
     /// Keys left alone because they hold another type.
@@ -66,6 +74,10 @@ impl AddAssign<&Stats> for Stats {
         self.rows += other.rows;
         self.written += other.written;
         self.bytes += other.bytes;
+        self.renewed += other.renewed;
+        self.overtaken += other.overtaken;
+        self.repaired += other.repaired;
+        self.unconfirmed += other.unconfirmed;
         self.present += other.present;
         self.other_type += other.other_type;
         self.no_ttl += other.no_ttl;

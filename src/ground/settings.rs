@@ -49,6 +49,8 @@ pub struct PostgresSettings {
     pub connect_timeout: Duration,
     /// The longest time for one statement.
     pub statement_timeout: Duration,
+    /// How to reach the server that the database is written to, when this one is a standby. It is only asked how far it has come.
+    pub primary: Option<Box<PostgresSettings>>,
 }
 
 /// How to reach Redis.

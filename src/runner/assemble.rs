@@ -6,16 +6,16 @@
 //! job fails, and all arrays that were written on it are taken back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::keys::Keys;
+use super::outlet::Outlet;
 use super::plan::Combination;
 use super::run::Progress;
 use crate::cache::{Ours, Writer};
 use crate::encode::{Encoder, RowError};
-use crate::ground::entry::Batch;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::job::{Job, OnBadRow};
@@ -23,12 +23,8 @@ use crate::ground::row::Row;
 use crate::ground::run::{Left, Stats};
 use crate::ground::settings::Limits;
 use crate::ground::value::ValueShape;
+use crate::source::{Postgres, State};
 
-/// A batch is handed over at so many entries, or so many bytes: more does not make Redis faster, but the application's readers wait longer.
-const BATCH_ENTRIES: usize = 64;
-const BATCH_BYTES: usize = 64 << 10;
-/// Keys that a run remembers to notice duplicates: 8 MiB of fingerprints. Beyond, duplicates are no longer counted; the last row still wins.
-const REMEMBERED: usize = 1 << 19;
 /// What keeping one gathered array costs beside its bytes.
 const GROUP_OVERHEAD: usize = 128;
 /// What remembering one written array costs beside its key.
@@ -38,7 +34,10 @@ const CLOSED_OVERHEAD: usize = 64;
 pub(super) struct Shared<'a> {
     pub(super) job: &'a Job,
     pub(super) limits: &'a Limits,
+    pub(super) source: &'a Postgres,
     pub(super) writer: &'a Writer,
+    /// Whether what is written has to be verified.
+    pub(super) verified: bool,
     pub(super) progress: &'a Progress,
     pub(super) observer: &'a dyn Observer,
     /// Fingerprints of the keys seen so far.
@@ -48,15 +47,23 @@ pub(super) struct Shared<'a> {
 /// Turns the rows of one query after the other into batches.
 pub(super) struct Assembler<'a> {
     shared: &'a Shared<'a>,
-    encoder: Encoder,
-    keys: Keys<'a>,
-    batch: Batch,
+    pub(super) reading: Reading<'a>,
+    pub(super) outlet: Outlet<'a>,
     /// Counts since they were last added to the run's.
     stats: Stats,
     key: Vec<u8>,
     groups: Groups,
     /// Set when a row was so large that the connection's buffers should not be kept.
     pub(super) swollen: bool,
+}
+
+/// How the rows of one statement are taken.
+pub(super) struct Reading<'a> {
+    pub(super) keys: Keys<'a>,
+    /// Turns rows into values; `None` when only keys and versions are read.
+    pub(super) encoder: Option<Encoder>,
+    /// The column with a row's version.
+    pub(super) version: Option<usize>,
 }
 
 /// Arrays that are being gathered, oldest first.
@@ -76,6 +83,7 @@ struct Groups {
 struct Group {
     key: Vec<u8>,
     payload: Vec<u8>,
+    version: Option<u64>,
     refused: bool,
     /// Whether a row of it was skipped: without any other row it is not empty, it is unknown.
     skipped: bool,
@@ -90,13 +98,11 @@ enum Problem {
 }
 
 impl<'a> Assembler<'a> {
-    pub(super) fn new(shared: &'a Shared<'a>, encoder: Encoder, keys: Keys<'a>) -> Self {
-        let batch = shared.writer.batch();
+    pub(super) fn new(shared: &'a Shared<'a>, reading: Reading<'a>, state: State) -> Self {
         Assembler {
             shared,
-            encoder,
-            keys,
-            batch,
+            reading,
+            outlet: Outlet::new(shared, state),
             stats: Stats::default(),
             key: Vec::new(),
             groups: Groups::default(),
@@ -111,8 +117,9 @@ impl<'a> Assembler<'a> {
         plan: &super::Plan,
     ) -> Result<Option<HashSet<Vec<u8>>>, Error> {
         self.stats.queries += 1;
+        self.outlet.pending.begin();
         self.groups = Groups::default();
-        match self.keys.known_beforehand(plan, combination) {
+        match self.reading.keys.known_beforehand(plan, combination) {
             Ok(keys) => Ok(keys.map(HashSet::from_iter)),
             Err(reason) => self.bad_row(&format!("no key for the parameters: {reason}")).map(|()| None),
         }
@@ -137,11 +144,7 @@ impl<'a> Assembler<'a> {
         while self.groups.bytes > self.shared.limits.buffer && self.groups.open.len() > 1 {
             self.write_oldest_group_early()?;
         }
-        if self.batch.len() >= BATCH_ENTRIES || self.batch.bytes() >= BATCH_BYTES {
-            self.hand_over().await
-        } else {
-            Ok(())
-        }
+        if self.outlet.is_full() { self.hand_over().await } else { Ok(()) }
     }
 
     /// Ends a query: gathered arrays are complete now, and known keys without a row get an empty one.
@@ -160,8 +163,8 @@ impl<'a> Assembler<'a> {
             self.shared.progress.tally.unwatch(xxh3_64(&ours.key));
         }
         while !self.groups.open.is_empty() {
-            self.write_oldest_group();
-            if self.batch.bytes() >= BATCH_BYTES || self.batch.len() >= BATCH_ENTRIES {
+            self.write_oldest_group()?;
+            if self.outlet.is_full() {
                 self.hand_over().await?;
             }
         }
@@ -174,7 +177,7 @@ impl<'a> Assembler<'a> {
         combination: Combination<'_>,
         known: Option<&HashSet<Vec<u8>>>,
     ) -> Result<(), Problem> {
-        self.keys.of_row(row, combination, &mut self.key).map_err(Problem::Bad)?;
+        self.reading.keys.of_row(row, combination, &mut self.key).map_err(Problem::Bad)?;
         if known.is_some_and(|known| !known.contains(&self.key)) {
             let key = String::from_utf8_lossy(&self.key);
             return Err(Problem::Bad(format!(
@@ -188,19 +191,16 @@ impl<'a> Assembler<'a> {
     }
 
     fn entry(&mut self, row: &impl Row) -> Result<(), Problem> {
-        self.batch.start(&self.key);
-        let result = self.encoder.row(row, self.batch.payload(), self.shared.job.max_value);
-        match result {
-            Ok(()) => {
-                self.batch.finish(self.shared.job.ttl.of(&self.key));
-                self.remember(xxh3_64(&self.key));
-                Ok(())
-            }
-            Err(error) => {
-                self.batch.abandon();
-                self.refuse(error)
-            }
+        let version = self.reading.version_of(row, None);
+        let batch = &mut self.outlet.batch;
+        batch.start(&self.key);
+        if let Err(error) = self.reading.value_of(row, batch.payload(), self.shared.job.max_value) {
+            batch.abandon();
+            return self.refuse(error);
         }
+        let twice = self.outlet.finish(&self.key, version).map_err(Problem::Fatal)?;
+        self.stats.duplicates += u64::from(twice);
+        Ok(())
     }
 
     fn gather(&mut self, row: &impl Row) -> Result<(), Problem> {
@@ -221,8 +221,8 @@ impl<'a> Assembler<'a> {
         group.payload.push(if before == 0 { b'[' } else { b',' });
         // One byte is kept for the closing bracket.
         let room = self.shared.job.max_value.saturating_sub(group.payload.len() + 1);
-        let result = self.encoder.row(row, &mut group.payload, room);
-        match result {
+        group.version = self.reading.version_of(row, group.version);
+        match self.reading.value_of(row, &mut group.payload, room) {
             Ok(()) => {
                 self.groups.bytes += group.payload.len() - before;
                 Ok(())
@@ -263,7 +263,7 @@ impl<'a> Assembler<'a> {
         if let Some(key) = self.groups.open.front().map(|group| xxh3_64(&group.key)) {
             self.shared.progress.tally.watch(key);
         }
-        if let Some(ours) = self.write_oldest_group() {
+        if let Some(ours) = self.write_oldest_group()? {
             self.groups.closed_bytes += ours.key.len() + CLOSED_OVERHEAD;
             self.groups.closed.insert(xxh3_64(&ours.key), ours);
         }
@@ -271,8 +271,10 @@ impl<'a> Assembler<'a> {
     }
 
     /// Puts the oldest group into the batch, and gives back what it was.
-    fn write_oldest_group(&mut self) -> Option<Ours> {
-        let Group { key, mut payload, refused, skipped } = self.groups.open.pop_front()?;
+    fn write_oldest_group(&mut self) -> Result<Option<Ours>, Error> {
+        let Some(Group { key, mut payload, version, refused, skipped }) = self.groups.open.pop_front() else {
+            return Ok(None);
+        };
         self.groups.bytes = self.groups.bytes.saturating_sub(payload.len() + GROUP_OVERHEAD);
         self.groups.index.remove(&key);
         self.groups.written += 1;
@@ -282,10 +284,12 @@ impl<'a> Assembler<'a> {
         }
         payload.push(b']');
         if !refused {
-            self.batch.push(&key, &payload, self.shared.job.ttl.of(&key));
-            self.remember(xxh3_64(&key));
+            self.outlet.batch.start(&key);
+            self.outlet.batch.payload().extend_from_slice(&payload);
+            let twice = self.outlet.finish(&key, version)?;
+            self.stats.duplicates += u64::from(twice);
         }
-        Some(Ours { key, fingerprint: xxh3_64(&payload) })
+        Ok(Some(Ours { key, fingerprint: xxh3_64(&payload) }))
     }
 
     /// What was written early, while rows of its keys could still come, is taken back at the end of the attempt.
@@ -305,19 +309,11 @@ impl<'a> Assembler<'a> {
         ))
     }
 
-    fn remember(&mut self, fingerprint: u64) {
-        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(&fingerprint) {
-            self.stats.duplicates += 1;
-        } else if seen.len() < REMEMBERED {
-            seen.insert(fingerprint);
-        }
-    }
-
     fn bad_row(&mut self, reason: &str) -> Result<(), Error> {
         let reason = format!("row {}: {reason}", self.stats.rows + self.shared.progress.stats().rows);
         match self.shared.job.on_bad_row {
             OnBadRow::Fail => Err(Error::new(ErrorKind::Row, reason)),
+            OnBadRow::Skip if self.outlet.is_rereading() => Ok(()),
             OnBadRow::Skip => {
                 self.stats.bad_rows += 1;
                 self.shared.observer.on(&Event::BadRow { job: &self.shared.job.name, reason: &reason });
@@ -328,9 +324,32 @@ impl<'a> Assembler<'a> {
 
     /// Gives what has been gathered to the writer.
     async fn hand_over(&mut self) -> Result<(), Error> {
-        let full = std::mem::replace(&mut self.batch, self.shared.writer.batch());
+        if !self.outlet.is_rereading() {
+            self.report();
+        }
+        self.outlet.hand_over().await
+    }
+
+    /// From now on the same rows are read again, to be compared with what was written; they are not counted.
+    pub(super) fn begin_rereading(&mut self) {
         self.report();
-        self.shared.writer.send(full).await
+        self.outlet.begin_rereading(self.reading.encoder.is_none());
+    }
+
+    /// The rows have been read again.
+    pub(super) fn end_rereading(&mut self) {
+        let overtaken = self.outlet.end_rereading();
+        self.stats = Stats { overtaken, ..Stats::default() };
+    }
+
+    /// Counts keys that are there, and whose queries are not run for that reason.
+    pub(super) fn count_present(&mut self, keys: usize) {
+        self.stats.present += keys as u64;
+    }
+
+    /// Forgets what could not be verified.
+    pub(super) fn give_up(&mut self) {
+        self.stats.overtaken += self.outlet.pending.give_up(self.shared.writer);
     }
 
     /// Adds the counts to the run's and shows them.
@@ -344,7 +363,24 @@ impl Drop for Assembler<'_> {
     /// A run that ends in the middle of a query has read those rows all the same, and cannot know which arrays are whole.
     fn drop(&mut self) {
         self.doubt_what_was_early();
-        self.shared.progress.add(&std::mem::take(&mut self.stats));
+        if !self.outlet.is_rereading() {
+            self.shared.progress.add(&std::mem::take(&mut self.stats));
+        }
+    }
+}
+
+impl Reading<'_> {
+    fn value_of(&self, row: &impl Row, out: &mut Vec<u8>, room: usize) -> Result<(), RowError> {
+        self.encoder.as_ref().map_or(Ok(()), |encoder| encoder.row(row, out, room))
+    }
+
+    /// The fingerprint of the row's version, on top of that of the rows before it.
+    fn version_of(&self, row: &impl Row, before: Option<u64>) -> Option<u64> {
+        let version = self.version.map(|column| row.value(column));
+        version.map(|version| match version {
+            Some(bytes) => xxh3_64_with_seed(bytes, before.unwrap_or(1)),
+            None => xxh3_64_with_seed(b"", before.unwrap_or(1) ^ u64::MAX),
+        })
     }
 }
 
@@ -354,7 +390,7 @@ impl Groups {
         let position = self.written + self.open.len();
         self.bytes += GROUP_OVERHEAD;
         self.index.insert(key.clone(), position);
-        self.open.push_back(Group { key, payload: Vec::new(), refused: false, skipped: false });
+        self.open.push_back(Group { key, payload: Vec::new(), version: None, refused: false, skipped: false });
         position
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
@@ -12,56 +12,22 @@ use futures_util::future::try_join_all;
 use tokio::time::timeout;
 
 use super::Runner;
-use super::assemble::{Assembler, Shared};
-use super::keys::{Keys, key_columns};
+use super::assemble::Shared;
 use super::plan::Plan;
+use super::prepare::prepare;
 use super::run::{Limit, Progress, panicked};
+use super::worker::Worker;
 use crate::cache::{Policy, Writer};
-use crate::encode::{self, Encoder, Format, ValueSpec};
 use crate::ground::clock::to_millis;
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::job::{Job, Mode};
+use crate::ground::job::{Job, Mode, Verify};
 use crate::ground::request::Request;
-use crate::ground::sql::Sql;
-use crate::source::{Snapshot, Statement};
 
 /// What a further connection costs to open, roughly; one that saves less is not opened.
 const CONNECTION_COST: Duration = Duration::from_millis(20);
 
 /// How long what was read is still written when a run's time is over.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// A job's statement, ready to run in its snapshot.
-pub struct Prepared {
-    /// The statement that gives the rows.
-    pub statement: Statement,
-    /// Columns that the key is made of.
-    pub key_columns: Vec<String>,
-    /// Turns a row into a value.
-    pub encoder: Encoder,
-}
-
-/// Prepares a job's query and compiles its encoder; `warm check` does the same and stops there.
-///
-/// # Errors
-/// What the server says about the query; a column whose type the format does not know.
-pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Error> {
-    let definition =
-        |error: &dyn std::fmt::Display| Error::new(ErrorKind::Definition, error.to_string()).at_line(job.query.line(0));
-    let format: &'static dyn Format = encode::format(job.format)
-        .ok_or_else(|| definition(&format_args!("the format `{}` is unknown", job.format)))?;
-    let mut statement = snapshot.prepare(&job.query).await?;
-    let key_columns = key_columns(job, &statement);
-    let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &key_columns, bigint: job.bigint };
-    if let Some(text) =
-        encode::rewrite(format, job.query.text(), statement.columns(), &spec).map_err(|error| definition(&error))?
-    {
-        let sql = Sql::parse(&text).map_err(|error| definition(&error.message))?;
-        statement = snapshot.prepare(&sql).await?;
-    }
-    let encoder = Encoder::new(format, statement.columns(), &spec).map_err(|error| definition(&error))?;
-    Ok(Prepared { statement, key_columns, encoder })
-}
 
 /// What one attempt after the other works with.
 pub(super) struct Attempt<'a> {
@@ -117,9 +83,10 @@ impl Attempt<'_> {
     }
 
     fn policy(&self) -> Policy {
+        let verified = self.job.verify != Verify::None;
         match (self.request.mode.unwrap_or(self.job.mode), self.request.dry_run) {
-            (Mode::Refresh, false) => Policy::Refresh,
-            (Mode::Missing, false) => Policy::Missing,
+            (Mode::Refresh, false) => Policy::Refresh { verified },
+            (Mode::Missing, false) => Policy::Missing { verified },
             (Mode::Refresh, true) => Policy::LookAtAll,
             (Mode::Missing, true) => Policy::LookAtMissing,
         }
@@ -129,25 +96,36 @@ impl Attempt<'_> {
         let Attempt { runner, job, progress, .. } = *self;
         let seen = Mutex::new(HashSet::new());
         let observer = runner.observer.as_ref();
-        let shared = Shared { job, limits: &runner.limits, writer, progress, observer, seen: &seen };
+        let shared = Shared {
+            job,
+            limits: &runner.limits,
+            source: &runner.source,
+            writer,
+            verified: self.policy().verified(),
+            progress,
+            observer,
+            seen: &seen,
+        };
         let now = to_millis(runner.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
 
         let mut snapshot = runner.source.snapshot().await?;
         let prepared = prepare(job, &mut snapshot).await?;
         let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, runner.limits.combinations).await?;
-        let first = Worker::new(runner, &shared, prepared, snapshot)?;
+        let mut first = Worker::new(runner, &shared, prepared, snapshot)?;
+        let due = first.due(&plan, self.policy().only_missing()).await?;
 
         let next = AtomicUsize::new(0);
         let start = Instant::now();
-        let first = first.work(&plan, &next, 1).await?;
-        let more = further_workers(start.elapsed(), plan.len().saturating_sub(1), runner.source.free());
+        let first = first.work(&plan, &due, &next, 1).await?;
+        let more = further_workers(start.elapsed(), due.len().saturating_sub(1), runner.source.free());
         let others = (0..more).map(|_| async {
             // Another job may have been quicker; what it does not need is enough.
             let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };
             let prepared = prepare(job, &mut snapshot).await?;
-            Worker::new(runner, &shared, prepared, snapshot)?.work(&plan, &next, usize::MAX).await?.end().await
+            let worker = Worker::new(runner, &shared, prepared, snapshot)?;
+            worker.work(&plan, &due, &next, usize::MAX).await?.end(&plan).await
         });
-        let rest = async { first.work(&plan, &next, usize::MAX).await?.end().await };
+        let rest = async { first.work(&plan, &due, &next, usize::MAX).await?.end(&plan).await };
         tokio::try_join!(rest, try_join_all(others))?;
         Ok(())
     }
@@ -158,52 +136,6 @@ fn further_workers(took: Duration, left: usize, free: usize) -> usize {
     let all = took.saturating_mul(u32::try_from(left).unwrap_or(u32::MAX));
     let worth = all.as_micros() / CONNECTION_COST.as_micros();
     usize::try_from(worth).unwrap_or(usize::MAX).min(free).min(left.saturating_sub(1))
-}
-
-/// One connection that works off combinations.
-struct Worker<'a> {
-    snapshot: Snapshot,
-    statement: Statement,
-    assembler: Assembler<'a>,
-    /// Whether the driver now remembers the fields of a row type for this connection: they may be renamed before it is used again.
-    remembers_types: bool,
-}
-
-impl<'a> Worker<'a> {
-    fn new(runner: &Runner, shared: &'a Shared<'a>, prepared: Prepared, snapshot: Snapshot) -> Result<Self, Error> {
-        let Prepared { statement, key_columns, encoder } = prepared;
-        let remembers_types = statement.columns().iter().any(|column| column.ty.has_composite());
-        let rivals = runner.key_space.rivals(&shared.job.name);
-        let keys = Keys::new(shared.job, statement.columns(), &key_columns, rivals, runner.limits.key_length)?;
-        Ok(Worker { snapshot, statement, assembler: Assembler::new(shared, encoder, keys), remembers_types })
-    }
-
-    /// Works off at most `limit` combinations that nobody has begun.
-    async fn work(mut self, plan: &Plan, next: &AtomicUsize, limit: usize) -> Result<Self, Error> {
-        for _ in 0..limit {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= plan.len() {
-                break;
-            }
-            let combination = plan.combination(index);
-            let known = self.assembler.begin(combination, plan)?;
-            let mut rows = self.snapshot.rows(&self.statement, |name| combination.argument(name))?;
-            while let Some(row) = rows.next().await? {
-                self.assembler.row(&row, combination, known.as_ref()).await?;
-            }
-            drop(rows);
-            self.assembler.end(known).await?;
-        }
-        Ok(self)
-    }
-
-    async fn end(self) -> Result<(), Error> {
-        if self.assembler.swollen || self.remembers_types {
-            self.snapshot.close().await;
-            return Ok(());
-        }
-        self.snapshot.finish().await
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! Request ─► run       attempts within the job's time-out, a panic ends its job only
 //!              └► attempt    Redis first (no query for a cache that is down), then a snapshot
 //!                    ├► plan      [for_each] × parameters → combinations, one query each
-//!                    └► assemble  rows → keys and values → batches ─► cache::Writer
+//!                    └► worker    reads, and reads again to verify
+//!                         ├► assemble  rows → keys and values
+//!                         └► outlet    batches ─► cache::Writer ─► pending ─► verified
 //! ```
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
@@ -12,8 +14,12 @@
 mod assemble;
 mod attempt;
 mod keys;
+mod outlet;
+mod pending;
 mod plan;
+mod prepare;
 mod run;
+mod worker;
 
 use std::sync::Arc;
 
@@ -31,9 +37,9 @@ use crate::ground::run::Report;
 use crate::ground::settings::Limits;
 use crate::source::Postgres;
 
-pub use attempt::{Prepared, prepare};
 pub use keys::Keys;
 pub use plan::{Combination, Plan};
+pub use prepare::{Prepared, prepare};
 
 /// Everything that a run needs beside its job.
 pub struct Runner {

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
@@ -36,6 +36,8 @@ struct Shared {
     statement_timeout: Duration,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
+    /// Where the database is written to, if this may be a standby.
+    primary: Option<Postgres>,
 }
 
 /// How often the server looks whether the client of a running query is still there.
@@ -79,11 +81,17 @@ impl Lease {
 
 impl Postgres {
     /// Prepares to connect; nothing is opened yet.
+    ///
+    /// # Errors
+    /// A URL that cannot be used, with the place where it was found.
     pub fn new(settings: &PostgresSettings) -> Result<Self, UrlError> {
-        let target = Target::parse(settings.url.expose_secret())?;
+        let target = Target::parse(settings.url.expose_secret())
+            .map_err(|error| UrlError(format!("{}: {error}", settings.origin)))?;
         let connections = settings.connections.min(target.connection_limit.unwrap_or(u32::MAX)).max(1) as usize;
+        let primary = settings.primary.as_deref().map(Postgres::new).transpose()?;
         Ok(Postgres {
             shared: Arc::new(Shared {
+                primary,
                 connections,
                 connect_timeout: target.connect_timeout.unwrap_or(settings.connect_timeout),
                 statement_timeout: settings.statement_timeout,
@@ -97,6 +105,11 @@ impl Postgres {
     /// What the URL says.
     pub fn target(&self) -> &Target {
         &self.shared.target
+    }
+
+    /// The server that the database is written to, if this one may be a standby.
+    pub fn primary(&self) -> Option<&Postgres> {
+        self.shared.primary.as_ref()
     }
 
     /// The most connections that are open at a time.
@@ -133,13 +146,24 @@ impl Postgres {
         self.open(Lease::new(permit)).await
     }
 
+    /// Whether a new snapshot would see the same, as far as that can be found out: `false` also when no connection is free now.
+    ///
+    /// # Errors
+    /// As [`Postgres::snapshot`].
+    pub async fn is_still_at(&self, state: &State) -> Result<bool, Error> {
+        let Some(snapshot) = self.snapshot_if_free().await? else { return Ok(false) };
+        let same = snapshot.state().is_the_same_as(state);
+        snapshot.finish().await?;
+        Ok(same)
+    }
+
     async fn open(&self, lease: Lease) -> Result<Snapshot, Error> {
         let kept = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(connection) = kept {
             // A connection that was left idle may be dead by now: then a new one takes its place.
             let mut leased = Leased { connection, lease };
             return match self.begin(&mut leased).await {
-                Ok(()) => Ok(self.wrap(leased)),
+                Ok(state) => Ok(self.wrap(leased, state)),
                 Err(error) if may_pass(&error) => self.begin_new(leased.lease).await,
                 Err(error) => Err(error),
             };
@@ -147,14 +171,14 @@ impl Postgres {
         self.begin_new(lease).await
     }
 
-    async fn begin_new(&self, lease: Lease) -> Result<Snapshot, Error> {
+    pub(super) async fn begin_new(&self, lease: Lease) -> Result<Snapshot, Error> {
         let mut leased = Leased { connection: self.connect().await?, lease };
-        self.begin(&mut leased).await?;
-        Ok(self.wrap(leased))
+        let state = self.begin(&mut leased).await?;
+        Ok(self.wrap(leased, state))
     }
 
-    fn wrap(&self, leased: Leased) -> Snapshot {
-        Snapshot::new(self.clone(), leased, self.shared.statement_timeout + GRACE)
+    fn wrap(&self, leased: Leased, state: State) -> Snapshot {
+        Snapshot::new(self.clone(), leased, state, self.shared.statement_timeout + GRACE)
     }
 
     /// Takes a connection back whose transaction has ended well.
@@ -170,6 +194,9 @@ impl Postgres {
         for connection in idle {
             // A server that does not answer the good-bye has lost nothing.
             let _ = timeout(Duration::from_secs(1), connection.close()).await;
+        }
+        if let Some(primary) = self.primary() {
+            Box::pin(primary.close()).await;
         }
     }
 
@@ -199,13 +226,38 @@ impl Postgres {
         }
     }
 
-    async fn begin(&self, leased: &mut Leased) -> Result<(), Error> {
+    pub(super) async fn begin(&self, leased: &mut Leased) -> Result<State, Error> {
         let begin = begin_statement(self.shared.statement_timeout, self.shared.target.schema.as_deref());
-        let run = sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).execute(&mut leased.connection);
-        match timeout(self.shared.statement_timeout + GRACE, run).await {
-            Ok(result) => result.map(|_| ()).map_err(translate),
-            Err(_) => Err(silence("BEGIN", self.shared.statement_timeout)),
-        }
+        let run = sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).fetch_all(&mut leased.connection);
+        let rows = match timeout(self.shared.statement_timeout + GRACE, run).await {
+            Ok(result) => result.map_err(translate)?,
+            Err(_) => return Err(silence("BEGIN", self.shared.statement_timeout)),
+        };
+        let last = rows.last().ok_or_else(|| Error::new(ErrorKind::PostgresLost, "PostgreSQL did not answer BEGIN"))?;
+        let is = |column: &str| last.try_get(column).map_err(translate);
+        Ok(State {
+            transactions: last.try_get("transactions").map_err(translate)?,
+            standby: is("standby")?,
+            foreign: is("foreign_tables")?,
+        })
+    }
+}
+
+/// The state of a database that a snapshot sees.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Which transactions are seen, as `pg_current_snapshot()` says it.
+    transactions: String,
+    /// Whether the server is a standby, which shows what the primary has committed only later. There the list of transactions is not complete.
+    pub standby: bool,
+    /// Whether there are foreign tables, whose rows change without a transaction here.
+    foreign: bool,
+}
+
+impl State {
+    /// Whether no query can see anything else in the other one, so that it need not be asked.
+    pub fn is_the_same_as(&self, other: &State) -> bool {
+        self.transactions == other.transactions && !(self.standby || other.standby || self.foreign || other.foreign)
     }
 }
 
@@ -222,7 +274,9 @@ fn begin_statement(statement_timeout: Duration, schema: Option<&str>) -> String 
          SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {lock}; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL \
-         THEN set_config('client_connection_check_interval', '{check}ms', true) END",
+         THEN set_config('client_connection_check_interval', '{check}ms', true) END; \
+         SELECT pg_current_snapshot()::text AS transactions, pg_is_in_recovery() AS standby, \
+         EXISTS (SELECT FROM pg_foreign_table) AS foreign_tables",
         millis = statement_timeout.as_millis(),
         // Shorter, so that the error says what was waited for.
         lock = (statement_timeout / 2).as_millis(),

@@ -8,6 +8,7 @@
 //! servers, and the second would execute somebody else's statement and return somebody else's rows. It is also why session
 //! settings are `SET LOCAL` and never start-up parameters.
 
+mod barrier;
 mod catalog;
 mod connections;
 mod encryption;
@@ -17,8 +18,9 @@ mod statement;
 pub mod types;
 mod url;
 
+pub use barrier::{Barrier, Doubt};
 pub use catalog::Account;
-pub use connections::Postgres;
+pub use connections::{Postgres, State};
 pub use snapshot::{Rows, Snapshot, SourceRow};
 pub use statement::{Argument, Statement};
 pub use url::{Target, UrlError};

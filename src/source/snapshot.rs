@@ -8,7 +8,8 @@ use sqlx::postgres::{PgRow, PgStatement};
 use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, Row as _, SqlSafeStr, Statement as _};
 use tokio::time::timeout;
 
-use super::connections::{Leased, Postgres};
+use super::barrier::{Barrier, Doubt};
+use super::connections::{Leased, Postgres, State};
 use super::error::{silence, translate, translate_at};
 use super::statement::{Argument, Statement, bare, cast};
 use super::types;
@@ -22,13 +23,54 @@ use crate::ground::sql::{Rendered, Sql};
 pub struct Snapshot {
     home: Postgres,
     pub(super) leased: Leased,
+    state: State,
     /// The longest silence of the server.
     pub(super) patience: Duration,
 }
 
 impl Snapshot {
-    pub(super) fn new(home: Postgres, leased: Leased, patience: Duration) -> Self {
-        Snapshot { home, leased, patience }
+    pub(super) fn new(home: Postgres, leased: Leased, state: State, patience: Duration) -> Self {
+        Snapshot { home, leased, state, patience }
+    }
+
+    /// The state of the database that it sees.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Ends the transaction, waits for what the barrier says, and begins another transaction on the same connection, which sees the state of now.
+    /// Statements have to be prepared anew. Says why the wait was given up, if it was.
+    ///
+    /// # Errors
+    /// When the server does not confirm; then the snapshot is of no use any more.
+    pub async fn renew(&mut self, barrier: Barrier) -> Result<Doubt, Error> {
+        let commit = sqlx::raw_sql("COMMIT").execute(&mut self.leased.connection);
+        within(self.patience, "COMMIT", commit).await?;
+        let doubt = self.wait(barrier).await?;
+        self.state = self.home.begin(&mut self.leased).await?;
+        Ok(doubt)
+    }
+
+    /// Runs one statement as it stands.
+    pub(super) async fn ask(&mut self, statement: &str) -> Result<Vec<PgRow>, Error> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch_all(&mut self.leased.connection);
+        within(self.patience, "asking for its state", rows).await
+    }
+
+    /// Where the database is written to, if this is a standby and that is known.
+    pub fn primary(&self) -> Option<Postgres> {
+        self.home.primary().cloned()
+    }
+
+    /// The same on another connection, for one that remembers what may be outdated.
+    ///
+    /// # Errors
+    /// As connecting, and as [`Snapshot::renew`].
+    pub async fn renew_elsewhere(self) -> Result<Self, Error> {
+        let Leased { connection, lease } = self.leased;
+        // What a server has to say about a good-bye changes nothing.
+        let _ = timeout(Duration::from_secs(1), connection.close()).await;
+        self.home.begin_new(lease).await
     }
 
     /// Prepares a query: twice if it has parameters that are not text, since their types are inferred from the first look.

@@ -1,7 +1,8 @@
 //! Private PostgreSQL clusters.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -169,6 +170,19 @@ impl Database {
         self.try_psql(arguments).unwrap_or_else(|error| panic!("psql {arguments:?}: {error}"))
     }
 
+    /// A session of the superuser that stays open.
+    pub fn session(&self) -> Session {
+        let mut psql = Command::new("psql")
+            .args(["-X", "-At", "-q", "-h", &self.host, "-p", &self.port.to_string(), "-U", ADMIN, "-d", &self.name])
+            .env("PGPASSWORD", ADMIN_PASSWORD)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql is there");
+        let answers = BufReader::new(psql.stdout.take().expect("it is piped"));
+        Session { psql, answers }
+    }
+
     fn try_psql(&self, arguments: &[&str]) -> Result<String, String> {
         let ran = Command::new("psql")
             .args(["-X", "-At", "-v", "ON_ERROR_STOP=1", "-h", &self.host, "-p", &self.port.to_string()])
@@ -179,6 +193,34 @@ impl Database {
             .expect("psql is there");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim_end().to_owned();
         if ran.status.success() { Ok(text(ran.stdout)) } else { Err(text(ran.stderr)) }
+    }
+}
+
+/// A psql that is spoken to.
+pub struct Session {
+    psql: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Runs SQL and waits until it is done; what it gives.
+    pub fn say(&mut self, text: &str) -> String {
+        const END: &str = "--end\n";
+        let input = self.psql.stdin.as_mut().expect("it is piped");
+        write!(input, "{text}\n\\echo {END}").and_then(|()| input.flush()).expect("psql listens");
+        let mut answer = String::new();
+        while !answer.ends_with(END) {
+            assert_ne!(self.answers.read_line(&mut answer).expect("psql answers"), 0, "psql has ended: {text}");
+        }
+        answer.trim_end_matches(END).trim_end().to_owned()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It ends with its input.
+        drop(self.psql.stdin.take());
+        let _ = self.psql.wait();
     }
 }
 

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod freshness;
 mod jobs;
 mod ownership;
 mod parameters;

@@ -43,6 +43,17 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
         source.target().describe(),
         account.name
     ));
+    if let Some(primary) = source.primary() {
+        let snapshot = primary.snapshot().await?;
+        let server = primary.target().describe();
+        if snapshot.state().standby {
+            let message = format!("the server at {server}, which is named as the primary, is a standby too");
+            said.findings
+                .push(Finding::warning(message, "name the server that is written to as primary_url in [postgres]"));
+        }
+        said.facts.push(format!("its primary at {server}"));
+        snapshot.finish().await?;
+    }
     let advice = "use a role that may only read: config/postgres-role.sql makes one";
     if account.superuser {
         let message = format!("the PostgreSQL account `{}` is a superuser", account.name);

@@ -77,6 +77,13 @@ fn server(redis: &Redis, inspection: &Inspection, said: &mut Said) {
         let message = "the Redis account may not ask for INFO, so that memory and restarts cannot be watched";
         said.findings.push(Finding::warning(message, "grant +info (config/redis-acl.conf)"));
     }
+    let major = inspection.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    if major.is_some_and(|major| major < 7) {
+        let error = Error::new(ErrorKind::RedisRefused, format!("Redis {version} is too old"));
+        said.findings.push(
+            Finding::error(&error).advise("use Redis 7.0 or later, or Valkey: older ones do not tell when a key dies"),
+        );
+    }
     if inspection.role.as_deref() == Some("slave") {
         let message = "this Redis server is a replica: it refuses writes";
         said.findings.push(Finding::warning(message, "name the primary in REDIS_URL"));

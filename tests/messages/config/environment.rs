@@ -77,6 +77,8 @@ fn a_url_that_is_none_is_refused_and_never_shown() {
     for (name, value) in [
         ("DATABASE_URL", "postgres://u:hunter2@db:port/shop"),
         ("DATABASE_URL", "postgres://u:hunter2@db/shop?sslmode=maybe"),
+        ("WARM_POSTGRES__PRIMARY_URL", "hunter2"),
+        ("DATABASE_PRIMARY_URL", "postgres://u:hunter2@db:port/shop"),
         ("DATABASE_URL", "postgres://u:hunter2@db/shop?connection_limit=many"),
         ("REDIS_URL", "redis://:hunter2@cache:port"),
         ("REDIS_URL", "redis://:hunter2@cache/first"),

@@ -52,6 +52,9 @@ fn values_and_formats_have_known_names() {
     cases.line("a hidden column twice", "hide = ['a', 'b', 'a']");
     cases.line("on_bad_row", "on_bad_row = 'ignore'");
     cases.line("mode", "mode = 'Missing'");
+    cases.line("verify", "verify = 'always'");
+    cases.line("verify by no column", "verify = { version = '' }");
+    cases.line("invalidates", "invalidates = 'never'");
     cases.compare("names");
 }
 

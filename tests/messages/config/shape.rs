@@ -44,7 +44,7 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
     cases.job(
         "of a job, all at once",
         format!(
-            "{GOOD}verify = 'requery'\noverlap = 'skip'\ncatch_up = 'latest'\ninvalidates = 'after-commit'\nsweep = true\n\
+            "{GOOD}overlap = 'skip'\ncatch_up = 'latest'\nsweep = true\n\
              refresh_ahead = '1m'\n[guard]\nmin_rows = 10\nmax_rows = 1000\nmax_shrink = '50%'\n"
         ),
     );
@@ -63,6 +63,8 @@ fn a_value_of_the_wrong_type_is_named_with_what_was_expected() {
     cases.line("a number in a list of texts", "hide = ['password', 5]");
     cases.line("a text for a table", "guard = '1MiB'");
     cases.line("a table for a text", "[description]\ntext = 'x'");
+    cases.line("a number for a way to verify", "verify = 1");
+    cases.line("another table for a way to verify", "verify = { column = 'updatedAt' }");
     cases.line("a list for [for_each]", "for_each = ['Lagos']");
     cases.line("a text for a list of values", "for_each.state = 'Lagos'");
     cases.line("a fraction among the values", "for_each.x = [1, 2.5]");

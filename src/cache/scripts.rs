@@ -1,0 +1,79 @@
+//! What is done to a key in one step, as Lua that Redis runs.
+//!
+//! Between a look and a write of our own the application could change the key; inside a script nobody can. Times are absolute, on Redis' clock
+//! (`PXAT`, Redis 7.0): a command that was held up on its way, and arrives when we have given it up, can then do no harm that outlives them.
+
+use redis::Connection;
+
+use super::error::{Trouble, translate};
+
+/// Replaces a string with a TTL, or writes an absent key. ARGV: value, lifetime. 1: written, 2: another type, 3: no TTL.
+const REPLACE: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
+    if t ~= 'none' and t ~= 'string' then return 2 end \
+    if t == 'string' and redis.call('PTTL', KEYS[1]) == -1 then return 3 end \
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
+    return 1";
+
+/// Looks at a key that was there, and writes it if it is no longer. ARGV: value, when it shall die.
+/// 1: written, 2: another type, 3: no TTL, a time: the same value, which dies then; text: the digest of another value.
+const LOOK: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
+    if t == 'none' then redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2]) return 1 end \
+    if t ~= 'string' then return 2 end \
+    local dies = redis.call('PEXPIRETIME', KEYS[1]) \
+    if dies == -1 then return 3 end \
+    local v = redis.call('GET', KEYS[1]) \
+    if v == ARGV[1] then return dies end \
+    return string.sub(redis.sha1hex(v), 1, 15)";
+
+/// Gives values their full lifetime, never a shorter one; many keys at once, since each costs Redis less than a command of its own would.
+/// ARGV: when they die if they still are the ones that are meant, lifetime. Returns which are not, counted from 1.
+const CONFIRM: &str = "local others, call, dies = {}, redis.call, tonumber(ARGV[1]) \
+    for i, key in ipairs(KEYS) do \
+      if call('PEXPIRETIME', key) == dies then call('PEXPIRE', key, ARGV[2], 'GT') else others[#others + 1] = i end \
+    end \
+    return others";
+
+/// Replaces a value if it is still the one that is meant. ARGV: `digest` or `dies`, that, the new value, when it shall die. 1: done, 0: it is another,
+/// or the command comes too late.
+const SWAP: &str = "if redis.call('TYPE', KEYS[1])['ok'] ~= 'string' then return 0 end \
+    local dies = redis.call('PEXPIRETIME', KEYS[1]) \
+    if dies == -1 then return 0 end \
+    if ARGV[1] == 'dies' then \
+      if dies ~= tonumber(ARGV[2]) then return 0 end \
+    elseif string.sub(redis.sha1hex(redis.call('GET', KEYS[1])), 1, 15) ~= ARGV[2] then return 0 end \
+    local now = redis.call('TIME') \
+    if tonumber(ARGV[4]) <= now[1] * 1000 + math.floor(now[2] / 1000) then return 0 end \
+    redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4]) \
+    return 1";
+
+/// Removes a value if it is still the one that is meant. ARGV: when it dies. 1: done, 0: it is another.
+const WITHDRAW: &str = "if redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end \
+    return redis.call('UNLINK', KEYS[1])";
+
+/// The hashes by which a server knows the scripts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scripts {
+    pub(super) replace: Vec<u8>,
+    pub(super) look: Vec<u8>,
+    pub(super) confirm: Vec<u8>,
+    pub(super) swap: Vec<u8>,
+    pub(super) withdraw: Vec<u8>,
+}
+
+impl Scripts {
+    /// Loads what writing needs.
+    pub(super) fn load(connection: &mut Connection, verified: bool) -> Result<Self, Trouble> {
+        let wanted: &[&str] = if verified { &[LOOK, CONFIRM, SWAP, WITHDRAW] } else { &[REPLACE] };
+        let mut pipe = redis::pipe();
+        for script in wanted {
+            pipe.cmd("SCRIPT").arg("LOAD").arg(script);
+        }
+        let hashes: Vec<String> = pipe.query(connection).map_err(|error| translate(&error))?;
+        let mut hashes = hashes.into_iter().map(String::into_bytes);
+        let mut next = || hashes.next().unwrap_or_default();
+        Ok(match verified {
+            true => Scripts { look: next(), confirm: next(), swap: next(), withdraw: next(), ..Scripts::default() },
+            false => Scripts { replace: next(), ..Scripts::default() },
+        })
+    }
+}

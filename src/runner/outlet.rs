@@ -1,0 +1,174 @@
+//! Where entries go: in batches to the writer, and, once written, on the way to being verified.
+//!
+//! While rows are read for the first time, entries are new. While they are read again, each is compared with what was written, and only what has
+//! to go further is handed over.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::assemble::Shared;
+use super::pending::{Ledger, Pending};
+use crate::ground::entry::Batch;
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::job::Invalidates;
+use crate::source::State;
+
+/// A batch is handed over at so many entries, or so many bytes: more does not make Redis faster, but the application's readers wait longer.
+const BATCH_ENTRIES: usize = 64;
+const BATCH_BYTES: usize = 64 << 10;
+/// Keys that a run remembers to notice duplicates: 8 MiB of fingerprints. Beyond, duplicates are no longer counted; the last row still wins.
+const REMEMBERED: usize = 1 << 19;
+/// What keeping one value costs beside its bytes.
+const OVERHEAD: usize = 128;
+
+/// The way of one worker's entries.
+pub(super) struct Outlet<'a> {
+    shared: &'a Shared<'a>,
+    pub(super) batch: Batch,
+    pub(super) pending: Pending,
+    /// The state of the database that is read.
+    pub(super) state: State,
+    /// What was written before, while the same rows are read again.
+    ledger: Option<Ledger>,
+    later: Later,
+}
+
+/// Values of keys that have been written already in this run. The last one wins: it is written when the others are verified.
+#[derive(Default)]
+struct Later {
+    values: HashMap<Vec<u8>, (Vec<u8>, Option<u64>)>,
+    bytes: usize,
+}
+
+impl<'a> Outlet<'a> {
+    pub(super) fn new(shared: &'a Shared<'a>, state: State) -> Self {
+        let room = shared.limits.in_flight / 2 / shared.source.connections();
+        Outlet {
+            shared,
+            batch: shared.writer.batch(),
+            pending: Pending::new(room),
+            state,
+            ledger: None,
+            later: Later::default(),
+        }
+    }
+
+    /// Whether rows are read again.
+    pub(super) fn is_rereading(&self) -> bool {
+        self.ledger.is_some()
+    }
+
+    /// Whether the batch should be handed over.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.len() >= BATCH_ENTRIES || self.batch.bytes() >= BATCH_BYTES
+    }
+
+    /// Completes the batch's open entry. Whether its key came before in this run: then its value has to wait until the earlier one is verified.
+    ///
+    /// # Errors
+    /// Too many values would have to wait.
+    pub(super) fn finish(&mut self, key: &[u8], version: Option<u64>) -> Result<bool, Error> {
+        self.batch.finish(self.shared.job.ttl.of(key));
+        self.batch.version(version);
+        if self.is_rereading() || !self.is_known(xxh3_64(key)) {
+            return Ok(false);
+        }
+        if self.shared.verified {
+            self.postpone()?;
+        }
+        Ok(true)
+    }
+
+    fn is_known(&self, fingerprint: u64) -> bool {
+        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = seen.contains(&fingerprint);
+        if !known && seen.len() < REMEMBERED {
+            seen.insert(fingerprint);
+        }
+        known
+    }
+
+    /// Takes the batch's last entry out and keeps it for later.
+    fn postpone(&mut self) -> Result<(), Error> {
+        let Some(entry) = self.batch.last() else { return Ok(()) };
+        self.pending.note_several(xxh3_64(entry.key));
+        let (key, value) = (entry.key.to_vec(), (entry.payload.to_vec(), entry.version));
+        self.later.bytes += key.len() + value.0.len() + OVERHEAD;
+        if let Some((replaced, _)) = self.later.values.insert(key, value) {
+            self.later.bytes -= replaced.len();
+        }
+        self.batch.pop();
+        if self.later.bytes > self.shared.limits.buffer {
+            let message =
+                "too many rows make keys that other rows make, too; raise `buffer` in [limits], or make keys unique";
+            return Err(Error::new(ErrorKind::Definition, message));
+        }
+        Ok(())
+    }
+
+    /// Hands over the values that had to wait. Whether there were any.
+    pub(super) async fn send_later(&mut self) -> Result<bool, Error> {
+        let Later { values, .. } = std::mem::take(&mut self.later);
+        let some = !values.is_empty();
+        for (key, (payload, version)) in values {
+            self.batch.push(&key, &payload, self.shared.job.ttl.of(&key));
+            self.batch.version(version);
+            if self.is_full() {
+                self.hand_over().await?;
+            }
+        }
+        self.hand_over().await?;
+        Ok(some)
+    }
+
+    /// Gives what has been gathered to the writer.
+    pub(super) async fn hand_over(&mut self) -> Result<(), Error> {
+        let writer = self.shared.writer;
+        let full = std::mem::replace(&mut self.batch, writer.batch());
+        let Some(ledger) = &mut self.ledger else {
+            if !self.shared.verified {
+                return writer.send(full, None).await;
+            }
+            self.pending.send(full, writer).await?;
+            return self.make_room().await;
+        };
+        let mut next = writer.batch();
+        next.keys_only = ledger.narrow;
+        for entry in full.iter() {
+            if let Some(mark) = ledger.reconcile(&entry) {
+                next.push_as(&entry, mark);
+            }
+        }
+        writer.recycle(full);
+        self.pending.send(next, writer).await?;
+        if self.pending.is_full() {
+            self.pending.condense(writer);
+        }
+        Ok(())
+    }
+
+    /// When too much waits to be verified: lets it go on if nothing was committed since it was read, else keeps fingerprints only.
+    async fn make_room(&mut self) -> Result<(), Error> {
+        if !self.pending.is_full() {
+            return Ok(());
+        }
+        let looking_is_enough = self.pending.is_whole() && self.shared.job.invalidates == Invalidates::AfterCommit;
+        if looking_is_enough && self.shared.source.is_still_at(&self.state).await? {
+            return self.pending.advance(self.shared.writer).await;
+        }
+        self.pending.condense(self.shared.writer);
+        Ok(())
+    }
+
+    /// From now on the same rows are read again, and each entry is compared with what was written: only its version if `narrow`.
+    pub(super) fn begin_rereading(&mut self, narrow: bool) {
+        self.ledger = Some(self.pending.begin_rereading(self.shared.writer, narrow));
+    }
+
+    /// The rows have been read again. How many keys are left of which no row came, or another value than the application's.
+    pub(super) fn end_rereading(&mut self) -> u64 {
+        self.ledger.take().map_or(0, |ledger| ledger.left())
+    }
+}

@@ -1,0 +1,110 @@
+//! From a job's definition and a database to something that can be run: statement, encoder, and where the columns are that matter.
+
+use std::fmt::Write;
+
+use super::assemble::Reading;
+use super::keys::{Keys, key_columns};
+use crate::encode::{self, Encoder, Format, ValueSpec};
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::job::{Job, Verify};
+use crate::ground::keyspace::Rivals;
+use crate::ground::row::Column;
+use crate::ground::sql::Sql;
+use crate::source::{Snapshot, Statement};
+
+/// A job's statement, ready to run in its snapshot.
+pub struct Prepared {
+    /// The statement that gives the rows.
+    pub statement: Statement,
+    /// Columns that the key is made of.
+    pub key_columns: Vec<String>,
+    /// Turns a row into a value; `None` when only keys and versions are read.
+    pub encoder: Option<Encoder>,
+    /// The statement that gives keys and versions only, for a job that names a version.
+    narrow: Option<Sql>,
+}
+
+/// Prepares a job's query and compiles its encoder; `warm check` does the same and stops there.
+///
+/// # Errors
+/// What the server says about the query; a column whose type the format does not know, or that is missing.
+pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Error> {
+    let definition =
+        |error: &dyn std::fmt::Display| Error::new(ErrorKind::Definition, error.to_string()).at_line(job.query.line(0));
+    let format: &'static dyn Format = encode::format(job.format)
+        .ok_or_else(|| definition(&format_args!("the format `{}` is unknown", job.format)))?;
+    if job.verify != Verify::None && snapshot.state().standby && snapshot.primary().is_none() {
+        let message = "PostgreSQL is a standby, which shows changes late, so that nothing read from it can be verified; name its primary as primary_url in [postgres], or say verify = \"none\"";
+        return Err(Error::new(ErrorKind::Definition, message));
+    }
+    let mut statement = snapshot.prepare(&job.query).await?;
+    let key_columns = key_columns(job, &statement);
+    let narrow = narrow(job, statement.columns(), &key_columns).map_err(|message| definition(&message))?;
+    let mut beside = key_columns.clone();
+    beside.extend(version(job).filter(|version| !key_columns.contains(version)).cloned());
+    let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &beside, bigint: job.bigint };
+    if let Some(text) =
+        encode::rewrite(format, job.query.text(), statement.columns(), &spec).map_err(|error| definition(&error))?
+    {
+        let sql = Sql::parse(&text).map_err(|error| definition(&error.message))?;
+        statement = snapshot.prepare(&sql).await?;
+    }
+    let encoder = Encoder::new(format, statement.columns(), &spec).map_err(|error| definition(&error))?;
+    Ok(Prepared { statement, key_columns, encoder: Some(encoder), narrow })
+}
+
+impl Prepared {
+    /// The same job, read for keys and versions only.
+    ///
+    /// # Errors
+    /// What the server says about the query.
+    pub(super) async fn narrowed(&self, snapshot: &mut Snapshot) -> Result<Option<Prepared>, Error> {
+        let Some(sql) = &self.narrow else { return Ok(None) };
+        let statement = snapshot.prepare(sql).await?;
+        let (key_columns, narrow) = (self.key_columns.clone(), self.narrow.clone());
+        Ok(Some(Prepared { statement, key_columns, encoder: None, narrow }))
+    }
+
+    /// How its rows are taken; can be asked for once.
+    ///
+    /// # Errors
+    /// A placeholder of the key that is neither a parameter nor a column.
+    pub(super) fn reading<'j>(
+        &mut self,
+        job: &'j Job,
+        rivals: Rivals,
+        max_length: usize,
+    ) -> Result<Reading<'j>, Error> {
+        let columns = self.statement.columns();
+        let keys = Keys::new(job, columns, &self.key_columns, rivals, max_length)?;
+        let version = version(job).and_then(|name| columns.iter().position(|column| column.name == *name));
+        Ok(Reading { keys, encoder: self.encoder.take(), version })
+    }
+}
+
+fn version(job: &Job) -> Option<&String> {
+    match &job.verify {
+        Verify::Version(column) => Some(column),
+        Verify::Requery | Verify::None => None,
+    }
+}
+
+/// A select around the job's query that gives the columns of key and version. The query's own are renamed by position, so that it does not matter
+/// whether two have the same name; its text is not touched, and its order stays.
+fn narrow(job: &Job, columns: &[Column], key_columns: &[String]) -> Result<Option<Sql>, String> {
+    let Some(version) = version(job) else { return Ok(None) };
+    let mut text = String::from("SELECT ");
+    for (at, name) in key_columns.iter().filter(|name| *name != version).chain([version]).enumerate() {
+        let mut found = columns.iter().enumerate().filter(|(_, column)| column.name == *name);
+        let (Some((index, _)), None) = (found.next(), found.next()) else {
+            // A column of the key that is missing, others notice too.
+            return Err(format!("verify compares the column `{version}`: the query has to give `{name}` exactly once"));
+        };
+        let comma = if at == 0 { "" } else { ", " };
+        let _ = write!(text, "{comma}q.c{index} AS \"{}\"", name.replace('"', "\"\""));
+    }
+    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
+    // The line break ends a comment that the query may end in.
+    let _ = write!(text, " FROM (\n{}\n) AS q({})", job.query.text(), names.join(", "));
+    Sql::parse(&text).map(Some).map_err(|error| error.message)
+}

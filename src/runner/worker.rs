@@ -1,0 +1,215 @@
+//! One connection that works off combinations: it reads, hands over to be written, and verifies what was written.
+//!
+//! The race that this closes: a row is read, the application changes it and deletes the key, and the old row is written. So what is
+//! written gets a short life, and then the database is asked again, in a snapshot that begins after the write. If the change was committed by then, it
+//! is seen; if not, the application's deletion comes after our write, and wins. Only a value that has been seen twice gets its full lifetime.
+//!
+//! A database to which nothing was committed since the first snapshot need not be asked for rows again: `pg_current_snapshot()` says so.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Runner;
+use super::assemble::{Assembler, Reading, Shared};
+use super::plan::Plan;
+use super::prepare::{Prepared, prepare};
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::event::Event;
+use crate::ground::job::Invalidates;
+use crate::ground::row::Column;
+use crate::source::{Barrier, Snapshot};
+
+/// How often rows are read again that change at every reading.
+const READINGS: u32 = 4;
+/// How long a failed job may take to find out that what it had written is right.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
+/// One connection that works off combinations.
+pub(super) struct Worker<'a> {
+    runner: &'a Runner,
+    shared: &'a Shared<'a>,
+    snapshot: Snapshot,
+    prepared: Prepared,
+    /// The columns of the job's statement, which must stay the same for the whole run.
+    columns: Vec<Column>,
+    assembler: Assembler<'a>,
+    /// Combinations whose entries are not verified.
+    unverified: Vec<usize>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(
+        runner: &'a Runner,
+        shared: &'a Shared<'a>,
+        mut prepared: Prepared,
+        snapshot: Snapshot,
+    ) -> Result<Self, Error> {
+        let assembler = Assembler::new(shared, reading(runner, shared, &mut prepared)?, snapshot.state().clone());
+        let columns = prepared.statement.columns().to_vec();
+        Ok(Worker { runner, shared, snapshot, prepared, columns, assembler, unverified: Vec::new() })
+    }
+
+    /// The combinations whose queries have to be run: of those whose keys are known beforehand, a run that only fills what is missing
+    /// leaves out the ones whose keys are all there.
+    pub(super) async fn due(&mut self, plan: &Plan, only_missing: bool) -> Result<Vec<usize>, Error> {
+        let all = 0..plan.len();
+        if !only_missing {
+            return Ok(all.collect());
+        }
+        let mut known = Vec::new();
+        for index in all.clone() {
+            match self.assembler.reading.keys.known_beforehand(plan, plan.combination(index)) {
+                Ok(Some(keys)) => known.push((index, keys)),
+                // Reading finds out what is wrong with them.
+                Ok(None) | Err(_) => return Ok(all.collect()),
+            }
+        }
+        let present = self.runner.redis.present(known.iter().flat_map(|(_, keys)| keys.clone()).collect()).await?;
+        let mut present = present.into_iter();
+        let mut due = Vec::new();
+        for (index, keys) in known {
+            let there = present.by_ref().take(keys.len()).filter(|there| *there).count();
+            if there < keys.len() {
+                due.push(index);
+            } else {
+                self.assembler.count_present(keys.len());
+            }
+        }
+        Ok(due)
+    }
+
+    /// Works off at most `limit` of the `due` combinations, those that nobody has begun.
+    pub(super) async fn work(
+        mut self,
+        plan: &Plan,
+        due: &[usize],
+        next: &AtomicUsize,
+        limit: usize,
+    ) -> Result<Self, Error> {
+        for _ in 0..limit {
+            let Some(&index) = due.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            self.unverified.push(index);
+            if let Err(error) = self.read(plan, index).await {
+                if error.kind == ErrorKind::Row {
+                    // The rows before it are right if nothing was committed; if that cannot be told, they die soon.
+                    let _ = timeout(LAST_LOOK, self.confirm_if_quiet()).await;
+                }
+                return Err(error);
+            }
+            if self.assembler.outlet.pending.is_due() {
+                self = self.verify(plan).await?.prepare(false).await?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Verifies what is left and gives the connection back.
+    pub(super) async fn end(mut self, plan: &Plan) -> Result<(), Error> {
+        self = self.verify(plan).await?;
+        if self.assembler.swollen || self.remembers_types() {
+            self.snapshot.close().await;
+            return Ok(());
+        }
+        self.snapshot.finish().await
+    }
+
+    async fn read(&mut self, plan: &Plan, index: usize) -> Result<(), Error> {
+        let combination = plan.combination(index);
+        let known = self.assembler.begin(combination, plan)?;
+        let mut rows = self.snapshot.rows(&self.prepared.statement, |name| combination.argument(name))?;
+        while let Some(row) = rows.next().await? {
+            self.assembler.row(&row, combination, known.as_ref()).await?;
+        }
+        drop(rows);
+        self.assembler.end(known).await
+    }
+
+    /// Makes sure of everything that was written, and then of the values that had to wait for it.
+    async fn verify(mut self, plan: &Plan) -> Result<Self, Error> {
+        loop {
+            self = self.verify_once(plan).await?;
+            if !self.assembler.outlet.send_later().await? {
+                self.unverified.clear();
+                return Ok(self);
+            }
+        }
+    }
+
+    /// By a look at the database's state if nothing was committed, else by reading the rows again. What changes at every reading is left to die.
+    async fn verify_once(mut self, plan: &Plan) -> Result<Self, Error> {
+        for _ in 0..READINGS {
+            if self.confirm_if_quiet().await? {
+                return Ok(self);
+            }
+            let narrow = !self.assembler.outlet.pending.needs_values();
+            self = self.prepare(narrow).await?;
+            self.assembler.begin_rereading();
+            for position in 0..self.unverified.len() {
+                self.read(plan, self.unverified[position]).await?;
+            }
+            self.assembler.end_rereading();
+        }
+        if !self.confirm_if_quiet().await? {
+            self.assembler.give_up();
+        }
+        Ok(self)
+    }
+
+    /// Lets go on what was written, as long as nothing is committed to the database. Whether nothing is left to verify then.
+    async fn confirm_if_quiet(&mut self) -> Result<bool, Error> {
+        let Shared { writer, job, observer, .. } = *self.shared;
+        let barrier = Barrier { open_transactions: job.invalidates == Invalidates::BeforeCommit };
+        loop {
+            let outlet = &mut self.assembler.outlet;
+            outlet.pending.all_back(writer).await?;
+            if outlet.pending.is_empty() {
+                return Ok(true);
+            }
+            let doubt = self.snapshot.renew(barrier).await?;
+            let quiet = self.snapshot.state().is_the_same_as(&outlet.state);
+            outlet.state = self.snapshot.state().clone();
+            if let Some(reason) = doubt {
+                observer.on(&Event::Doubt { job: &job.name, reason: &reason });
+                self.assembler.give_up();
+                return Ok(true);
+            }
+            if !quiet || !outlet.pending.is_whole() {
+                return Ok(false);
+            }
+            outlet.pending.advance(writer).await?;
+        }
+    }
+
+    /// Prepares the statement in the present snapshot, if need be on another connection.
+    async fn prepare(mut self, narrow: bool) -> Result<Self, Error> {
+        if self.remembers_types() {
+            self.snapshot = self.snapshot.renew_elsewhere().await?;
+            self.assembler.outlet.state = self.snapshot.state().clone();
+        }
+        let narrowed = if narrow { self.prepared.narrowed(&mut self.snapshot).await? } else { None };
+        self.prepared = match narrowed {
+            Some(narrowed) => narrowed,
+            None => {
+                let prepared = prepare(self.shared.job, &mut self.snapshot).await?;
+                if prepared.statement.columns() != self.columns {
+                    let message = "the columns of the query changed during the run; run it again";
+                    return Err(Error::new(ErrorKind::SnapshotLost, message));
+                }
+                prepared
+            }
+        };
+        self.assembler.reading = reading(self.runner, self.shared, &mut self.prepared)?;
+        Ok(self)
+    }
+
+    /// Whether the driver now remembers the fields of a row type for this connection: they may be renamed before it is used again.
+    fn remembers_types(&self) -> bool {
+        self.columns.iter().any(|column| column.ty.has_composite())
+    }
+}
+
+fn reading<'a>(runner: &Runner, shared: &'a Shared<'a>, prepared: &mut Prepared) -> Result<Reading<'a>, Error> {
+    prepared.reading(shared.job, runner.key_space.rivals(&shared.job.name), runner.limits.key_length)
+}
