@@ -44,6 +44,11 @@ pub enum Event<'a> {
         /// Why.
         reason: &'a str,
     },
+    /// The run history cannot be used as it should; runs go on without it. Told once in a process.
+    History {
+        /// What is wrong, and what was done about it.
+        problem: &'a str,
+    },
     /// A run ended, well or not.
     Finished {
         /// What it did.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fingerprint::Fingerprint;
 use super::key::KeyTemplate;
 use super::schedule::Schedule;
 use super::sql::Sql;
@@ -58,6 +59,18 @@ impl Job {
     /// Whether the key is made of parameters only, so that it is known before the query runs.
     pub fn key_is_known_beforehand(&self) -> bool {
         self.key.names().iter().all(|name| self.parameter(name).is_some())
+    }
+
+    /// Which rows the job asks for: its query and the parameters' values, whatever is made of the rows then.
+    pub fn definition(&self) -> Fingerprint {
+        let parameters = self.for_each.iter().flat_map(|Parameter { name, values }| {
+            let (kind, values) = match values {
+                Values::List(list) => ("list", list.iter().map(String::as_str).collect()),
+                Values::Query(sql) => ("query", vec![sql.text()]),
+            };
+            [name.as_str(), kind].into_iter().chain(values)
+        });
+        Fingerprint::of([self.query.text()].into_iter().chain(parameters))
     }
 
     /// The parameter of that name.

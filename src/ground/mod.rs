@@ -7,6 +7,8 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod fingerprint;
+pub mod history;
 pub mod job;
 pub mod key;
 pub mod keyspace;

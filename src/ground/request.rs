@@ -20,3 +20,12 @@ pub enum Trigger {
     /// A person, or a script, ran `warm --now`.
     Manual,
 }
+
+impl Trigger {
+    /// Its name, as it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trigger::Manual => "manual",
+        }
+    }
+}

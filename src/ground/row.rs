@@ -26,6 +26,20 @@ impl PgType {
             PgKind::Base | PgKind::Enum | PgKind::Other => false,
         }
     }
+
+    /// The name, and behind that of a row type its fields: `"Event"(id uuid, title text)`.
+    pub fn in_full(&self) -> String {
+        match &self.kind {
+            PgKind::Composite(fields) => {
+                let fields: Vec<_> =
+                    fields.iter().map(|field| format!("{} {}", field.name, field.ty.in_full())).collect();
+                format!("{}({})", self.name, fields.join(", "))
+            }
+            PgKind::Array(element) if element.has_composite() => format!("{}[]", element.in_full()),
+            PgKind::Domain(base) if base.has_composite() => format!("{} over {}", self.name, base.in_full()),
+            _ => self.name.clone(),
+        }
+    }
 }
 
 /// How values of a [`PgType`] are put together, along `pg_type.typtype` and `typcategory`.

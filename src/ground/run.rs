@@ -66,6 +66,11 @@ impl Stats {
             Left::TooLarge => self.too_large += 1,
         }
     }
+
+    /// All keys that were left alone.
+    pub fn left(&self) -> u64 {
+        self.present + self.other_type + self.no_ttl + self.too_large
+    }
 }
 
 impl AddAssign<&Stats> for Stats {

@@ -50,6 +50,7 @@ impl Observer for LogObserver {
             Event::Retry { job, error, attempt } => warn!(job, attempt, "{job}: {error}; attempt {attempt} follows"),
             Event::BadRow { job, reason } => self.bad_row(job, reason),
             Event::Doubt { job, reason } => warn!(job, reason, "{job}: {reason}: what was written is left to die"),
+            Event::History { problem } => warn!("{problem}"),
             Event::Finished { report } => finished(report),
         }
     }
