@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod encode;
 pub mod ground;
+pub mod history;
 pub mod observe;
 pub mod runner;
 pub mod source;

@@ -8,25 +8,26 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["commands", "observe", "ground"]),
-    ("commands", &["cli", "config", "runner", "source", "encode", "cache", "observe", "ground"]),
+    ("commands", &["cli", "config", "runner", "source", "encode", "cache", "history", "observe", "ground"]),
     ("config", &["ground"]),
-    ("runner", &["source", "encode", "cache", "ground"]),
+    ("runner", &["source", "encode", "cache", "history", "ground"]),
     ("source", &["ground"]),
     ("encode", &["ground"]),
     ("cache", &["ground"]),
+    ("history", &["ground"]),
     ("observe", &["ground"]),
     ("ground", &[]),
 ];
 
 /// Crate → the modules in which it may appear.
 const CRATES: &[(&str, &[&str])] = &[
-    ("sqlx", &["source"]),
+    ("sqlx", &["source", "history"]),
     ("redis", &["cache"]),
     ("clap", &["cli"]),
     ("anyhow", &["commands"]),
     ("toml", &["config"]),
     ("serde", &["config"]),
-    ("tokio", &["runner", "source", "cache", "commands"]),
+    ("tokio", &["runner", "source", "cache", "history", "commands"]),
     ("sqlparser", &["ground"]),
     ("croner", &["ground"]),
     ("indicatif", &["observe"]),

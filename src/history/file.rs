@@ -1,0 +1,198 @@
+//! The file: found, begun, or replaced when it is damaged.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+
+use super::error::{Trouble, translate};
+
+/// The file's name in the state folder.
+const NAME: &str = "history.sqlite";
+/// What SQLite calls the journal of a transaction that is under way.
+const JOURNAL: &str = "-journal";
+/// How long another process' lock is waited for.
+const BUSY: Duration = Duration::from_secs(2);
+/// `warm` in ASCII, at the place where a SQLite file says whose it is.
+const APPLICATION: i64 = 0x7761_726d;
+/// The version of the tables below.
+const VERSION: i64 = 1;
+
+pub(super) const TABLES: &str = "
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY,
+  installation TEXT NOT NULL,
+  job TEXT NOT NULL,
+  definition TEXT NOT NULL,
+  \"trigger\" TEXT NOT NULL,
+  started INTEGER NOT NULL,
+  ended INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  rows INTEGER NOT NULL,
+  written INTEGER NOT NULL,
+  left_alone INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  outcome TEXT NOT NULL,
+  message TEXT
+) STRICT;
+CREATE INDEX run_of_job ON run (installation, job);
+CREATE INDEX run_by_age ON run (ended);
+CREATE TABLE good (
+  id INTEGER PRIMARY KEY,
+  installation TEXT NOT NULL,
+  job TEXT NOT NULL,
+  definition TEXT NOT NULL,
+  ended INTEGER NOT NULL,
+  rows INTEGER NOT NULL,
+  columns TEXT NOT NULL,
+  UNIQUE (installation, job, definition)
+) STRICT;";
+
+/// An open file, and what happened to the one before.
+pub(super) struct Opened {
+    pub(super) connection: SqliteConnection,
+    /// For people: that a damaged file was replaced.
+    pub(super) replaced: Option<String>,
+}
+
+/// What is there at the file's path.
+enum Found {
+    Good(SqliteConnection),
+    Nothing,
+    /// A file without content, or a database without tables.
+    Empty,
+    Broken(String),
+}
+
+/// The path of the file in a state folder.
+pub(super) fn path(folder: &Path) -> PathBuf {
+    folder.join(NAME)
+}
+
+/// Opens the file, begins it if there is none, and replaces one that is damaged. With `doubt` it is read through first.
+pub(super) async fn open(folder: &Path, doubt: bool) -> Result<Opened, Trouble> {
+    let path = path(folder);
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| Trouble::at(folder, words(&error)))?;
+    if !doubt && let Found::Good(connection) = find(&path, false).await? {
+        return Ok(Opened { connection, replaced: None });
+    }
+    // Held until the end: what is found now is nobody's unfinished beginning.
+    let _lock = lock(folder)?;
+    let replaced = match find(&path, doubt).await? {
+        Found::Good(connection) => return Ok(Opened { connection, replaced: None }),
+        Found::Nothing => None,
+        Found::Empty => Some(format!("the run history {} was empty; it is begun anew", path.display())),
+        Found::Broken(reason) => {
+            let aside = move_aside(&path).map_err(|error| {
+                Trouble::at(&path, format_args!("{reason}, and it cannot be moved aside: {}", words(&error)))
+            })?;
+            let path = path.display();
+            Some(format!(
+                "the run history {path} was damaged ({reason}); it was moved to {aside}, and a new one is begun"
+            ))
+        }
+    };
+    Ok(Opened { connection: begin(&path).await?, replaced })
+}
+
+/// Looks at what is there; with `doubt` through all of it.
+async fn find(path: &Path, doubt: bool) -> Result<Found, Trouble> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(Trouble::at(path, words(&error))),
+        Ok(metadata) if !metadata.is_file() => return Err(Trouble::at(path, "this is no regular file")),
+        Ok(metadata) if metadata.len() == 0 => return Ok(Found::Empty),
+        Ok(_) => {}
+    }
+    match look(path, doubt).await.map_err(|error| translate(path, &error)) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(reason)) => Err(Trouble::at(path, reason)),
+        Err(Trouble::Broken(reason)) => Ok(Found::Broken(reason)),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// The inner error is a reason to leave the file alone.
+async fn look(path: &Path, doubt: bool) -> Result<Result<Found, String>, sqlx::Error> {
+    let mut connection = connect(path).await?;
+    let header = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) \
+                  FROM pragma_application_id, pragma_user_version";
+    let row = sqlx::query(header).fetch_one(&mut connection).await?;
+    let (application, version, objects): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if doubt {
+        let first = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
+        let verdict: String = first.try_get(0)?;
+        if verdict != "ok" {
+            // The verdict names pages and cells; what it means, SQLite says in these words elsewhere.
+            return Ok(Ok(Found::Broken("database disk image is malformed".to_owned())));
+        }
+    }
+    Ok(match (application, version, objects) {
+        (APPLICATION, VERSION, _) => Ok(Found::Good(connection)),
+        (APPLICATION, ..) => {
+            Err(format!("it was written by another version of warm (format {version}, not {VERSION})"))
+        }
+        (_, _, 0) => Ok(Found::Empty),
+        _ => Err("this is another program's database".to_owned()),
+    })
+}
+
+async fn begin(path: &Path) -> Result<SqliteConnection, Trouble> {
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.map_err(|error| Trouble::at(path, words(&error)))?;
+    let create = async {
+        let mut connection = connect(path).await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(connection)
+    };
+    create.await.map_err(|error| translate(path, &error))
+}
+
+async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY);
+    // A killed process leaves a whole file all the same; after a power failure it may be damaged, and is replaced. Waiting for the
+    // disk would be half of a short run's time.
+    options.synchronous(SqliteSynchronous::Off).disable_statement_logging().connect().await
+}
+
+/// The folder's lock, until it is dropped. A file system that has no such locks is used without.
+fn lock(folder: &Path) -> Result<Option<File>, Trouble> {
+    let handle = File::open(folder).map_err(|error| Trouble::at(folder, words(&error)))?;
+    let start = Instant::now();
+    loop {
+        match handle.try_lock() {
+            Ok(()) => return Ok(Some(handle)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if start.elapsed() > BUSY => {
+                return Err(Trouble::at(folder, "another process holds its lock"));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// Moves the file to a name of its own, with the journal that belongs to it, and returns that name.
+fn move_aside(path: &Path) -> std::io::Result<String> {
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+    let aside = format!("{NAME}.broken-{millis}");
+    fs::rename(path, path.with_file_name(&aside))?;
+    let journal = path.with_file_name(format!("{NAME}{JOURNAL}"));
+    match fs::rename(journal, path.with_file_name(format!("{aside}{JOURNAL}"))) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(aside),
+    }
+}
+
+/// The system's words without its number.
+fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+}

@@ -1,0 +1,135 @@
+//! The thread that owns the connection.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::{Trouble, translate};
+use super::file::{self, Opened};
+use super::handle::Place;
+use super::table;
+use crate::ground::event::{Event, Observer};
+use crate::ground::fingerprint::Fingerprint;
+use crate::ground::history::{LastGood, Record};
+
+/// What the keeper is asked to do, in this order.
+pub(super) enum Order {
+    /// Records a run.
+    Record(Box<Record>),
+    /// Looks a job's last good run up.
+    LastGood(String, Fingerprint, oneshot::Sender<Option<LastGood>>),
+    /// Says when everything before is done.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Says once what is wrong.
+#[derive(Clone)]
+pub(super) struct Complaints {
+    observer: Arc<dyn Observer>,
+    said: Arc<AtomicBool>,
+}
+
+impl Complaints {
+    pub(super) fn new(observer: Arc<dyn Observer>) -> Self {
+        Complaints { observer, said: Arc::default() }
+    }
+
+    /// The history cannot be used.
+    pub(super) fn unusable(&self, reason: &str) {
+        self.say(&format!("the run history cannot be used, runs go on without it: {reason}"));
+    }
+
+    fn say(&self, problem: &str) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            self.observer.on(&Event::History { problem });
+        }
+    }
+}
+
+/// Owns the connection. What fails is complained about, and the next order tries anew: a lock or a full disk may pass.
+pub(super) struct Keeper {
+    installation: String,
+    folder: Option<PathBuf>,
+    complaints: Complaints,
+    connection: Option<SqliteConnection>,
+}
+
+impl Keeper {
+    pub(super) fn new(place: Place, complaints: Complaints) -> Self {
+        // SQLite takes a relative path that begins with `file:` for a URI.
+        let folder = place.folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
+        Keeper { installation: place.installation.to_string(), folder, complaints, connection: None }
+    }
+
+    /// Serves until nobody can give orders any more.
+    pub(super) async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        // The first order comes when a run has ended; opened before, it costs that run nothing.
+        self.with(async |_| Ok(())).await;
+        while let Some(order) = orders.recv().await {
+            let mut next = Some(order);
+            let mut records = Vec::new();
+            // Runs that ended together are recorded together.
+            while let Some(Order::Record(record)) = next {
+                records.push(*record);
+                next = orders.try_recv().ok();
+            }
+            if !records.is_empty() {
+                let installation = self.installation.clone();
+                self.with(async |connection| table::record(connection, &installation, &records).await).await;
+            }
+            if let Some(order) = next {
+                self.answer(order).await;
+            }
+        }
+    }
+
+    async fn answer(&mut self, order: Order) {
+        // Who asked may have stopped waiting.
+        match order {
+            Order::LastGood(job, definition, answer) => {
+                let installation = self.installation.clone();
+                let look = async |connection: &mut SqliteConnection| {
+                    table::last_good(connection, &installation, &job, definition).await
+                };
+                let _ = answer.send(self.with(look).await.flatten());
+            }
+            Order::Flush(done) => drop(done.send(())),
+            Order::Record(_) => {}
+        }
+    }
+
+    /// Works on the open file; once more if it turns out to be damaged, and has been replaced.
+    async fn with<T>(&mut self, work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>) -> Option<T> {
+        let result = match self.attempt(&work, false).await {
+            Err(Trouble::Broken(_)) => self.attempt(&work, true).await,
+            other => other,
+        };
+        result.map_err(|trouble| self.complaints.unusable(&trouble.into_words())).ok()
+    }
+
+    async fn attempt<T>(
+        &mut self,
+        work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+        doubt: bool,
+    ) -> Result<T, Trouble> {
+        let Some(folder) = &self.folder else {
+            let places = "`state` in the configuration, $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME";
+            return Err(Trouble::Unusable(format!("no folder is known for it; set one of {places}")));
+        };
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let Opened { connection, replaced } = file::open(folder, doubt).await?;
+                replaced.iter().for_each(|what| self.complaints.say(what));
+                connection
+            }
+        };
+        // One that fails is not used again.
+        let value = work(&mut connection).await.map_err(|error| translate(&file::path(folder), &error))?;
+        self.connection = Some(connection);
+        Ok(value)
+    }
+}

@@ -1,0 +1,23 @@
+//! The history: what runs did, kept in a SQLite file of the state folder, for people and for guards.
+//!
+//! It is a help, never a condition. Nothing about it fails a run: what goes wrong is said once, as an event, and runs go on without it.
+//!
+//! ```text
+//! handle   what the runner holds: orders in, answers out; costs a run nothing but a message
+//! keeper   a thread that owns the connection: opens it when the first run begins, takes what has piled up in one transaction
+//! file     folder and file: begun, found damaged, moved aside
+//! table    the statements
+//! ```
+//!
+//! A thread of its own, because the folder may be on a disk that does not answer: then the thread waits, and nobody else.
+//!
+//! Several processes may use the file at once. SQLite's locks order their transactions; whoever begins or replaces the file holds the
+//! folder's lock meanwhile, so that nobody takes a file that is just being begun for a damaged one, or moves another's new file aside.
+
+mod error;
+mod file;
+mod handle;
+mod keeper;
+mod table;
+
+pub use handle::{History, Place};
