@@ -19,8 +19,10 @@ use crate::ground::clock::SystemClock;
 use crate::ground::error::Error;
 use crate::ground::event::Observer;
 use crate::ground::exit;
+use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::Job;
 use crate::ground::settings::Settings;
+use crate::history::{History, Place};
 use crate::runner::Runner;
 use crate::source::Postgres;
 
@@ -103,7 +105,16 @@ fn runner(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Runner, Fa
         limits: settings.limits,
         clock: Arc::new(SystemClock),
         observer,
+        history: None,
     })
+}
+
+/// The run history of this configuration and these servers. It begins to be opened now.
+fn history(settings: &Settings, runner: &Runner) -> History {
+    let file = std::fs::canonicalize(&settings.file).unwrap_or_else(|_| settings.file.clone());
+    let (file, source) = (file.to_string_lossy(), runner.source.target().identity());
+    let installation = Fingerprint::of([&*file, &source, &runner.redis.describe(), runner.redis.key_prefix()]);
+    History::open(Place { folder: settings.state.clone(), installation }, Arc::clone(&runner.observer))
 }
 
 fn redis(settings: &Settings) -> Result<Redis, Failure> {

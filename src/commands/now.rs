@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Failure, load, report, runner, runtime, select};
+use super::{Failure, history, load, report, runner, runtime, select};
 use crate::cli::{Common, Now};
 use crate::ground::event::Observer;
 use crate::ground::exit;
 use crate::ground::job::Mode;
 use crate::ground::request::{Request, Trigger};
 use crate::ground::run::Report;
+use crate::history::History;
 use crate::observe::{LogObserver, ProgressObserver};
 
 /// Runs the jobs and reports; the exit code is that of the failed job with the highest priority.
@@ -21,18 +22,26 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let jobs = select(&loaded.settings, &now.jobs)?;
     let request =
         Request { trigger: Trigger::Manual, mode: now.missing.then_some(Mode::Missing), dry_run: now.dry_run };
-    let runner = Arc::new(runner(&loaded.settings, observer())?);
+    let mut runner = runner(&loaded.settings, observer())?;
     let (reports, signal) = runtime()?.block_on(async {
+        runner.history = (!request.dry_run).then(|| history(&loaded.settings, &runner));
+        let runner = Arc::new(runner);
         let (stop, stopped) = watch::channel(false);
         let signal = tokio::spawn(stop_on_signal(stop));
         let reports = runner.run(&jobs, request, stopped).await;
-        runner.source.close().await;
+        tokio::join!(runner.source.close(), flush(runner.history.as_ref()));
         signal.abort();
         (reports, signal.await.ok())
     });
     let code = signal.map_or_else(|| exit_code(&reports), |number| 128 + number);
     report::print(&reports, &request, common.json, code);
     Ok(code)
+}
+
+async fn flush(history: Option<&History>) {
+    if let Some(history) = history {
+        history.flush().await;
+    }
 }
 
 /// The exit code of several reports: that of the failed job with the highest priority.

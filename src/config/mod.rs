@@ -7,7 +7,7 @@
 //! files       bytes of regular files, bounded          ─┐
 //! environment WARM_… as small TOML texts of their own  ─┴─► sources ─► shape ─► raw   each value with its place
 //!                                                                                │
-//! units, cron, secret ─► settings, fields, job   one function for each thing ◄───┘   ─► ground::{Settings, Job}
+//! units, cron, secret, state ─► settings, fields, job   one function each  ◄─────┘   ─► ground::{Settings, Job}
 //!
 //! diagnostic, mask, near   what is said when something is wrong, and what is not
 //! ```
@@ -28,6 +28,7 @@ mod secret;
 mod settings;
 mod shape;
 mod sources;
+mod state;
 mod units;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};

@@ -56,6 +56,7 @@ macro_rules! merge {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Config {
     pub(super) jobs: Option<Text>,
+    pub(super) state: Option<Text>,
     #[serde(default)]
     pub(super) postgres: Postgres,
     #[serde(default)]
@@ -70,7 +71,7 @@ pub(super) struct Config {
 impl Config {
     /// Takes over what `other` says.
     pub(super) fn merge(&mut self, other: Config) {
-        merge!(self, other, jobs);
+        merge!(self, other, jobs, state);
         // A URL and a file that holds one are two ways to say the same: the later one replaces the earlier one.
         if other.postgres.url.is_some() || other.postgres.url_file.is_some() {
             (self.postgres.url, self.postgres.url_file) = (None, None);

@@ -9,10 +9,9 @@ use toml::Spanned;
 use super::diagnostic::{Collector, Diagnostic};
 use super::environment::Environment;
 use super::job::Read;
-use super::raw;
 use super::secret::{self, Given, relative_to};
 use super::sources::Sources;
-use super::units;
+use super::{raw, state, units};
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, Settings};
 use crate::ground::ttl::TtlPolicy;
@@ -26,6 +25,7 @@ pub(super) const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_millis(1
 pub(super) struct Parts {
     pub(super) ttl: TtlPolicy,
     pub(super) limits: Limits,
+    state: Option<PathBuf>,
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
 }
@@ -40,6 +40,7 @@ impl Parts {
     ) -> Self {
         let postgres = postgres(&raw.postgres, file, environment, sources, collector);
         let redis = redis(&raw.redis, file, environment, sources, collector);
+        let state = collector.take(state::folder(raw.state.as_ref(), file, environment, sources)).flatten();
         let (given, defaults) = (&raw.limits, Limits::default());
         let mut field = Fields { table: "limits", sources, collector: &mut *collector };
         let limits = Limits {
@@ -53,7 +54,7 @@ impl Parts {
             in_flight: field.size("in_flight", given.in_flight.as_ref(), defaults.in_flight),
             buffer: field.size("buffer", given.buffer.as_ref(), defaults.buffer),
         };
-        Parts { ttl: ttl_policy(raw, sources, collector), limits, postgres, redis }
+        Parts { ttl: ttl_policy(raw, sources, collector), limits, state, postgres, redis }
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.
@@ -61,7 +62,7 @@ impl Parts {
         let (Some(postgres), Some(redis)) = (self.postgres, self.redis) else {
             return Err(Diagnostic::about(&file, "the servers' URLs are missing"));
         };
-        Ok(Settings { file, postgres, redis, ttl: self.ttl, limits: self.limits, jobs })
+        Ok(Settings { file, state: self.state, postgres, redis, ttl: self.ttl, limits: self.limits, jobs })
     }
 }
 

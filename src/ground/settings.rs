@@ -14,6 +14,8 @@ use super::ttl::TtlPolicy;
 pub struct Settings {
     /// The configuration file.
     pub file: PathBuf,
+    /// The folder for what is remembered between runs; `None` when nothing says where.
+    pub state: Option<PathBuf>,
     /// `[postgres]`.
     pub postgres: PostgresSettings,
     /// `[redis]`.

@@ -109,7 +109,8 @@ impl Attempt<'_> {
         let now = to_millis(runner.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
 
         let mut snapshot = runner.source.snapshot().await?;
-        let prepared = prepare(job, &mut snapshot).await?;
+        let mut prepared = prepare(job, &mut snapshot).await?;
+        progress.columns(std::mem::take(&mut prepared.columns));
         let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, runner.limits.combinations).await?;
         let mut first = Worker::new(runner, &shared, prepared, snapshot)?;
         let due = first.due(&plan, self.policy().only_missing()).await?;

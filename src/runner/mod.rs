@@ -35,6 +35,7 @@ use crate::ground::keyspace::KeySpace;
 use crate::ground::request::Request;
 use crate::ground::run::Report;
 use crate::ground::settings::Limits;
+use crate::history::History;
 use crate::source::Postgres;
 
 pub use keys::Keys;
@@ -55,6 +56,8 @@ pub struct Runner {
     pub clock: Arc<dyn Clock>,
     /// Who hears what happens.
     pub observer: Arc<dyn Observer>,
+    /// Where finished runs are recorded, if they are.
+    pub history: Option<History>,
 }
 
 impl Runner {

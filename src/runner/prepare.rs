@@ -6,6 +6,7 @@ use super::assemble::Reading;
 use super::keys::{Keys, key_columns};
 use crate::encode::{self, Encoder, Format, ValueSpec};
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::history::NamedType;
 use crate::ground::job::{Job, Verify};
 use crate::ground::keyspace::Rivals;
 use crate::ground::row::Column;
@@ -16,6 +17,8 @@ use crate::source::{Snapshot, Statement};
 pub struct Prepared {
     /// The statement that gives the rows.
     pub statement: Statement,
+    /// The columns of the job's own query, which the format may have rewritten.
+    pub columns: Vec<NamedType>,
     /// Columns that the key is made of.
     pub key_columns: Vec<String>,
     /// Turns a row into a value; `None` when only keys and versions are read.
@@ -38,6 +41,7 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
         return Err(Error::new(ErrorKind::Definition, message));
     }
     let mut statement = snapshot.prepare(&job.query).await?;
+    let columns = statement.columns().iter().map(NamedType::from).collect();
     let key_columns = key_columns(job, &statement);
     let narrow = narrow(job, statement.columns(), &key_columns).map_err(|message| definition(&message))?;
     let mut beside = key_columns.clone();
@@ -50,7 +54,7 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
         statement = snapshot.prepare(&sql).await?;
     }
     let encoder = Encoder::new(format, statement.columns(), &spec).map_err(|error| definition(&error))?;
-    Ok(Prepared { statement, key_columns, encoder: Some(encoder), narrow })
+    Ok(Prepared { statement, columns, key_columns, encoder: Some(encoder), narrow })
 }
 
 impl Prepared {
@@ -62,7 +66,7 @@ impl Prepared {
         let Some(sql) = &self.narrow else { return Ok(None) };
         let statement = snapshot.prepare(sql).await?;
         let (key_columns, narrow) = (self.key_columns.clone(), self.narrow.clone());
-        Ok(Some(Prepared { statement, key_columns, encoder: None, narrow }))
+        Ok(Some(Prepared { statement, columns: Vec::new(), key_columns, encoder: None, narrow }))
     }
 
     /// How its rows are taken; can be asked for once.

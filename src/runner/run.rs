@@ -13,7 +13,8 @@ use crate::cache::{Ours, Policy, Redis, Tally};
 use crate::ground::backoff::pause_before_attempt;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
-use crate::ground::job::Job;
+use crate::ground::history::{Measure, NamedType, Record};
+use crate::ground::job::{Job, Mode};
 use crate::ground::request::Request;
 use crate::ground::run::{Report, Stats};
 
@@ -25,6 +26,8 @@ pub(super) struct Progress {
     doubtful: Arc<Mutex<Vec<Ours>>>,
     /// The most that an earlier attempt wrote.
     before: Arc<Mutex<Stats>>,
+    /// The columns of the job's query.
+    columns: Arc<Mutex<Vec<NamedType>>>,
 }
 
 impl Progress {
@@ -53,6 +56,16 @@ impl Progress {
         let redis = redis.clone();
         let work = tokio::task::spawn_blocking(move || redis.retract(&values)).await;
         work.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string()))).map(|_| ())
+    }
+
+    /// Notes the columns of the job's query.
+    pub(super) fn columns(&self, columns: Vec<NamedType>) {
+        *lock(&self.columns) = columns;
+    }
+
+    /// What this attempt has read.
+    fn measure(&self) -> Measure {
+        Measure { rows: lock(&self.reading).rows, columns: lock(&self.columns).clone() }
     }
 
     /// Adds counts of the reading side.
@@ -108,7 +121,7 @@ impl Limit {
 
 /// Runs the job and reports; never panics, whatever the job does.
 pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, stop: watch::Receiver<bool>) -> Report {
-    let start = Instant::now();
+    let (start, started) = (Instant::now(), runner.clock.now());
     runner.observer.on(&Event::Started { job: &job.name, trigger: request.trigger });
     let progress = Progress::default();
     let work = {
@@ -130,6 +143,20 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         sample: progress.tally.sample(),
     };
     runner.observer.on(&Event::Finished { report: &report });
+    if let Some(history) = &runner.history {
+        // Absent keys only: what was read then is no measure for a run that reads everything.
+        let whole = report.failure.is_none() && request.mode.unwrap_or(job.mode) == Mode::Refresh;
+        history.record(Record {
+            job: job.name.clone(),
+            definition: job.definition(),
+            trigger: request.trigger,
+            started,
+            ended: runner.clock.now(),
+            stats: report.stats.clone(),
+            failure: report.failure.clone(),
+            measure: whole.then(|| progress.measure()),
+        });
+    }
     report
 }
 

@@ -114,7 +114,18 @@ impl Target {
             Some(path) => path.display().to_string(),
             None => format!("{}:{}", self.options.get_host(), self.options.get_port()),
         };
-        format!("{host}/{}", self.options.get_database().unwrap_or(self.options.get_username()))
+        format!("{host}/{}", self.database())
+    }
+
+    /// What tells one database from another, without account and password.
+    pub fn identity(&self) -> String {
+        let host = self.options.get_socket().map_or(self.options.get_host().into(), |path| path.to_string_lossy());
+        let schema = self.schema.as_deref().unwrap_or_default();
+        format!("{host}:{}/{}?schema={schema}", self.options.get_port(), self.database())
+    }
+
+    fn database(&self) -> &str {
+        self.options.get_database().unwrap_or(self.options.get_username())
     }
 }
 
@@ -148,6 +159,7 @@ mod tests {
         assert_eq!(target.connect_timeout, Some(Duration::from_secs(7)));
         assert_eq!(target.unknown, ["colour"]);
         assert_eq!(target.describe(), "db.internal:6432/shop");
+        assert_eq!(target.identity(), "db.internal:6432/shop?schema=public");
         assert_eq!(target.options.get_username(), "app");
     }
 

@@ -55,10 +55,17 @@ impl World {
     fn with_least_rights(database: Database, redis: Redis) -> World {
         let folder = Folder::new();
         fs::create_dir(folder.path.join("jobs")).unwrap();
-        let environment = vec![("DATABASE_URL".to_owned(), database.url()), ("REDIS_URL".to_owned(), redis.url())];
-        let world = World { database, redis, folder, environment };
+        let mut world = World { database, redis, folder, environment: Vec::new() };
+        world.set("DATABASE_URL", &world.database.url());
+        world.set("REDIS_URL", &world.redis.url());
+        world.set("STATE_DIRECTORY", &world.state().display().to_string());
         world.config(CONFIG);
         world
+    }
+
+    /// The folder in which the program keeps its state.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path.join("state")
     }
 
     /// Sets an environment variable of the program.

@@ -5,6 +5,7 @@
 mod support;
 
 mod freshness;
+mod history;
 mod jobs;
 mod ownership;
 mod parameters;

@@ -14,6 +14,7 @@ fn each_setting_can_be_given_in_the_environment() {
     files.write("elsewhere/job.toml", GOOD);
     for (name, value) in [
         ("WARM_JOBS", "elsewhere"),
+        ("WARM_STATE", "elsewhere/state"),
         ("WARM_TTL", "{ 't:' = '7m' }"),
         ("WARM_DEFAULTS__SCHEDULE", "every 6m"),
         ("WARM_DEFAULTS__TIMEZONE", "Africa/Lagos"),

@@ -119,7 +119,7 @@ fn the_configurations_numbers_have_bounds_too_and_all_mistakes_come_at_once() {
     let mut cases = Cases::new();
     cases.config(
         "below",
-        "jobs = 'jobs'\n[postgres]\nconnections = 0\nconnect_timeout = '0s'\nstatement_timeout = 'soon'\n\
+        "jobs = 'jobs'\nstate = ''\n[postgres]\nconnections = 0\nconnect_timeout = '0s'\nstatement_timeout = 'soon'\n\
          [redis]\ndatabase = -1\nkey_prefix = \"a\\nb\"\nconnect_timeout = '0ms'\ntimeout = ''\n\
          [ttl]\n't:' = '0s'\n[limits]\ncombinations = 0\nkey_length = 0\nin_flight = '1KiB'\nbuffer = '0'\n",
     );

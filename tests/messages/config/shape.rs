@@ -48,7 +48,7 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
              refresh_ahead = '1m'\n[guard]\nmin_rows = 10\nmax_rows = 1000\nmax_shrink = '50%'\n"
         ),
     );
-    cases.config("of the configuration", format!("state = '/var/lib/warm'\n{CONFIG}[serve]\nport = 9000"));
+    cases.config("of the configuration", format!("{CONFIG}[serve]\nport = 9000"));
     cases.compare("not_built_yet");
 }
 
