@@ -38,6 +38,8 @@ pub enum ErrorKind {
     RedisReply,
     /// Redis was restarted in the middle of a run: what was written before may be gone.
     RedisRestarted,
+    /// What the query gives is not what the job's guard allows; nothing was written.
+    Guard,
     /// The job ran into its own time-out.
     JobTimeout,
     /// A panic inside the job: a defect of this program.
@@ -80,6 +82,7 @@ pub const TABLE: &[Consequence] = &[
     row(ErrorKind::RedisFull, false, exit::GUARD, "give Redis more memory or cache less; nothing was deleted to make room"),
     row(ErrorKind::RedisReply, true, exit::REDIS, "check what stands between warm and Redis"),
     row(ErrorKind::RedisRestarted, true, exit::REDIS, "look into the Redis log for the reason of its restart"),
+    row(ErrorKind::Guard, false, exit::GUARD, "look at the data: the old keys stay; if it is right, `warm --now JOB --accept` publishes it once"),
     row(ErrorKind::JobTimeout, false, exit::JOB_FAILED, "raise the job's timeout, or make its query cheaper"),
     row(ErrorKind::Panic, false, exit::JOB_FAILED, "this is a defect of warm: please report it with the log"),
     row(ErrorKind::Cancelled, false, exit::JOB_FAILED, "run it again: what was written is complete key by key"),

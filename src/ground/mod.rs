@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod fingerprint;
+pub mod guard;
 pub mod history;
 pub mod job;
 pub mod key;
