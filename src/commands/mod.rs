@@ -109,12 +109,13 @@ fn runner(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Runner, Fa
     })
 }
 
-/// The run history of this configuration and these servers. It begins to be opened now.
-fn history(settings: &Settings, runner: &Runner) -> History {
+/// The run history of this configuration and these servers. It begins to be opened now, unless it is read only.
+fn history(settings: &Settings, runner: &Runner, read_only: bool) -> History {
     let file = std::fs::canonicalize(&settings.file).unwrap_or_else(|_| settings.file.clone());
     let (file, source) = (file.to_string_lossy(), runner.source.target().identity());
     let installation = Fingerprint::of([&*file, &source, &runner.redis.describe(), runner.redis.key_prefix()]);
-    History::open(Place { folder: settings.state.clone(), installation }, Arc::clone(&runner.observer))
+    let place = Place { folder: settings.state.clone(), installation, read_only };
+    History::open(place, Arc::clone(&runner.observer))
 }
 
 fn redis(settings: &Settings) -> Result<Redis, Failure> {

@@ -24,7 +24,7 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
         Request { trigger: Trigger::Manual, mode: now.missing.then_some(Mode::Missing), dry_run: now.dry_run };
     let mut runner = runner(&loaded.settings, observer())?;
     let (reports, signal) = runtime()?.block_on(async {
-        runner.history = (!request.dry_run).then(|| history(&loaded.settings, &runner));
+        runner.history = Some(history(&loaded.settings, &runner, request.dry_run));
         let runner = Arc::new(runner);
         let (stop, stopped) = watch::channel(false);
         let signal = tokio::spawn(stop_on_signal(stop));

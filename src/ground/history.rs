@@ -47,6 +47,10 @@ pub struct LastGood {
     pub measure: Measure,
 }
 
+/// The history cannot be used, so that nothing is known of earlier runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown;
+
 /// A column by name and type, as they are written in SQL: numbers of types differ from one database to its copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedType {

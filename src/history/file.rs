@@ -59,6 +59,17 @@ pub(super) struct Opened {
     pub(super) replaced: Option<String>,
 }
 
+/// How a file is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// To be used.
+    Quick,
+    /// The same, but all of it is read.
+    Thorough,
+    /// Nothing may be changed.
+    Only,
+}
+
 /// What is there at the file's path.
 enum Found {
     Good(SqliteConnection),
@@ -77,12 +88,12 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 pub(super) async fn open(folder: &Path, doubt: bool) -> Result<Opened, Trouble> {
     let path = path(folder);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| Trouble::at(folder, words(&error)))?;
-    if !doubt && let Found::Good(connection) = find(&path, false).await? {
+    if !doubt && let Found::Good(connection) = find(&path, Look::Quick).await? {
         return Ok(Opened { connection, replaced: None });
     }
     // Held until the end: what is found now is nobody's unfinished beginning.
     let _lock = lock(folder)?;
-    let replaced = match find(&path, doubt).await? {
+    let replaced = match find(&path, if doubt { Look::Thorough } else { Look::Quick }).await? {
         Found::Good(connection) => return Ok(Opened { connection, replaced: None }),
         Found::Nothing => None,
         Found::Empty => Some(format!("the run history {} was empty; it is begun anew", path.display())),
@@ -99,8 +110,18 @@ pub(super) async fn open(folder: &Path, doubt: bool) -> Result<Opened, Trouble> 
     Ok(Opened { connection: begin(&path).await?, replaced })
 }
 
-/// Looks at what is there; with `doubt` through all of it.
-async fn find(path: &Path, doubt: bool) -> Result<Found, Trouble> {
+/// Opens a file that is there, and changes nothing.
+pub(super) async fn look_at(folder: &Path) -> Result<Option<SqliteConnection>, Trouble> {
+    let path = path(folder);
+    match find(&path, Look::Only).await? {
+        Found::Good(connection) => Ok(Some(connection)),
+        Found::Nothing | Found::Empty => Ok(None),
+        Found::Broken(reason) => Err(Trouble::at(&path, format_args!("it is damaged ({reason})"))),
+    }
+}
+
+/// Looks at what is there.
+async fn find(path: &Path, how: Look) -> Result<Found, Trouble> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(Trouble::at(path, words(&error))),
@@ -108,7 +129,7 @@ async fn find(path: &Path, doubt: bool) -> Result<Found, Trouble> {
         Ok(metadata) if metadata.len() == 0 => return Ok(Found::Empty),
         Ok(_) => {}
     }
-    match look(path, doubt).await.map_err(|error| translate(path, &error)) {
+    match look(path, how).await.map_err(|error| translate(path, &error)) {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(reason)) => Err(Trouble::at(path, reason)),
         Err(Trouble::Broken(reason)) => Ok(Found::Broken(reason)),
@@ -117,13 +138,13 @@ async fn find(path: &Path, doubt: bool) -> Result<Found, Trouble> {
 }
 
 /// The inner error is a reason to leave the file alone.
-async fn look(path: &Path, doubt: bool) -> Result<Result<Found, String>, sqlx::Error> {
-    let mut connection = connect(path).await?;
+async fn look(path: &Path, how: Look) -> Result<Result<Found, String>, sqlx::Error> {
+    let mut connection = connect(path, how == Look::Only).await?;
     let header = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) \
                   FROM pragma_application_id, pragma_user_version";
     let row = sqlx::query(header).fetch_one(&mut connection).await?;
     let (application, version, objects): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    if doubt {
+    if how == Look::Thorough {
         let first = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
         let verdict: String = first.try_get(0)?;
         if verdict != "ok" {
@@ -145,7 +166,7 @@ async fn begin(path: &Path) -> Result<SqliteConnection, Trouble> {
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     made.map_err(|error| Trouble::at(path, words(&error)))?;
     let create = async {
-        let mut connection = connect(path).await?;
+        let mut connection = connect(path, false).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
         let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
@@ -156,8 +177,8 @@ async fn begin(path: &Path) -> Result<SqliteConnection, Trouble> {
     create.await.map_err(|error| translate(path, &error))
 }
 
-async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY);
+async fn connect(path: &Path, read_only: bool) -> Result<SqliteConnection, sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).read_only(read_only);
     // A killed process leaves a whole file all the same; after a power failure it may be damaged, and is replaced. Waiting for the
     // disk would be half of a short run's time.
     options.synchronous(SqliteSynchronous::Off).disable_statement_logging().connect().await

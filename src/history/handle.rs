@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::keeper::{Complaints, Keeper, Order};
 use crate::ground::event::Observer;
 use crate::ground::fingerprint::Fingerprint;
-use crate::ground::history::{LastGood, Record};
+use crate::ground::history::{LastGood, Record, Unknown};
 
 /// The longest that anybody waits for the history.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,6 +24,8 @@ pub struct Place {
     pub folder: Option<PathBuf>,
     /// Keeps entries apart: of which configuration and servers they are. No secret.
     pub installation: Fingerprint,
+    /// Whether nothing may be changed there, as in a dry run.
+    pub read_only: bool,
 }
 
 /// The run history. No call fails: what goes wrong is told to the observer, once.
@@ -33,7 +35,8 @@ pub struct History {
 }
 
 impl History {
-    /// Begins to open the history, and does not wait for it. Folder and file are made if they are missing.
+    /// Begins to open the history, and does not wait for it. Folder and file are made if they are missing; one that is read only is opened when
+    /// somebody asks.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
@@ -54,9 +57,12 @@ impl History {
         let _ = self.orders.send(Order::Record(Box::new(record)));
     }
 
-    /// The last good run of a job whose definition was this one. `None` also when the history cannot be used.
-    pub async fn last_good(&self, job: &str, definition: Fingerprint) -> Option<LastGood> {
-        self.ask(|answer| Order::LastGood(job.to_owned(), definition, answer)).await.flatten()
+    /// The last good run of a job whose definition was this one.
+    ///
+    /// # Errors
+    /// When the history cannot be used; why, the observer has been told.
+    pub async fn last_good(&self, job: &str, definition: Fingerprint) -> Result<Option<LastGood>, Unknown> {
+        self.ask(|answer| Order::LastGood(job.to_owned(), definition, answer)).await.flatten().ok_or(Unknown)
     }
 
     /// Waits until everything is recorded, for some seconds at most.

@@ -19,8 +19,8 @@ use crate::ground::history::{LastGood, Record};
 pub(super) enum Order {
     /// Records a run.
     Record(Box<Record>),
-    /// Looks a job's last good run up.
-    LastGood(String, Fingerprint, oneshot::Sender<Option<LastGood>>),
+    /// Looks a job's last good run up. The outer `None` when that cannot be done.
+    LastGood(String, Fingerprint, oneshot::Sender<Option<Option<LastGood>>>),
     /// Says when everything before is done.
     Flush(oneshot::Sender<()>),
 }
@@ -53,6 +53,7 @@ impl Complaints {
 pub(super) struct Keeper {
     installation: String,
     folder: Option<PathBuf>,
+    read_only: bool,
     complaints: Complaints,
     connection: Option<SqliteConnection>,
 }
@@ -61,13 +62,16 @@ impl Keeper {
     pub(super) fn new(place: Place, complaints: Complaints) -> Self {
         // SQLite takes a relative path that begins with `file:` for a URI.
         let folder = place.folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
-        Keeper { installation: place.installation.to_string(), folder, complaints, connection: None }
+        let installation = place.installation.to_string();
+        Keeper { installation, folder, read_only: place.read_only, complaints, connection: None }
     }
 
     /// Serves until nobody can give orders any more.
     pub(super) async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         // The first order comes when a run has ended; opened before, it costs that run nothing.
-        self.with(async |_| Ok(())).await;
+        if !self.read_only {
+            self.with(async |_| Ok(())).await;
+        }
         while let Some(order) = orders.recv().await {
             let mut next = Some(order);
             let mut records = Vec::new();
@@ -94,15 +98,19 @@ impl Keeper {
                 let look = async |connection: &mut SqliteConnection| {
                     table::last_good(connection, &installation, &job, definition).await
                 };
-                let _ = answer.send(self.with(look).await.flatten());
+                let _ = answer.send(self.with(look).await);
             }
             Order::Flush(done) => drop(done.send(())),
             Order::Record(_) => {}
         }
     }
 
-    /// Works on the open file; once more if it turns out to be damaged, and has been replaced.
-    async fn with<T>(&mut self, work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>) -> Option<T> {
+    /// Works on the open file; once more if it turns out to be damaged, and has been replaced. A file that is not there, and must not be begun, gives
+    /// what an empty one would.
+    async fn with<T: Default>(
+        &mut self,
+        work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Option<T> {
         let result = match self.attempt(&work, false).await {
             Err(Trouble::Broken(_)) => self.attempt(&work, true).await,
             other => other,
@@ -110,7 +118,7 @@ impl Keeper {
         result.map_err(|trouble| self.complaints.unusable(&trouble.into_words())).ok()
     }
 
-    async fn attempt<T>(
+    async fn attempt<T: Default>(
         &mut self,
         work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
         doubt: bool,
@@ -121,6 +129,10 @@ impl Keeper {
         };
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
+            None if self.read_only => match file::look_at(folder).await? {
+                Some(connection) => connection,
+                None => return Ok(T::default()),
+            },
             None => {
                 let Opened { connection, replaced } = file::open(folder, doubt).await?;
                 replaced.iter().for_each(|what| self.complaints.say(what));

@@ -56,7 +56,7 @@ pub struct Runner {
     pub clock: Arc<dyn Clock>,
     /// Who hears what happens.
     pub observer: Arc<dyn Observer>,
-    /// Where finished runs are recorded, if they are.
+    /// What earlier runs did; where finished runs are recorded, but for dry ones.
     pub history: Option<History>,
 }
 

@@ -143,7 +143,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         sample: progress.tally.sample(),
     };
     runner.observer.on(&Event::Finished { report: &report });
-    if let Some(history) = &runner.history {
+    if let Some(history) = runner.history.as_ref().filter(|_| !request.dry_run) {
         // Absent keys only: what was read then is no measure for a run that reads everything.
         let whole = report.failure.is_none() && request.mode.unwrap_or(job.mode) == Mode::Refresh;
         history.record(Record {
