@@ -51,6 +51,9 @@ pub struct Now {
     /// Show what would be written; write nothing
     #[arg(long, requires = "now")]
     pub dry_run: bool,
+    /// Publish, this once, what the job's guard stops (look at the data first)
+    #[arg(long, requires_all = ["now", "jobs"])]
+    pub accept: bool,
     /// The jobs to run [default: all]
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,

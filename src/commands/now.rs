@@ -20,8 +20,12 @@ use crate::observe::{LogObserver, ProgressObserver};
 pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let jobs = select(&loaded.settings, &now.jobs)?;
-    let request =
-        Request { trigger: Trigger::Manual, mode: now.missing.then_some(Mode::Missing), dry_run: now.dry_run };
+    let request = Request {
+        trigger: Trigger::Manual,
+        mode: now.missing.then_some(Mode::Missing),
+        dry_run: now.dry_run,
+        accept: now.accept,
+    };
     let mut runner = runner(&loaded.settings, observer())?;
     let (reports, signal) = runtime()?.block_on(async {
         runner.history = Some(history(&loaded.settings, &runner, request.dry_run));

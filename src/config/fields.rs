@@ -12,6 +12,7 @@ use super::raw::{self, Text};
 use super::settings::{TIMEOUT_BOUNDS, TTL_BOUNDS, bounded, duration, must_be, size};
 use super::sources::Sources;
 use super::units;
+use crate::ground::guard::Guard;
 use crate::ground::job::{Invalidates, Mode, OnBadRow, Parameter, Values, Verify};
 use crate::ground::key::{KeyTemplate, is_name};
 use crate::ground::schedule::Schedule;
@@ -32,6 +33,7 @@ pub(super) struct Common {
     pub(super) verify: Verify,
     pub(super) invalidates: Invalidates,
     pub(super) max_value: usize,
+    pub(super) guard: Guard,
     pub(super) jitter: f64,
 }
 
@@ -49,7 +51,7 @@ impl Reader<'_> {
         collector: &mut Collector,
     ) -> Option<Common> {
         let sources = self.sources;
-        let guard = raw.guard.clone().unwrap_or_default();
+        let raw_guard = raw.guard.clone().unwrap_or_default();
         let format = collector.take(self.format(raw.format.as_ref(), formats));
         let bigints = [("string", BigInt::String), ("number", BigInt::Number)];
         let bigint = collector.take(self.choice("bigint", raw.bigint.as_ref(), &bigints));
@@ -67,7 +69,9 @@ impl Reader<'_> {
         let verify = collector.take(self.verify(raw.verify.as_ref()));
         let times = [("after-commit", Invalidates::AfterCommit), ("before-commit", Invalidates::BeforeCommit)];
         let invalidates = collector.take(self.choice("invalidates", raw.invalidates.as_ref(), &times));
-        let max_value = collector.take(self.max_value(guard.max_value.as_ref()));
+        let max_value = collector.take(self.max_value(raw_guard.max_value.as_ref()));
+        let missing = raw.mode.as_ref().filter(|_| mode == Some(Mode::Missing));
+        let guard = self.guard(&raw_guard, missing, collector);
         let jitter = collector.take(self.jitter(raw.ttl_jitter.as_ref()));
         Some(Common {
             format: format?,
@@ -81,6 +85,7 @@ impl Reader<'_> {
             verify: verify?,
             invalidates: invalidates?,
             max_value: max_value?,
+            guard: guard?,
             jitter: jitter?,
         })
     }

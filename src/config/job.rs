@@ -97,6 +97,7 @@ pub(super) fn resolve(
         verify: common.verify,
         invalidates: common.invalidates,
         max_value: common.max_value,
+        guard: common.guard,
     };
     Some(Read { job, key: sources.place(key_span)? })
 }

@@ -20,6 +20,7 @@ mod diagnostic;
 mod environment;
 mod fields;
 mod files;
+mod guard;
 mod job;
 mod mask;
 mod near;

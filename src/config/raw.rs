@@ -113,7 +113,7 @@ impl Config {
                 invalidates
             );
             if let Some(guard) = from.guard {
-                merge!(into.guard.get_or_insert_default(), guard, max_value);
+                into.guard.get_or_insert_default().merge(guard);
             }
         }
     }
@@ -179,6 +179,16 @@ pub(super) struct Defaults {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Guard {
     pub(super) max_value: Option<Spanned<Size>>,
+    pub(super) min_rows: Option<Number>,
+    pub(super) max_rows: Option<Number>,
+    pub(super) max_shrink: Option<Spanned<Share>>,
+    pub(super) same_columns: Option<Spanned<bool>>,
+}
+
+impl Guard {
+    fn merge(&mut self, other: Guard) {
+        merge!(self, other, max_value, min_rows, max_rows, max_shrink, same_columns);
+    }
 }
 
 /// A job file.
@@ -215,7 +225,7 @@ impl Job {
         macro_rules! own_or_default {
             ($($field:ident),+) => { Defaults { $( $field: self.$field.clone().or_else(|| defaults.$field.clone()) ),+ } };
         }
-        own_or_default!(
+        let mut common = own_or_default!(
             schedule,
             timezone,
             format,
@@ -229,7 +239,12 @@ impl Job {
             verify,
             invalidates,
             guard
-        )
+        );
+        // A table of the job's own does not take the defaults of its other fields away.
+        if let (Some(guard), Some(own)) = (&defaults.guard, &self.guard) {
+            common.guard.insert(guard.clone()).merge(own.clone());
+        }
+        common
     }
 }
 

@@ -49,6 +49,13 @@ pub enum Event<'a> {
         /// What is wrong, and what was done about it.
         problem: &'a str,
     },
+    /// A run does without something that it needs the history for.
+    WithoutHistory {
+        /// The job's name.
+        job: &'a str,
+        /// What is not done.
+        what: &'a str,
+    },
     /// A run ended, well or not.
     Finished {
         /// What it did.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fingerprint::Fingerprint;
+use super::guard::Guard;
 use super::key::KeyTemplate;
 use super::schedule::Schedule;
 use super::sql::Sql;
@@ -53,6 +54,8 @@ pub struct Job {
     pub invalidates: Invalidates,
     /// The longest value in bytes; longer ones are refused and counted.
     pub max_value: usize,
+    /// What its rows must be like to be published.
+    pub guard: Guard,
 }
 
 impl Job {

@@ -12,6 +12,8 @@ pub struct Request {
     pub mode: Option<Mode>,
     /// Whether to look only: nothing is written, what would be written is counted.
     pub dry_run: bool,
+    /// Whether somebody has looked at the data and vouches for it: the job's guard does not stop the run.
+    pub accept: bool,
 }
 
 /// Why a run began.

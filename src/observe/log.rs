@@ -51,6 +51,7 @@ impl Observer for LogObserver {
             Event::BadRow { job, reason } => self.bad_row(job, reason),
             Event::Doubt { job, reason } => warn!(job, reason, "{job}: {reason}: what was written is left to die"),
             Event::History { problem } => warn!("{problem}"),
+            Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
             Event::Finished { report } => finished(report),
         }
     }

@@ -54,7 +54,8 @@ impl<O: Observer> Observer for ProgressObserver<O> {
                     bar.finish_and_clear();
                 }
             }
-            Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } | Event::History { .. } => {}
+            Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
+            Event::History { .. } | Event::WithoutHistory { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::Runner;
 use super::assemble::Shared;
+use super::gate::Gate;
 use super::plan::Plan;
 use super::prepare::prepare;
 use super::run::{Limit, Progress, panicked};
@@ -36,6 +37,8 @@ pub(super) struct Attempt<'a> {
     pub(super) request: Request,
     pub(super) limit: Limit,
     pub(super) progress: &'a Progress,
+    /// What the rows have to pass before the first write, if anything.
+    pub(super) gate: Option<Gate<'a>>,
 }
 
 impl Attempt<'_> {
@@ -110,15 +113,26 @@ impl Attempt<'_> {
 
         let mut snapshot = runner.source.snapshot().await?;
         let mut prepared = prepare(job, &mut snapshot).await?;
-        progress.columns(std::mem::take(&mut prepared.columns));
+        let columns = std::mem::take(&mut prepared.columns);
+        self.gate.as_ref().map_or(Ok(()), |gate| gate.check_columns(&columns))?;
+        progress.columns(columns);
         let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, runner.limits.combinations).await?;
         let mut first = Worker::new(runner, &shared, prepared, snapshot)?;
         let due = first.due(&plan, self.policy().only_missing()).await?;
 
+        // Some of the rows alone are no measure.
+        let gate = self.gate.as_ref().filter(|gate| gate.counts_rows() && due.len() == plan.len());
+        if let Some(gate) = gate {
+            first.pass(gate, &plan, &due).await?;
+        }
+
         let next = AtomicUsize::new(0);
         let start = Instant::now();
-        let first = first.work(&plan, &due, &next, 1).await?;
-        let more = further_workers(start.elapsed(), due.len().saturating_sub(1), runner.source.free());
+        // What was held back is at hand.
+        let limit = if first.holds_rows() { usize::MAX } else { 1 };
+        let first = first.work(&plan, &due, &next, limit).await?;
+        let left = due.len().saturating_sub(next.load(Ordering::Relaxed));
+        let more = further_workers(start.elapsed(), left, runner.source.free());
         let others = (0..more).map(|_| async {
             // Another job may have been quicker; what it does not need is enough.
             let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };

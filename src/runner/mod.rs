@@ -4,6 +4,7 @@
 //! Request ─► run       attempts within the job's time-out, a panic ends its job only
 //!              └► attempt    Redis first (no query for a cache that is down), then a snapshot
 //!                    ├► plan      [for_each] × parameters → combinations, one query each
+//!                    ├► gate      the guard sees how many rows there are before any goes on
 //!                    └► worker    reads, and reads again to verify
 //!                         ├► assemble  rows → keys and values
 //!                         └► outlet    batches ─► cache::Writer ─► pending ─► verified
@@ -13,6 +14,7 @@
 
 mod assemble;
 mod attempt;
+mod gate;
 mod keys;
 mod outlet;
 mod pending;

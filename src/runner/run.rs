@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Runner;
 use super::attempt::Attempt;
+use super::gate::Gate;
 use crate::cache::{Ours, Policy, Redis, Tally};
 use crate::ground::backoff::pause_before_attempt;
 use crate::ground::error::{Error, ErrorKind};
@@ -128,7 +129,8 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         let (runner, job, progress) = (Arc::clone(&runner), Arc::clone(&job), progress.clone());
         async move {
             let limit = Limit::new(&job, stop);
-            attempts(&Attempt { runner: &runner, job: &job, request, limit, progress: &progress }).await
+            let gate = Gate::of(&runner, &job, request).await;
+            attempts(&Attempt { runner: &runner, job: &job, request, limit, progress: &progress, gate }).await
         }
     };
     // A task of its own: several jobs encode at the same time.

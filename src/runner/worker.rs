@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::Runner;
 use super::assemble::{Assembler, Reading, Shared};
+use super::gate::{Gate, Held};
 use super::plan::Plan;
 use super::prepare::{Prepared, prepare};
 use crate::ground::error::{Error, ErrorKind};
@@ -35,6 +36,8 @@ pub(super) struct Worker<'a> {
     /// The columns of the job's statement, which must stay the same for the whole run.
     columns: Vec<Column>,
     assembler: Assembler<'a>,
+    /// Rows of this snapshot that were held back; they go on before the snapshot is renewed.
+    held: Held,
     /// Combinations whose entries are not verified.
     unverified: Vec<usize>,
 }
@@ -48,7 +51,7 @@ impl<'a> Worker<'a> {
     ) -> Result<Self, Error> {
         let assembler = Assembler::new(shared, reading(runner, shared, &mut prepared)?, snapshot.state().clone());
         let columns = prepared.statement.columns().to_vec();
-        Ok(Worker { runner, shared, snapshot, prepared, columns, assembler, unverified: Vec::new() })
+        Ok(Worker { runner, shared, snapshot, prepared, columns, assembler, held: Held::new(), unverified: Vec::new() })
     }
 
     /// The combinations whose queries have to be run: of those whose keys are known beforehand, a run that only fills what is missing
@@ -80,6 +83,23 @@ impl<'a> Worker<'a> {
         Ok(due)
     }
 
+    /// Lets the gate look at the rows of these combinations, all that there are.
+    ///
+    /// # Errors
+    /// What the gate says, before anything is written.
+    pub(super) async fn pass(&mut self, gate: &Gate<'_>, plan: &Plan, due: &[usize]) -> Result<(), Error> {
+        // Reading them again will take as long.
+        self.assembler.outlet.pending.begin();
+        let Worker { snapshot, prepared, shared, .. } = self;
+        self.held = gate.check_rows(snapshot, &prepared.statement, (plan, due), shared.progress).await?;
+        Ok(())
+    }
+
+    /// Whether rows are at hand that were held back.
+    pub(super) fn holds_rows(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Works off at most `limit` of the `due` combinations, those that nobody has begun.
     pub(super) async fn work(
         mut self,
@@ -98,7 +118,7 @@ impl<'a> Worker<'a> {
                 }
                 return Err(error);
             }
-            if self.assembler.outlet.pending.is_due() {
+            if !self.holds_rows() && self.assembler.outlet.pending.is_due() {
                 self = self.verify(plan).await?.prepare(false).await?;
             }
         }
@@ -118,6 +138,12 @@ impl<'a> Worker<'a> {
     async fn read(&mut self, plan: &Plan, index: usize) -> Result<(), Error> {
         let combination = plan.combination(index);
         let known = self.assembler.begin(combination, plan)?;
+        if let Some(held) = self.held.remove(&index) {
+            for row in held {
+                self.assembler.row(&row, combination, known.as_ref()).await?;
+            }
+            return self.assembler.end(known).await;
+        }
         let mut rows = self.snapshot.rows(&self.prepared.statement, |name| combination.argument(name))?;
         while let Some(row) = rows.next().await? {
             self.assembler.row(&row, combination, known.as_ref()).await?;

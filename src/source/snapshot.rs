@@ -170,6 +170,16 @@ impl Rows<'_> {
 /// A row as it came from the server.
 pub struct SourceRow(PgRow);
 
+impl SourceRow {
+    /// The bytes that keeping it costs, roughly.
+    pub fn bytes(&self) -> usize {
+        /// What the driver keeps beside the values: of a row, and of each column.
+        const OVERHEAD: (usize, usize) = (128, 16);
+        let values = (0..self.0.len()).map(|index| self.value(index).map_or(0, <[u8]>::len) + OVERHEAD.1);
+        OVERHEAD.0 + values.sum::<usize>()
+    }
+}
+
 impl Row for SourceRow {
     fn value(&self, index: usize) -> Option<&[u8]> {
         self.0.try_get_raw(index).ok()?.as_bytes().ok()

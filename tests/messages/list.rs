@@ -112,6 +112,8 @@ fn what_cannot_be_meant_ends_with_code_2_and_the_way_out() {
         &["check", "things"],
         &["--missing"],
         &["--dry-run", "things"],
+        &["--accept", "things"],
+        &["--now", "--accept"],
         &["--now", "lists", "tings"],
         &["--now", "nothing"],
         &["--now", "check"],

@@ -14,7 +14,7 @@ const SLOW: &str =
     "query = '''SELECT id, v, pg_sleep(0.4)::text AS s FROM t ORDER BY id'''\nkey = 't:{id}'\nvalue = 'column:v'\n";
 
 /// A database of its own: on the shared one, other tests commit all the time.
-fn quiet() -> (Postgres, World) {
+pub(crate) fn quiet() -> (Postgres, World) {
     let postgres = Postgres::start(&[]);
     let world = World::of(postgres.database(), Redis::start(""));
     (postgres, world)
@@ -29,7 +29,7 @@ fn slow(more: &str) -> World {
 }
 
 /// Waits until the job's query is under way, so that its snapshot is taken.
-fn while_reading(world: &World, arguments: &[&str]) -> Child {
+pub(crate) fn while_reading(world: &World, arguments: &[&str]) -> Child {
     let child = world.start(arguments);
     wait_for("the query", || {
         let sleeping =
@@ -39,7 +39,7 @@ fn while_reading(world: &World, arguments: &[&str]) -> Child {
     child
 }
 
-fn end(child: Child) -> Ran {
+pub(crate) fn end(child: Child) -> Ran {
     Ran::of(child.wait_with_output().unwrap())
 }
 
@@ -143,7 +143,7 @@ fn a_version_that_the_query_does_not_give_is_an_error() {
 }
 
 /// Does the work while something else is committed again and again.
-fn on_busy<T>(world: &World, work: impl FnOnce() -> T) -> T {
+pub(crate) fn on_busy<T>(world: &World, work: impl FnOnce() -> T) -> T {
     struct Ended<'a>(&'a AtomicBool);
     impl Drop for Ended<'_> {
         fn drop(&mut self) {

@@ -5,6 +5,7 @@
 mod support;
 
 mod freshness;
+mod guards;
 mod history;
 mod jobs;
 mod ownership;

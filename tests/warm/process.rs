@@ -127,7 +127,12 @@ fn a_panic_ends_its_job_only() {
         history: None,
     });
     let jobs: Vec<_> = loaded.settings.jobs.into_iter().map(Arc::new).collect();
-    let request = ground::request::Request { trigger: ground::request::Trigger::Manual, mode: None, dry_run: false };
+    let request = ground::request::Request {
+        trigger: ground::request::Trigger::Manual,
+        mode: None,
+        dry_run: false,
+        accept: false,
+    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (_stop, stopped) = watch::channel(false);
     let reports = runtime.block_on(runner.run(&jobs, request, stopped));

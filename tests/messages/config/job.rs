@@ -105,6 +105,18 @@ fn lengths_of_time_sizes_and_numbers_have_bounds() {
     for size in ["0", "513MiB", "1mb", "much", "99999999999999GiB"] {
         cases.line(&format!("max_value {size}"), &format!("guard.max_value = '{size}'"));
     }
+    for rows in ["-1", "1000000001"] {
+        cases.line(&format!("min_rows {rows}"), &format!("guard.min_rows = {rows}"));
+        cases.line(&format!("max_rows {rows}"), &format!("guard.max_rows = {rows}"));
+    }
+    for share in ["50", "101%", "half"] {
+        cases.line(&format!("max_shrink {share}"), &format!("guard.max_shrink = '{share}'"));
+    }
+    cases.line("fewest above most", "[guard]\nmin_rows = 1000\nmax_rows = 10");
+    cases.line(
+        "a comparison that has no other side",
+        "mode = 'missing'\n[guard]\nmin_rows = 1\nmax_shrink = '50%'\nsame_columns = true",
+    );
     for retries in ["-1", "11", "99999999999999999999999"] {
         cases.line(&format!("retries {retries}"), &format!("retries = {retries}"));
     }

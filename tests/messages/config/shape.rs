@@ -45,7 +45,7 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
         "of a job, all at once",
         format!(
             "{GOOD}overlap = 'skip'\ncatch_up = 'latest'\nsweep = true\n\
-             refresh_ahead = '1m'\n[guard]\nmin_rows = 10\nmax_rows = 1000\nmax_shrink = '50%'\n"
+             refresh_ahead = '1m'\n"
         ),
     );
     cases.config("of the configuration", format!("{CONFIG}[serve]\nport = 9000"));
@@ -62,6 +62,7 @@ fn a_value_of_the_wrong_type_is_named_with_what_was_expected() {
     cases.line("a text for a list", "hide = 'password'");
     cases.line("a number in a list of texts", "hide = ['password', 5]");
     cases.line("a text for a table", "guard = '1MiB'");
+    cases.line("texts in a guard", "[guard]\nmin_rows = '10'\nmax_shrink = 0.5\nsame_columns = 'yes'");
     cases.line("a table for a text", "[description]\ntext = 'x'");
     cases.line("a number for a way to verify", "verify = 1");
     cases.line("another table for a way to verify", "verify = { column = 'updatedAt' }");

@@ -51,6 +51,21 @@ fn a_mistake_in_the_defaults_is_reported_once_and_where_it_stands() {
 }
 
 #[test]
+fn a_guard_of_a_jobs_own_leaves_the_other_defaults_in_force() {
+    let mut cases = Cases::new();
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults.guard]\nmin_rows = 10\nmax_shrink = '50%'\n"));
+    cases.files.write("jobs/job.toml", format!("{}[guard]\nmax_rows = 5\n", job("t:{id}")));
+    cases.refused("the fewest by default, the most in the job");
+    cases.files.write("jobs/job.toml", format!("{}[guard]\nmin_rows = 0\nmax_rows = 5\n", job("t:{id}")));
+    assert_eq!(cases.files.warm(&["check", "--offline"]).exits(0).err, "", "a job may switch a default off");
+    cases.files.write("jobs/job.toml", format!("{}mode = 'missing'\n", job("t:{id}")));
+    cases.refused("a share by default, absent keys only in the job");
+    cases.files.write("jobs/job.toml", format!("{}mode = 'missing'\nguard.max_shrink = '100%'\n", job("t:{id}")));
+    assert_eq!(cases.files.warm(&["check", "--offline"]).exits(0).err, "", "what can stop no run compares nothing");
+    cases.compare("guards");
+}
+
+#[test]
 fn a_default_that_every_job_overrides_is_checked_nevertheless() {
     let files = Files::new();
     files.write("jobs/a.toml", job("t:a:{id}"));
