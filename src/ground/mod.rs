@@ -13,6 +13,7 @@ pub mod history;
 pub mod job;
 pub mod key;
 pub mod keyspace;
+pub mod manifest;
 pub mod request;
 pub mod row;
 pub mod run;

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::keeper::{Complaints, Keeper, Order};
+use super::manifest::Asked;
 use crate::ground::event::Observer;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Record, Unknown};
+use crate::ground::manifest::{ManifestRun, Noted};
 
 /// The longest that anybody waits for the history.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +31,8 @@ pub struct Place {
     pub read_only: bool,
 }
 
-/// The run history. No call fails: what goes wrong is told to the observer, once.
+/// The run history; clones share it. No call fails: what goes wrong is told to the observer, once.
+#[derive(Clone)]
 pub struct History {
     orders: mpsc::UnboundedSender<Order>,
     complaints: Complaints,
@@ -65,9 +69,45 @@ impl History {
         self.ask(|answer| Order::LastGood(job.to_owned(), definition, answer)).await.flatten().ok_or(Unknown)
     }
 
+    /// Begins a run of a sweeping job.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn begin_manifest(&self, job: &str, now: DateTime<Utc>) -> Result<ManifestRun, Unknown> {
+        self.ask_manifest(|answer| Asked::Begin(job.to_owned(), now, answer)).await
+    }
+
+    /// Notes keys that the run is about to write; returns when that is done. What was noted of a key before stays known until it is noted twice more.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn note(&self, run: ManifestRun, notes: Vec<Noted>) -> Result<(), Unknown> {
+        self.ask_manifest(|answer| Asked::Note(run, notes, answer)).await
+    }
+
+    /// Some of the keys that earlier runs of the job noted and this one did not: in their order, those behind `last`. None when there are no more.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn gone(&self, run: ManifestRun, last: Vec<u8>) -> Result<Vec<Noted>, Unknown> {
+        self.ask_manifest(|answer| Asked::Gone(run, last, answer)).await
+    }
+
+    /// Forgets keys that were [`gone`](History::gone).
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn forget(&self, run: ManifestRun, keys: Vec<Vec<u8>>) -> Result<(), Unknown> {
+        self.ask_manifest(|answer| Asked::Forget(run, keys, answer)).await
+    }
+
     /// Waits until everything is recorded, for some seconds at most.
     pub async fn flush(&self) {
         self.ask(Order::Flush).await;
+    }
+
+    async fn ask_manifest<T>(&self, asked: impl FnOnce(oneshot::Sender<Option<T>>) -> Asked) -> Result<T, Unknown> {
+        self.ask(|answer| Order::Manifest(asked(answer))).await.flatten().ok_or(Unknown)
     }
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Option<T> {

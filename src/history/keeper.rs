@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{Trouble, translate};
 use super::file::{self, Opened};
 use super::handle::Place;
+use super::manifest::Asked;
 use super::table;
 use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
@@ -21,6 +22,8 @@ pub(super) enum Order {
     Record(Box<Record>),
     /// Looks a job's last good run up. The outer `None` when that cannot be done.
     LastGood(String, Fingerprint, oneshot::Sender<Option<Option<LastGood>>>),
+    /// Something about the manifest.
+    Manifest(Asked),
     /// Says when everything before is done.
     Flush(oneshot::Sender<()>),
 }
@@ -66,6 +69,11 @@ impl Keeper {
         Keeper { installation, folder, read_only: place.read_only, complaints, connection: None }
     }
 
+    /// Whose entries it keeps.
+    pub(super) fn installation(&self) -> &str {
+        &self.installation
+    }
+
     /// Serves until nobody can give orders any more.
     pub(super) async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         // The first order comes when a run has ended; opened before, it costs that run nothing.
@@ -100,6 +108,7 @@ impl Keeper {
                 };
                 let _ = answer.send(self.with(look).await);
             }
+            Order::Manifest(asked) => self.answer_about_manifest(asked).await,
             Order::Flush(done) => drop(done.send(())),
             Order::Record(_) => {}
         }
@@ -107,7 +116,7 @@ impl Keeper {
 
     /// Works on the open file; once more if it turns out to be damaged, and has been replaced. A file that is not there, and must not be begun, gives
     /// what an empty one would.
-    async fn with<T: Default>(
+    pub(super) async fn with<T: Default>(
         &mut self,
         work: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Option<T> {

@@ -6,7 +6,8 @@
 //! handle   what the runner holds: orders in, answers out; costs a run nothing but a message
 //! keeper   a thread that owns the connection: opens it when the first run begins, takes what has piled up in one transaction
 //! file     folder and file: begun, found damaged, moved aside
-//! table    the statements
+//! table    the statements about runs
+//! manifest those about the keys that sweeping jobs have written
 //! ```
 //!
 //! A thread of its own, because the folder may be on a disk that does not answer: then the thread waits, and nobody else.
@@ -18,6 +19,7 @@ mod error;
 mod file;
 mod handle;
 mod keeper;
+mod manifest;
 mod table;
 
 pub use handle::{History, Place};
