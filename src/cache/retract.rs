@@ -1,4 +1,4 @@
-//! Takes back values that this run wrote and then found to be wrong.
+//! Takes back values of ours: what this run wrote and then found to be wrong, and what earlier runs wrote and whose rows are gone.
 //!
 //! Only a value that is still ours, byte for byte, is deleted: whatever somebody else has written since stays.
 
@@ -13,13 +13,29 @@ use crate::ground::error::Error;
 const DELETE_IF: &str = "if redis.call('TYPE', KEYS[1])['ok'] == 'string' and redis.call('PTTL', KEYS[1]) > 0 \
      and redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end return 0";
 
-/// A value that this run wrote: its key, and the XXH3 fingerprint of its bytes.
+/// How many keys are asked about in one go: few, since each may hold a large value.
+const AT_A_TIME: usize = 16;
+
+/// Gives a value that could be ours: a string that dies some day.
+const LOOK: &str = "if redis.call('TYPE', KEYS[1])['ok'] == 'string' and redis.call('PTTL', KEYS[1]) > 0 \
+     then return redis.call('GET', KEYS[1]) end return false";
+
+/// A value that we wrote: its key, and the XXH3 fingerprint of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ours {
     /// The key, without the installation's prefix.
     pub key: Vec<u8>,
     /// `xxh3_64` of the value.
     pub fingerprint: u64,
+    /// That of a value before, which may still be there.
+    pub earlier: Option<u64>,
+}
+
+impl Ours {
+    fn is(&self, value: &[u8]) -> bool {
+        let found = xxh3_64(value);
+        found == self.fingerprint || Some(found) == self.earlier
+    }
 }
 
 impl Redis {
@@ -30,34 +46,45 @@ impl Redis {
     pub fn retract(&self, values: &[Ours]) -> Result<u64, Error> {
         let mut connected = self.connect()?;
         let (mut deleted, mut failure) = (0, None);
-        for ours in values {
-            match self.retract_one(&mut connected.connection, ours) {
-                Ok(count) => deleted += count,
-                Err(error) => {
-                    // The connection may be the reason.
+        for some in values.chunks(AT_A_TIME) {
+            let Err(error) = retract(self.key_prefix(), &mut connected.connection, some, &mut deleted) else {
+                continue;
+            };
+            failure = failure.or(Some(error));
+            // The connection may be the reason, or a single one of the keys.
+            connected = self.connect()?;
+            for ours in some {
+                if retract(self.key_prefix(), &mut connected.connection, std::slice::from_ref(ours), &mut deleted)
+                    .is_err()
+                {
                     connected = self.connect()?;
-                    failure = failure.or(Some(error));
                 }
             }
         }
         failure.map_or(Ok(deleted), Err)
     }
+}
 
-    fn retract_one(&self, connection: &mut Connection, ours: &Ours) -> Result<u64, Error> {
-        let key = [self.key_prefix().as_bytes(), &ours.key].concat();
-        let value: Option<Vec<u8>> = match redis::cmd("GET").arg(&key).query(connection) {
-            // Another type is not what we wrote.
-            Err(error) if error.code() == Some("WRONGTYPE") => return Ok(0),
-            answer => answer.map_err(|error| into_error(translate(&error)))?,
-        };
-        match value {
-            Some(value) if xxh3_64(&value) == ours.fingerprint => {
-                let delete = redis::cmd("EVAL").arg(DELETE_IF).arg(1).arg(&key).arg(&value).query(connection);
-                delete.map_err(|error| into_error(translate(&error)))
-            }
-            _ => Ok(0),
+/// Looks at all of the keys in one go, and deletes in another one what is ours; counts it.
+fn retract(prefix: &str, connection: &mut Connection, values: &[Ours], deleted: &mut u64) -> Result<(), Error> {
+    let key = |ours: &Ours| [prefix.as_bytes(), &ours.key].concat();
+    let mut look = redis::pipe();
+    for ours in values {
+        look.cmd("EVAL").arg(LOOK).arg(1).arg(key(ours));
+    }
+    let found: Vec<Option<Vec<u8>>> = look.query(connection).map_err(|error| into_error(translate(&error)))?;
+    let mut delete = redis::pipe();
+    for (ours, value) in values.iter().zip(&found) {
+        if let Some(value) = value.as_ref().filter(|value| ours.is(value)) {
+            delete.cmd("EVAL").arg(DELETE_IF).arg(1).arg(key(ours)).arg(value);
         }
     }
+    if delete.is_empty() {
+        return Ok(());
+    }
+    let counts: Vec<u64> = delete.query(connection).map_err(|error| into_error(translate(&error)))?;
+    *deleted += counts.iter().sum::<u64>();
+    Ok(())
 }
 
 pub(super) fn into_error(trouble: Trouble) -> Error {

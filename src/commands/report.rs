@@ -105,6 +105,7 @@ fn stats_notes(stats: &Stats) -> Vec<String> {
         (stats.too_large > 0).then(|| format!("{} refused: larger than max_value", stats.too_large)),
         some(stats.bad_rows, "row skipped", "rows skipped"),
         some(stats.duplicates, "duplicate key", "duplicate keys"),
+        (stats.swept > 0).then(|| format!("{} removed: their rows are gone", stats.swept)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
     ];
     notes.into_iter().flatten().collect()
@@ -151,6 +152,7 @@ fn job_value(report: &Report) -> Value {
         "left": { "present": stats.present, "other_type": stats.other_type, "no_ttl": stats.no_ttl, "too_large": stats.too_large },
         "bad_rows": stats.bad_rows,
         "duplicates": stats.duplicates,
+        "swept": stats.swept,
         "attempts": stats.attempts,
         "sample": sample.collect::<Vec<_>>(),
     })

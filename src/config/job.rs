@@ -76,6 +76,8 @@ pub(super) fn resolve(
     }
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
     agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector);
+    let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
+    sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
     let job = Job {
         name,
         file: file.to_owned(),
@@ -98,6 +100,7 @@ pub(super) fn resolve(
         invalidates: common.invalidates,
         max_value: common.max_value,
         guard: common.guard,
+        sweep: sweep.is_some(),
     };
     Some(Read { job, key: sources.place(key_span)? })
 }

@@ -30,6 +30,7 @@ mod settings;
 mod shape;
 mod sources;
 mod state;
+mod sweep;
 mod units;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};

@@ -201,6 +201,7 @@ pub(super) struct Job {
     pub(super) value: Option<Text>,
     pub(super) ttl: Option<Spanned<Length>>,
     pub(super) hide: Option<Texts>,
+    pub(super) sweep: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) for_each: Table<Spanned<Values>>,
     // The fields below are those of [defaults].

@@ -56,6 +56,8 @@ pub struct Job {
     pub max_value: usize,
     /// What its rows must be like to be published.
     pub guard: Guard,
+    /// Whether keys are removed whose rows are gone.
+    pub sweep: bool,
 }
 
 impl Job {

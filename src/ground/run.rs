@@ -52,6 +52,8 @@ pub struct Stats {
     pub bad_rows: u64,
     /// Keys that came a second time; the last row won.
     pub duplicates: u64,
+    /// Keys removed because their rows are gone.
+    pub swept: u64,
     /// Tries made, the first included.
     pub attempts: u32,
 }
@@ -89,6 +91,7 @@ impl AddAssign<&Stats> for Stats {
         self.too_large += other.too_large;
         self.bad_rows += other.bad_rows;
         self.duplicates += other.duplicates;
+        self.swept += other.swept;
         self.attempts += other.attempts;
     }
 }

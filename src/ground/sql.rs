@@ -174,6 +174,25 @@ impl Rendered {
     }
 }
 
+/// The first word by which the query may leave rows out that are there: `LIMIT`, `FETCH`, `OFFSET` or `TABLESAMPLE`. Byte range.
+pub fn leaves_out(text: &str) -> Option<Range<usize>> {
+    let offsets = Offsets::new(text);
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).with_unescape(false).tokenize_with_location().ok()?;
+    // A parameter or a qualified column may have such a name.
+    let is_a_name = |i: usize| {
+        let before = i.checked_sub(1).and_then(|before| tokens.get(before));
+        before.is_some_and(|before| matches!(before.token, Token::Colon | Token::Period))
+    };
+    tokens.iter().enumerate().find_map(|(i, token)| match &token.token {
+        Token::Word(word) if word.quote_style.is_none() && !is_a_name(i) => {
+            let words = ["LIMIT", "FETCH", "OFFSET", "TABLESAMPLE"];
+            let found = words.iter().any(|other| word.value.eq_ignore_ascii_case(other));
+            found.then(|| offsets.of(token.span.start)..offsets.of(token.span.end))
+        }
+        _ => None,
+    })
+}
+
 /// The word after the colon at `i`, if both together are a parameter: they touch, and the colon does not touch an
 /// expression before it (an array slice, `a[1:n]`).
 fn parameter(tokens: &[TokenWithSpan], i: usize) -> Option<&TokenWithSpan> {
@@ -252,6 +271,22 @@ mod tests {
         );
         assert_eq!(numbered("SELECT 'ṣé', :a::int, unnest(:b::text[])"), "SELECT 'ṣé', $1::int, unnest($2::text[])");
         assert_eq!(Sql::parse("SELECT :b, :a, :b").expect("good").parameters(), ["b", "a"]);
+    }
+
+    #[test]
+    fn words_that_leave_rows_out_are_found_where_they_are_words() {
+        for (text, word) in [
+            ("SELECT 'é' FROM t\nLimit 1", Some("Limit")),
+            ("SELECT 1 FROM t OFFSET 2 ROWS", Some("OFFSET")),
+            ("SELECT (SELECT 1 FROM t FETCH FIRST ROW ONLY)", Some("FETCH")),
+            ("SELECT 1 FROM t TABLESAMPLE system (1)", Some("TABLESAMPLE")),
+            (
+                "SELECT 'limit', \"limit\", t.limit, $$limit$$, E'\\'limit', limits -- limit\n/* limit */ FROM t WHERE :limit::int > 1",
+                None,
+            ),
+        ] {
+            assert_eq!(leaves_out(text).map(|word| &text[word]), word, "{text}");
+        }
     }
 
     #[test]

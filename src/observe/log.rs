@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::counted;
 use crate::ground::event::{Event, Observer};
-use crate::ground::run::Report;
+use crate::ground::run::{Report, Stats};
 
 /// How many skipped rows of one run are described; all are counted.
 const DESCRIBED_ROWS: u64 = 5;
@@ -74,7 +74,10 @@ fn finished(report: &Report) {
     let Report { job, file, stats, took, failure, .. } = report;
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match failure {
-        None => info!(job, keys = stats.written, rows = stats.rows, bytes = stats.bytes, millis, "{job}: done"),
+        None => {
+            let Stats { written, rows, bytes, swept, .. } = stats;
+            info!(job, keys = written, rows, bytes, swept, millis, "{job}: done");
+        }
         Some(failure) => {
             let advice = failure.kind.consequence().advice;
             error!(

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::keys::Keys;
+use super::manifest::Manifest;
 use super::outlet::Outlet;
 use super::plan::Combination;
 use super::run::Progress;
@@ -39,6 +40,8 @@ pub(super) struct Shared<'a> {
     /// Whether what is written has to be verified.
     pub(super) verified: bool,
     pub(super) progress: &'a Progress,
+    /// Where keys are noted, if the job sweeps.
+    pub(super) manifest: Option<&'a Manifest<'a>>,
     pub(super) observer: &'a dyn Observer,
     /// Fingerprints of the keys seen so far.
     pub(super) seen: &'a Mutex<HashSet<u64>>,
@@ -289,7 +292,7 @@ impl<'a> Assembler<'a> {
             let twice = self.outlet.finish(&key, version)?;
             self.stats.duplicates += u64::from(twice);
         }
-        Ok(Some(Ours { key, fingerprint: xxh3_64(&payload) }))
+        Ok(Some(Ours { key, fingerprint: xxh3_64(&payload), earlier: None }))
     }
 
     /// What was written early, while rows of its keys could still come, is taken back at the end of the attempt.
@@ -349,7 +352,7 @@ impl<'a> Assembler<'a> {
 
     /// Forgets what could not be verified.
     pub(super) fn give_up(&mut self) {
-        self.stats.overtaken += self.outlet.pending.give_up(self.shared.writer);
+        self.stats.overtaken += self.outlet.give_up();
     }
 
     /// Adds the counts to the run's and shows them.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::Runner;
 use super::assemble::Shared;
 use super::gate::Gate;
+use super::manifest::Manifest;
 use super::plan::Plan;
 use super::prepare::prepare;
 use super::run::{Limit, Progress, panicked};
@@ -53,12 +54,17 @@ impl Attempt<'_> {
         // Redis first: for a cache that is down, the database is not asked.
         let open = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone());
         let mut writer = self.limit.within(open).await?;
-        let reading = AssertUnwindSafe(self.read(&writer)).catch_unwind();
+        let manifest = Manifest::begin(runner, self.job, policy).await;
+        let reading = AssertUnwindSafe(self.read(&writer, manifest.as_ref())).catch_unwind();
         let reading = async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
         let read = self.limit.within(reading).await;
         // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
         let written = self.finish(&mut writer).await;
         let result = written.and(read);
+        let result = match manifest.filter(|_| !policy.only_missing()) {
+            Some(manifest) if result.is_ok() => self.limit.within(manifest.sweep(progress)).await,
+            _ => result,
+        };
         match (result, progress.retract(&runner.redis, policy).await) {
             (Err(error), Err(also)) => Err(Error {
                 message: format!("{error}; the part that was written could not be taken back: {also}"),
@@ -95,7 +101,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn read(&self, writer: &Writer) -> Result<(), Error> {
+    async fn read(&self, writer: &Writer, manifest: Option<&Manifest<'_>>) -> Result<(), Error> {
         let Attempt { runner, job, progress, .. } = *self;
         let seen = Mutex::new(HashSet::new());
         let observer = runner.observer.as_ref();
@@ -106,6 +112,7 @@ impl Attempt<'_> {
             writer,
             verified: self.policy().verified(),
             progress,
+            manifest,
             observer,
             seen: &seen,
         };

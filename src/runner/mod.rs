@@ -7,7 +7,8 @@
 //!                    ├► gate      the guard sees how many rows there are before any goes on
 //!                    └► worker    reads, and reads again to verify
 //!                         ├► assemble  rows → keys and values
-//!                         └► outlet    batches ─► cache::Writer ─► pending ─► verified
+//!                         ├► outlet    batches ─► cache::Writer ─► pending ─► verified
+//!                         └► manifest  keys, so that those can be removed whose rows are gone
 //! ```
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
@@ -16,6 +17,7 @@ mod assemble;
 mod attempt;
 mod gate;
 mod keys;
+mod manifest;
 mod outlet;
 mod pending;
 mod plan;

@@ -9,8 +9,9 @@ use std::sync::PoisonError;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::assemble::Shared;
+use super::manifest::Notes;
 use super::pending::{Ledger, Pending};
-use crate::ground::entry::Batch;
+use crate::ground::entry::{Batch, Entry, Mark};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::Invalidates;
 use crate::source::State;
@@ -28,6 +29,8 @@ pub(super) struct Outlet<'a> {
     shared: &'a Shared<'a>,
     pub(super) batch: Batch,
     pub(super) pending: Pending,
+    /// Written down before anything is confirmed.
+    pub(super) notes: Notes<'a>,
     /// The state of the database that is read.
     pub(super) state: State,
     /// What was written before, while the same rows are read again.
@@ -49,6 +52,7 @@ impl<'a> Outlet<'a> {
             shared,
             batch: shared.writer.batch(),
             pending: Pending::new(room),
+            notes: Notes::new(shared.manifest),
             state,
             ledger: None,
             later: Later::default(),
@@ -128,6 +132,7 @@ impl<'a> Outlet<'a> {
         let writer = self.shared.writer;
         let full = std::mem::replace(&mut self.batch, writer.batch());
         let Some(ledger) = &mut self.ledger else {
+            self.notes.take(full.iter()).await;
             if !self.shared.verified {
                 return writer.send(full, None).await;
             }
@@ -142,6 +147,8 @@ impl<'a> Outlet<'a> {
             }
         }
         writer.recycle(full);
+        let written = |entry: &Entry<'_>| matches!(entry.mark, Mark::New | Mark::Outdated(_));
+        self.notes.take(next.iter().filter(written)).await;
         self.pending.send(next, writer).await?;
         if self.pending.is_full() {
             self.pending.condense(writer);
@@ -156,6 +163,7 @@ impl<'a> Outlet<'a> {
         }
         let looking_is_enough = self.pending.is_whole() && self.shared.job.invalidates == Invalidates::AfterCommit;
         if looking_is_enough && self.shared.source.is_still_at(&self.state).await? {
+            self.notes.end().await;
             return self.pending.advance(self.shared.writer).await;
         }
         self.pending.condense(self.shared.writer);
@@ -170,5 +178,11 @@ impl<'a> Outlet<'a> {
     /// The rows have been read again. How many keys are left of which no row came, or another value than the application's.
     pub(super) fn end_rereading(&mut self) -> u64 {
         self.ledger.take().map_or(0, |ledger| ledger.left())
+    }
+
+    /// Forgets what could not be verified, so that the run proves nothing. How much of it is not ours.
+    pub(super) fn give_up(&mut self) -> u64 {
+        self.shared.manifest.inspect(|manifest| manifest.doubt());
+        self.pending.give_up(self.shared.writer)
     }
 }

@@ -186,6 +186,7 @@ impl<'a> Worker<'a> {
     /// Lets go on what was written, as long as nothing is committed to the database. Whether nothing is left to verify then.
     async fn confirm_if_quiet(&mut self) -> Result<bool, Error> {
         let Shared { writer, job, observer, .. } = *self.shared;
+        self.assembler.outlet.notes.end().await;
         let barrier = Barrier { open_transactions: job.invalidates == Invalidates::BeforeCommit };
         loop {
             let outlet = &mut self.assembler.outlet;

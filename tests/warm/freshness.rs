@@ -151,7 +151,7 @@ pub(crate) fn on_busy<T>(world: &World, work: impl FnOnce() -> T) -> T {
         }
     }
     let stop = AtomicBool::new(false);
-    world.sql("CREATE TABLE other (n int)");
+    world.sql("CREATE TABLE IF NOT EXISTS other (n int)");
     std::thread::scope(|scope| {
         let _ended = Ended(&stop);
         scope.spawn(|| {

@@ -27,7 +27,7 @@ fn fill(world: &World, rows: usize) {
 }
 
 /// What Redis holds: each key with its bytes, as Redis would write them to a file, and the time at which it dies.
-fn dump(world: &World) -> BTreeMap<String, (Vec<u8>, i64)> {
+pub(crate) fn dump(world: &World) -> BTreeMap<String, (Vec<u8>, i64)> {
     let look = |key: &String| (world.ask(&["DUMP", key]), world.ask(&["PEXPIRETIME", key]));
     world.keys().into_iter().map(|key| (key.clone(), look(&key))).collect()
 }

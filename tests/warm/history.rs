@@ -27,7 +27,7 @@ fn file(world: &World) -> PathBuf {
 }
 
 /// Runs SQL in a history.
-fn ask(file: &Path, sql: &'static str) -> Vec<SqliteRow> {
+pub(crate) fn ask(file: &Path, sql: &'static str) -> Vec<SqliteRow> {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let options = SqliteConnectOptions::new().filename(file);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();

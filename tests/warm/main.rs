@@ -15,4 +15,5 @@ mod postgres_faults;
 mod process;
 mod redis_faults;
 mod rows;
+mod sweep;
 mod terminal;

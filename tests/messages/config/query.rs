@@ -1,6 +1,7 @@
 //! Queries and their parameters.
 
 use crate::files::Cases;
+use crate::support::world::CONFIG;
 
 /// What a job has beside its query.
 const REST: &str = "key = 't:{id}'\nvalue = 'row'\n";
@@ -76,4 +77,31 @@ fn a_query_of_values_may_use_the_time_only() {
     cases.job("two statements", job("'SELECT 1; SELECT 2'"));
     cases.job("nothing", job("''"));
     cases.compare("queries_of_values");
+}
+
+#[test]
+fn a_query_that_may_leave_rows_out_cannot_sweep() {
+    let mut cases = Cases::new();
+    let job = |query: &str, more: &str| {
+        format!("query = '''\n{query}'''\nkey = 't:{{id}}'\nvalue = 'row'\nsweep = true\n{more}\n")
+    };
+    cases.job("a limit", job("SELECT id\nFROM thing ORDER BY id limit 5", ""));
+    cases.job("an offset", job("SELECT id FROM thing OFFSET 5 ROWS", ""));
+    cases.job("in a part of it", job("SELECT id FROM (SELECT id FROM thing FETCH FIRST ROW ONLY) t", ""));
+    cases.job("a sample", job("SELECT id FROM thing TABLESAMPLE system (10)", ""));
+    cases.job(
+        "values that are limited",
+        job("SELECT id FROM thing WHERE x = :x", "for_each.x = { query = 'SELECT x FROM thing LIMIT 3' }"),
+    );
+    cases.job("absent keys only", job("SELECT id FROM thing", "mode = 'missing'"));
+    cases.job("one look", job("SELECT id FROM thing", "verify = 'none'"));
+    cases.config("not for all jobs", format!("{CONFIG}[defaults]\nsweep = true"));
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults]\nverify = 'none'"));
+    cases.job("one look by default", job("SELECT id FROM thing", ""));
+    cases.files.write("warm.toml", CONFIG);
+    cases
+        .files
+        .write("jobs/job.toml", job("SELECT id, 'limit' AS \"limit\" FROM thing t WHERE t.limit = 1 -- LIMIT", ""));
+    assert_eq!(cases.files.warm(&["check", "--offline"]).exits(0).err, "");
+    cases.compare("sweep");
 }
