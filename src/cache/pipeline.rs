@@ -18,9 +18,11 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, judge, translate};
+use super::flight::{InFlight, Open};
+use super::memory::MemoryGuard;
 use super::retract::into_error;
 use super::scripts::Scripts;
-use super::strategy::{Asking, Policy, Round, Verdict, together};
+use super::strategy::{Policy, Round, Verdict, together};
 use super::tally::Tally;
 use super::writer::{Loaded, Spare};
 use crate::ground::entry::Mark;
@@ -35,54 +37,6 @@ const TRIES: u32 = 4;
 /// What the buffer of requests keeps of its memory.
 const KEEP: usize = 256 << 10;
 
-/// A batch on its way: which of its entries were asked about, and in which round.
-struct InFlight {
-    loaded: Loaded,
-    asked: Vec<usize>,
-    round: Round,
-    tries: u32,
-    /// When it was sent, on Redis' clock.
-    sent: u64,
-}
-
-impl InFlight {
-    fn asking<'a>(&self, prefix: &'a [u8], scripts: &'a Scripts) -> Asking<'a> {
-        Asking {
-            round: self.round,
-            prefix,
-            scripts,
-            now: self.sent,
-            provisional: self.loaded.batch.provisional,
-            keys_only: self.loaded.batch.keys_only,
-            again: self.tries > 1,
-        }
-    }
-}
-
-/// What of a batch is still open after its replies.
-#[derive(Default)]
-struct Open {
-    /// To be asked about again.
-    again: Vec<usize>,
-    /// To be looked at in the second round.
-    closer: Vec<usize>,
-    /// Why the pipeline cannot simply go on.
-    stop: Option<Trouble>,
-}
-
-impl Open {
-    /// Notes a command that the server refused.
-    fn trouble(&mut self, command: &[usize], trouble: Trouble) {
-        match trouble {
-            Trouble::Stop(_) => {}
-            Trouble::Wait(_) | Trouble::Reconnect(_) => self.again.extend_from_slice(command),
-        }
-        if !matches!(trouble, Trouble::Wait(_)) || self.stop.is_none() {
-            self.stop = Some(trouble);
-        }
-    }
-}
-
 /// The thread's state.
 pub(super) struct Pipeline {
     redis: Redis,
@@ -91,6 +45,7 @@ pub(super) struct Pipeline {
     scripts: Scripts,
     window: VecDeque<InFlight>,
     buffer: Vec<u8>,
+    guard: MemoryGuard,
     tally: Tally,
     spare: Spare,
     /// Since when the server has been asking for patience.
@@ -111,6 +66,7 @@ impl Pipeline {
         halted: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         let mut connected = redis.connect()?;
+        let guard = if policy.only_looks() { MemoryGuard::off() } else { redis.guard(&connected) };
         let scripts = load_scripts(&mut connected, policy).map_err(into_error)?;
         Ok(Pipeline {
             redis,
@@ -119,12 +75,18 @@ impl Pipeline {
             scripts,
             window: VecDeque::new(),
             buffer: Vec::new(),
+            guard,
             tally,
             spare,
             waiting: None,
             halted,
             failed: false,
         })
+    }
+
+    /// Whether the server says how full it is, as far as that matters to this run.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.policy.only_looks() || self.connected.info.is_some()
     }
 
     /// Writes what it is given until nobody gives any more.
@@ -151,13 +113,44 @@ impl Pipeline {
             };
             match next {
                 Some(loaded) => {
-                    let asked = loaded.batch.iter().enumerate().filter(|(_, entry)| entry.mark != Mark::Done);
-                    let asked = asked.map(|(index, _)| index).collect();
-                    self.send(InFlight { loaded, asked, round: Round::First, tries: 0, sent: 0 })?;
+                    let batch = InFlight::new(loaded);
+                    self.make_sure_of_room(batch.growth())?;
+                    self.send(batch)?;
                 }
-                None if self.window.is_empty() => return Ok(()),
+                None if self.window.is_empty() => return self.refusals(),
                 None => self.settle_or_recover()?,
             }
+        }
+    }
+
+    /// Where only what is in flight may leave no room for so many bytes more: waits until nothing is, and asks.
+    fn make_sure_of_room(&mut self, growth: usize) -> Result<(), Error> {
+        std::thread::sleep(self.guard.patience());
+        while self.guard.doubts(growth) && !self.window.is_empty() {
+            self.settle_or_recover()?;
+        }
+        if !self.guard.doubts(growth) {
+            return Ok(());
+        }
+        self.guard.ask_now();
+        let seen = match redis::cmd("INFO").query::<Value>(&mut self.connected.connection) {
+            Err(error) if error.code() != Some("NOPERM") => Err(translate(&error)),
+            answer => self.observe(answer.unwrap_or(Value::Nil)),
+        };
+        seen.or_else(|trouble| self.recover(trouble))
+    }
+
+    /// Takes the answer to the memory guard's question. Without a readable one there is nothing to guard; an error is said again, to the commands that follow.
+    fn observe(&mut self, answer: Value) -> Result<(), Trouble> {
+        let info = redis::from_redis_value::<String>(answer).unwrap_or_default();
+        self.guard.observe(&info).map_err(Trouble::Stop)
+    }
+
+    /// A run that had no room for some of its keys has failed, though it did everything else.
+    fn refusals(&self) -> Result<(), Error> {
+        match self.tally.stats().no_room {
+            0 => Ok(()),
+            keys => Err(self.guard.refusal(keys)),
         }
     }
 
@@ -177,6 +170,10 @@ impl Pipeline {
         item.sent = now;
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);
+        item.asked_for_memory = self.guard.ask(&mut self.buffer);
+        let growth = item.growth();
+        item.tight = growth > 0 && self.guard.is_tight(growth);
+        self.guard.sending(growth);
         let asking = item.asking(self.redis.key_prefix().as_bytes(), &self.scripts);
         let mut rest = item.asked.as_slice();
         while !rest.is_empty() {
@@ -197,8 +194,17 @@ impl Pipeline {
     /// Reads the replies to the oldest batch in flight and acts on them.
     fn settle_oldest(&mut self) -> Result<(), Trouble> {
         let Some(mut item) = self.window.pop_front() else { return Ok(()) };
-        let asked = std::mem::take(&mut item.asked);
         let mut open = Open::default();
+        if item.asked_for_memory {
+            match self.connected.connection.recv_response() {
+                Ok(answer) => open.stop = self.observe(answer).err(),
+                Err(error) => {
+                    self.window.push_front(item);
+                    return Err(translate(&error));
+                }
+            }
+        }
+        let asked = std::mem::take(&mut item.asked);
         let mut rest = asked.as_slice();
         while !rest.is_empty() {
             let (command, others) = rest.split_at(together(&item.loaded.batch, rest));
@@ -266,22 +272,21 @@ impl Pipeline {
     ///
     /// What had no answer, or none that counts, goes back to the window's front: [`Pipeline::recover`] sends it again, in the old order, so that the
     /// last of several values of one key stays the last.
-    fn follow_up(&mut self, item: InFlight, closer: Vec<usize>) {
-        let InFlight { loaded, asked, round, tries, .. } = item;
+    fn follow_up(&mut self, mut item: InFlight, closer: Vec<usize>) {
         if self.failed {
             return;
         }
-        if !asked.is_empty() {
+        if !item.asked.is_empty() {
             // Those that need a closer look are asked the first question again too.
-            let mut asked: Vec<usize> = asked.into_iter().chain(closer).collect();
-            asked.sort_unstable();
-            self.window.push_front(InFlight { loaded, asked, round, tries, sent: 0 });
+            item.asked.extend(closer);
+            item.asked.sort_unstable();
+            self.window.push_front(item);
         } else if !closer.is_empty() {
-            self.window.push_back(InFlight { loaded, asked: closer, round: Round::Second, tries: 0, sent: 0 });
+            self.window.push_back(InFlight { asked: closer, round: Round::Second, tries: 0, ..item });
             // A failure shows again when the replies are read.
             let _ = self.put_on_wire(self.window.len() - 1);
         } else {
-            let Loaded { batch, back, .. } = loaded;
+            let Loaded { batch, back, .. } = item.loaded;
             match back {
                 // Nobody waits for it any more if the run was cancelled meanwhile.
                 Some(back) => drop(back.send(batch)),
@@ -336,7 +341,7 @@ impl Pipeline {
     /// A new connection, and everything in the window on it.
     fn start_again(&mut self) -> Result<(), Trouble> {
         let connected = self.redis.connect().map_err(Trouble::Stop)?;
-        if connected.run_id != self.connected.run_id {
+        if connected.run_id() != self.connected.run_id() {
             return Err(Trouble::Stop(Error::new(
                 ErrorKind::RedisRestarted,
                 "Redis was restarted in the middle of the run",
@@ -344,6 +349,9 @@ impl Pipeline {
         }
         self.connected = connected;
         self.scripts = load_scripts(&mut self.connected, self.policy)?;
+        if let Some(info) = &self.connected.info {
+            self.guard.observe(info).map_err(Trouble::Stop)?;
+        }
         (0..self.window.len()).try_for_each(|index| self.put_on_wire(index))
     }
 }

@@ -54,7 +54,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
                     bar.finish_and_clear();
                 }
             }
-            Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
+            Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } | Event::Unguarded { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));
     }

@@ -6,6 +6,7 @@ mod support;
 
 mod freshness;
 mod jobs;
+mod memory;
 mod ownership;
 mod parameters;
 mod platform;
