@@ -150,29 +150,42 @@ fn where_memory_is_tight_only_what_is_there_is_written_and_only_if_it_hardly_gro
     assert_eq!(world.ask::<String>(&["HGET", "t:3", "a"]), "b");
     assert_eq!(world.keys().len(), 5000 + 12, "nothing was added and nothing deleted");
 
+    world.job(
+        "small",
+        "query = 'SELECT n AS id FROM generate_series(1, 9) n'\nkey = 't:small:{id}'\nvalue = 'column:id'\n",
+    );
+    let small = job(&world, &["small"], 5);
+    assert_eq!(small["left"]["no_room"], 9, "a new key is new, however small: {small:#}");
+
     // The same with more of the limit: everything is as ever.
     world.set("WARM_REDIS__MEMORY_LIMIT", "100%");
-    let roomy = job(&world, &[], 0);
+    let roomy = job(&world, &["job"], 0);
     assert_eq!((&roomy["keys"], &roomy["left"]["no_room"]), (&18.into(), &0.into()), "{roomy:#}");
 }
 
 #[test]
 fn a_run_fills_an_empty_cache_up_to_the_limit_and_no_further() {
-    for (policy, limit, jobs) in [("allkeys-lru", 80, 1), ("noeviction", 50, 1), ("allkeys-lru", 80, 3)] {
-        let mut world = world(&format!("maxmemory 32mb\nmaxmemory-policy {policy}"));
+    // Of eight megabytes, what is in flight between two questions is more than a few percent.
+    for (policy, megabytes, limit, jobs) in
+        [("allkeys-lru", 32, 80, 1), ("noeviction", 8, 50, 1), ("allkeys-lru", 8, 50, 3)]
+    {
+        let mut world = world(&format!("maxmemory {megabytes}mb\nmaxmemory-policy {policy}"));
         world.set("WARM_REDIS__MEMORY_LIMIT", &format!("{limit}%"));
         for n in 1..=jobs {
             world.job(&format!("job{n}"), &rows(40_000 / jobs).replace("t:", &format!("t:{n}:")));
         }
+        let connections = info(&world, "total_connections_received");
         let report = world.warm(&["--now", "--json"]).exits(5).json();
+        let connections = info(&world, "total_connections_received") - connections - 1;
+        assert_eq!(connections, jobs as u64, "no answer was taken for another, which ends a connection");
         let sum = |count: &dyn Fn(&Value) -> &Value| {
             report["jobs"].as_array().unwrap().iter().map(|job| count(job).as_u64().unwrap()).sum::<u64>()
         };
         let (written, refused) = (sum(&|job| &job["keys"]), sum(&|job| &job["left"]["no_room"]));
         assert_eq!(written, world.keys().len() as u64);
         assert_eq!(written + refused, 40_000 / jobs as u64 * jobs as u64);
-        let percent = info(&world, "used_memory") * 100 / (32 << 20);
-        println!("{policy}, {jobs} jobs: {written} keys, {percent} % of a limit of {limit} %");
+        let percent = info(&world, "used_memory") * 100 / (megabytes << 20);
+        println!("{policy}, {megabytes} MB, {jobs} jobs: {written} keys, {percent} % of a limit of {limit} %");
         assert!((limit - 3..=limit + 1).contains(&percent), "{percent} %: {report:#}");
         assert_eq!(info(&world, "evicted_keys"), 0);
     }
@@ -274,4 +287,36 @@ fn a_connection_that_breaks_within_the_guards_own_answer_is_made_good() {
         }
         assert_eq!(wrong, "");
     }
+}
+
+#[test]
+fn a_check_estimates_what_the_jobs_will_write() {
+    let world = World::platform();
+    world.sql("ANALYZE");
+    let check = world.warm(&["check", "--json"]).exits(0).json();
+    let report = world.warm(&["--now", "--json"]).exits(0).json();
+    for run in report["jobs"].as_array().unwrap() {
+        let estimate = check["jobs"].as_array().unwrap().iter().find(|job| job["job"] == run["job"]).unwrap();
+        let share = estimate["bytes"].as_f64().unwrap() / run["bytes"].as_f64().unwrap();
+        println!("{}: {share:.2} of what is written: {estimate} {}", run["job"], run["keys"]);
+        assert!((0.5..2.0).contains(&share), "{estimate:#} for {run:#}");
+        assert_eq!(estimate["keys"], run["keys"]);
+    }
+}
+
+#[test]
+fn a_check_warns_of_jobs_for_which_there_is_no_room() {
+    let world = world("maxmemory 80mb\nmaxmemory-policy allkeys-lru");
+    world.sql("CREATE TABLE big AS SELECT n AS id, repeat(md5(n::text), 20) AS x FROM generate_series(1, 50000) n");
+    world.sql("GRANT SELECT ON big TO warm; ANALYZE big");
+    let big = "query = 'SELECT id, x FROM big'\nkey = 't:{id}'\nvalue = 'row'\nschedule = 'every 8m'\n";
+    world.job("big", big);
+    let roomy = world.warm(&["check"]).exits(0).says("big: writes about 50000 keys, 3");
+    assert!(!roomy.all().contains("memory_limit"), "{}", roomy.all());
+
+    world.job("bigger", &big.replace("t:", "t:2:"));
+    world.job("groups", &big.replace("t:", "t:3:").replace("row", "rows").replace("FROM big", "FROM big WHERE id < 9"));
+    let ran = world.warm(&["check"]).exits(0).says("groups: writes about ").says(" rows in fewer keys, ");
+    let ran = ran.says("warning: the jobs write about 7").says("unless most are there already");
+    ran.says("raise maxmemory, let the jobs write less (fewer rows, fewer columns), or raise memory_limit in [redis]");
 }
