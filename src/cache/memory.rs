@@ -104,14 +104,14 @@ impl MemoryGuard {
         if self.seen.is_none() || self.asked.is_some() || recently {
             return false;
         }
-        resp::command(out, 1);
-        resp::part(out, b"INFO");
-        self.ask_now();
+        self.ask_now(out);
         true
     }
 
-    /// Notes that Redis is being asked.
-    pub(super) fn ask_now(&mut self) {
+    /// Asks Redis.
+    pub(super) fn ask_now(&mut self, out: &mut Vec<u8>) {
+        resp::command(out, 1);
+        resp::part(out, b"INFO");
         self.asked = Some(self.sent.load(Ordering::Relaxed));
         self.asked_at = Some(Instant::now());
     }
@@ -232,7 +232,7 @@ mod tests {
         assert!(guard.is_tight(100_001), "in flight counts, the batch at hand included");
         guard.sending(60_000);
         assert!(guard.doubts(50_000) && !guard.is_tight(50_000));
-        guard.ask_now();
+        guard.ask_now(&mut Vec::new());
         guard.sending(10_000);
         guard.observe(&info(700_000, 0)).unwrap();
         assert!(!guard.doubts(90_000), "what was sent before the question is in its answer");

@@ -132,18 +132,21 @@ impl Pipeline {
         if !self.guard.doubts(growth) {
             return Ok(());
         }
-        self.guard.ask_now();
-        let seen = match redis::cmd("INFO").query::<Value>(&mut self.connected.connection) {
-            Err(error) if error.code() != Some("NOPERM") => Err(translate(&error)),
-            answer => self.observe(answer.unwrap_or(Value::Nil)),
-        };
+        self.buffer.clear();
+        self.guard.ask_now(&mut self.buffer);
+        let sent = self.connected.connection.send_packed_command(&self.buffer);
+        let seen = sent.map_err(|error| translate(&error)).and_then(|()| self.read_memory());
         seen.or_else(|trouble| self.recover(trouble))
     }
 
-    /// Takes the answer to the memory guard's question. Without a readable one there is nothing to guard; an error is said again, to the commands that follow.
-    fn observe(&mut self, answer: Value) -> Result<(), Trouble> {
-        let info = redis::from_redis_value::<String>(answer).unwrap_or_default();
-        self.guard.observe(&info).map_err(Trouble::Stop)
+    /// Reads the answer to the memory guard's question. An error in its place is said again, to the commands that follow, but for a right that was
+    /// taken away: then there is nothing to guard by.
+    fn read_memory(&mut self) -> Result<(), Trouble> {
+        let info = match self.connected.connection.recv_response() {
+            Err(error) if error.code().is_none() => return Err(translate(&error)),
+            answer => answer.ok().and_then(|answer| redis::from_redis_value::<String>(answer).ok()),
+        };
+        self.guard.observe(&info.unwrap_or_default()).map_err(Trouble::Stop)
     }
 
     /// A run that had no room for some of its keys has failed, though it did everything else.
@@ -196,11 +199,12 @@ impl Pipeline {
         let Some(mut item) = self.window.pop_front() else { return Ok(()) };
         let mut open = Open::default();
         if item.asked_for_memory {
-            match self.connected.connection.recv_response() {
-                Ok(answer) => open.stop = self.observe(answer).err(),
-                Err(error) => {
+            match self.read_memory() {
+                Ok(()) => {}
+                Err(Trouble::Stop(error)) => open.stop = Some(Trouble::Stop(error)),
+                Err(lost) => {
                     self.window.push_front(item);
-                    return Err(translate(&error));
+                    return Err(lost);
                 }
             }
         }

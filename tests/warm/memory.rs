@@ -203,18 +203,13 @@ fn below_the_limit_and_without_one_everything_is_written() {
     }
 }
 
-#[test]
-fn evictions_end_a_run() {
-    let mut world = world("maxmemory 64mb\nmaxmemory-policy allkeys-lru");
-    world.set("WARM_REDIS__MEMORY_LIMIT", "100%");
+/// Runs a job of 20,000 rows and does something in the middle of it.
+fn in_mid_run(world: &World, act: impl FnOnce()) -> Ran {
     world.sql(
         "CREATE FUNCTION wait() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN ''; END $$",
     );
-    world.job(
-        "job",
-        &rows(20_000)
-            .replace("generate_series(1, 20000) n", "generate_series(1, 20000) n WHERE n <> 5000 OR wait() = ''"),
-    );
+    let series = "generate_series(1, 20000) n";
+    world.job("job", &rows(20_000).replace(series, &format!("{series} WHERE n <> 5000 OR wait() = ''")));
     let mut holder = std::process::Command::new("psql")
         .arg(world.database.admin_url())
         .args(["-qAtc", "SELECT pg_advisory_lock(1); SELECT pg_sleep(60)"])
@@ -230,19 +225,41 @@ fn evictions_end_a_run() {
     wait_for("the lock", || (locks(true) == "1").then_some(()));
     let child = world.start(&["--now"]);
     wait_for("the middle of the query", || (locks(false) == "1" && world.keys().len() > 3000).then_some(()));
-    // Somebody else takes the memory away.
-    set(&world, "maxmemory", "3mb");
-    wait_for("evictions", || (info(&world, "evicted_keys") > 1000).then_some(()));
-    set(&world, "maxmemory", "64mb");
+    act();
     world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'");
     holder.wait().unwrap();
-    let ran = Ran::of(child.wait_with_output().unwrap()).exits(5);
-    let ran = ran
-        .says("Redis has evicted ")
-        .says(" keys in ")
-        .says("0.0 a second before")
-        .says("raise maxmemory or cache less");
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn evictions_end_a_run() {
+    let mut world = world("maxmemory 64mb\nmaxmemory-policy allkeys-lru");
+    world.set("WARM_REDIS__MEMORY_LIMIT", "100%");
+    let ran = in_mid_run(&world, || {
+        // Somebody else takes the memory away for a moment.
+        set(&world, "maxmemory", "3mb");
+        wait_for("evictions", || (info(&world, "evicted_keys") > 1000).then_some(()));
+        set(&world, "maxmemory", "64mb");
+    });
+    let ran = ran.exits(5).says("Redis has evicted ").says(" keys in ").says("0.0 a second before");
+    let ran = ran.says("raise maxmemory or cache less");
     assert!(world.keys().len() < 15_000, "it stopped in time:\n{}", ran.all());
+}
+
+#[test]
+fn the_right_to_ask_can_be_taken_away_and_the_limit_lowered_in_mid_run() {
+    let world = world("maxmemory 64mb\nmaxmemory-policy noeviction");
+    let lowered = in_mid_run(&world, || set(&world, "maxmemory", "8mb")).exits(5);
+    assert!((3000..8000).contains(&world.keys().len()), "{}", lowered.all());
+    assert!(lowered.says("no room for ").all().contains("of 8.0 MiB"));
+
+    let _: () = world.ask(&["FLUSHALL"]);
+    set(&world, "maxmemory", "64mb");
+    world.sql("DROP FUNCTION wait");
+    let blind = in_mid_run(&world, || {
+        let _: () = world.ask(&["ACL", "SETUSER", "warm", "-info"]);
+    });
+    blind.exits(0).says("wrote 20000 keys");
 }
 
 #[test]
