@@ -65,9 +65,8 @@ impl Pipeline {
         spare: Spare,
         halted: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
-        let mut connected = redis.connect()?;
+        let (connected, scripts) = connect(&redis, policy)?;
         let guard = if policy.only_looks() { MemoryGuard::off() } else { redis.guard(&connected) };
-        let scripts = load_scripts(&mut connected, policy).map_err(into_error)?;
         Ok(Pipeline {
             redis,
             policy,
@@ -125,6 +124,9 @@ impl Pipeline {
 
     /// Where only what is in flight may leave no room for so many bytes more: waits until nothing is, and asks.
     fn make_sure_of_room(&mut self, growth: usize) -> Result<(), Error> {
+        if growth == 0 {
+            return Ok(());
+        }
         std::thread::sleep(self.guard.patience());
         while self.guard.doubts(growth) && !self.window.is_empty() {
             self.settle_or_recover()?;
@@ -358,6 +360,19 @@ impl Pipeline {
         }
         (0..self.window.len()).try_for_each(|index| self.put_on_wire(index))
     }
+}
+
+/// A connection that is ready to write. One that breaks before that is made anew.
+fn connect(redis: &Redis, policy: Policy) -> Result<(Connected, Scripts), Error> {
+    for tries in 1.. {
+        let mut connected = redis.connect()?;
+        match load_scripts(&mut connected, policy) {
+            Ok(scripts) => return Ok((connected, scripts)),
+            Err(Trouble::Reconnect(_)) if tries < TRIES => {}
+            Err(trouble) => return Err(into_error(trouble)),
+        }
+    }
+    Err(Error::new(ErrorKind::RedisUnreachable, "no connection to Redis lasts"))
 }
 
 fn load_scripts(connected: &mut Connected, policy: Policy) -> Result<Scripts, Trouble> {

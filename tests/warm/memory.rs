@@ -184,9 +184,12 @@ fn a_run_fills_an_empty_cache_up_to_the_limit_and_no_further() {
         let (written, refused) = (sum(&|job| &job["keys"]), sum(&|job| &job["left"]["no_room"]));
         assert_eq!(written, world.keys().len() as u64);
         assert_eq!(written + refused, 40_000 / jobs as u64 * jobs as u64);
-        let percent = info(&world, "used_memory") * 100 / (megabytes << 20);
+        let used = info(&world, "used_memory");
+        let percent = used * 100 / (megabytes << 20);
         println!("{policy}, {megabytes} MB, {jobs} jobs: {written} keys, {percent} % of a limit of {limit} %");
-        assert!((limit - 3..=limit + 1).contains(&percent), "{percent} %: {report:#}");
+        // Redis' own tables and buffers grow, too, while it is written to.
+        let most = (megabytes << 20) * limit / 100 + (256 << 10);
+        assert!(percent >= limit - 3 && used <= most, "{percent} %: {report:#}");
         assert_eq!(info(&world, "evicted_keys"), 0);
     }
 }
