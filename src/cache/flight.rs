@@ -15,6 +15,8 @@ pub(super) struct InFlight {
     pub(super) tries: u32,
     /// When it was sent, on Redis' clock.
     pub(super) sent: u64,
+    /// What made the lives of its values unlike those of any others.
+    pub(super) spread: f64,
     /// Whether memory was tight then.
     pub(super) tight: bool,
     /// Whether the memory guard's question went out before it.
@@ -26,7 +28,16 @@ impl InFlight {
     pub(super) fn new(loaded: Loaded) -> Self {
         let asked = loaded.batch.iter().enumerate().filter(|(_, entry)| entry.mark != Mark::Done);
         let asked = asked.map(|(index, _)| index).collect();
-        InFlight { loaded, asked, round: Round::First, tries: 0, sent: 0, tight: false, asked_for_memory: false }
+        InFlight {
+            loaded,
+            asked,
+            round: Round::First,
+            tries: 0,
+            sent: 0,
+            spread: 0.0,
+            tight: false,
+            asked_for_memory: false,
+        }
     }
 
     pub(super) fn asking<'a>(&self, prefix: &'a [u8], scripts: &'a Scripts) -> Asking<'a> {
@@ -36,6 +47,7 @@ impl InFlight {
             scripts,
             now: self.sent,
             provisional: self.loaded.batch.provisional,
+            spread: self.spread,
             keys_only: self.loaded.batch.keys_only,
             again: self.tries > 1,
             tight: self.tight,

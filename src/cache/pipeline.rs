@@ -172,7 +172,7 @@ impl Pipeline {
         let now = self.connected.now();
         let Some(item) = self.window.get_mut(index) else { return Ok(()) };
         item.tries += 1;
-        item.sent = now;
+        (item.sent, item.spread) = (now, fastrand::f64());
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);
         item.asked_for_memory = self.guard.ask(&mut self.buffer);

@@ -17,7 +17,8 @@ const REPLACE: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     return 1";
 
 /// Looks at a key that was there, and writes it if it is no longer. ARGV: value, when it shall die, and perhaps that memory is tight: then nothing is written.
-/// 1: written, 2: another type, 3: no TTL, 4: no room, a time: the same value, which dies then; text: the digest of another value.
+/// 1: written, 2: another type, 3: no TTL, 4: no room, a time: the same value, which dies then; text: the digest of another value and of
+/// when it dies, since a value may go and come back.
 const LOOK: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     if t == 'none' then \
       if ARGV[3] then return 4 end \
@@ -28,7 +29,7 @@ const LOOK: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     if dies == -1 then return 3 end \
     local v = redis.call('GET', KEYS[1]) \
     if v == ARGV[1] then return dies end \
-    return string.sub(redis.sha1hex(v), 1, 15)";
+    return string.sub(redis.sha1hex(v .. dies), 1, 15)";
 
 /// Gives values their full lifetime, never a shorter one; many keys at once, since each costs Redis less than a command of its own would.
 /// ARGV: when they die if they still are the ones that are meant, lifetime. Returns which are not, counted from 1.
@@ -45,7 +46,7 @@ const SWAP: &str = "if redis.call('TYPE', KEYS[1])['ok'] ~= 'string' then return
     if dies == -1 then return 0 end \
     if ARGV[1] == 'dies' then \
       if dies ~= tonumber(ARGV[2]) then return 0 end \
-    elseif string.sub(redis.sha1hex(redis.call('GET', KEYS[1])), 1, 15) ~= ARGV[2] then return 0 end \
+    elseif string.sub(redis.sha1hex(redis.call('GET', KEYS[1]) .. dies), 1, 15) ~= ARGV[2] then return 0 end \
     local now = redis.call('TIME') \
     if tonumber(ARGV[4]) <= now[1] * 1000 + math.floor(now[2] / 1000) then return 0 end \
     if ARGV[5] and #ARGV[3] > redis.call('STRLEN', KEYS[1]) * 1.1 + 64 then return 4 end \

@@ -74,6 +74,9 @@ pub(super) struct Asking<'a> {
     pub(super) now: u64,
     /// The longest life of values until they are verified.
     pub(super) provisional: Duration,
+    /// By which part of an eighth that life is shorter. The moment of death tells our value from all others, so that no two writers should choose the same, nor the
+    /// same one twice.
+    pub(super) spread: f64,
     /// Whether there is nothing to write: what is gone cannot be written again.
     pub(super) keys_only: bool,
     /// Whether the same was asked before and the answer was lost, so that what is seen may be our own work.
@@ -172,7 +175,11 @@ impl Policy {
 
     /// When a value that is written now shall die; of one that needs no verification, how long it shall live.
     fn dies(self, asking: &Asking<'_>, ttl: Duration) -> u64 {
-        if self.verified() { asking.now + millis(asking.provisional.min(ttl / 2)) } else { millis(ttl) }
+        if !self.verified() {
+            return millis(ttl);
+        }
+        let longest = asking.provisional.min(ttl / 2);
+        asking.now + millis(longest - (longest / 8).mul_f64(asking.spread))
     }
 
     /// What the answer to [`Policy::ask`] means for the entry, the one at `position` of those that went together.

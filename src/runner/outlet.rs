@@ -20,6 +20,8 @@ const BATCH_ENTRIES: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 /// Keys that a run remembers to notice duplicates: 8 MiB of fingerprints. Beyond, duplicates are no longer counted; the last row still wins.
 const REMEMBERED: usize = 1 << 19;
+/// How full the room for what waits is when somebody looks at the database's state.
+const LOOK_AT: f64 = 0.5;
 /// What keeping one value costs beside its bytes.
 const OVERHEAD: usize = 128;
 
@@ -44,7 +46,7 @@ struct Later {
 
 impl<'a> Outlet<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, state: State) -> Self {
-        let room = shared.limits.in_flight / 2 / shared.source.connections();
+        let room = shared.limits.in_flight / 4;
         Outlet {
             shared,
             batch: shared.writer.batch(),
@@ -143,22 +145,31 @@ impl<'a> Outlet<'a> {
         }
         writer.recycle(full);
         self.pending.send(next, writer).await?;
-        if self.pending.is_full() {
+        if self.pending.fullness() >= 1.0 {
             self.pending.condense(writer);
         }
         Ok(())
     }
 
-    /// When too much waits to be verified: lets it go on if nothing was committed since it was read, else keeps fingerprints only.
+    /// Keeps what waits to be verified within bounds. As long as nothing is committed to the database, it can go on; somebody looks for that while
+    /// rows are read. Otherwise fingerprints are kept.
     async fn make_room(&mut self) -> Result<(), Error> {
-        if !self.pending.is_full() {
-            return Ok(());
+        let Shared { job, source, writer, .. } = *self.shared;
+        let pending = &mut self.pending;
+        let full = pending.fullness() >= 1.0;
+        match pending.looked(full).await {
+            Some((true, batches)) => return pending.advance_first(batches, writer).await,
+            // It will never be the same again.
+            Some((false, _)) => pending.condense(writer),
+            None => {}
         }
-        let looking_is_enough = self.pending.is_whole() && self.shared.job.invalidates == Invalidates::AfterCommit;
-        if looking_is_enough && self.shared.source.is_still_at(&self.state).await? {
-            return self.pending.advance(self.shared.writer).await;
+        let looking_is_enough = pending.is_whole() && job.invalidates == Invalidates::AfterCommit;
+        if looking_is_enough && !pending.is_looking() && pending.fullness() >= LOOK_AT {
+            let (source, state) = (source.clone(), self.state.clone());
+            pending.look(async move { source.is_still_at(&state).await });
+        } else if pending.fullness() >= 1.0 {
+            pending.condense(writer);
         }
-        self.pending.condense(self.shared.writer);
         Ok(())
     }
 

@@ -187,8 +187,8 @@ fn a_run_fills_an_empty_cache_up_to_the_limit_and_no_further() {
         let used = info(&world, "used_memory");
         let percent = used * 100 / (megabytes << 20);
         println!("{policy}, {megabytes} MB, {jobs} jobs: {written} keys, {percent} % of a limit of {limit} %");
-        // Redis' own tables and buffers grow, too, while it is written to.
-        let most = (megabytes << 20) * limit / 100 + (256 << 10);
+        // Redis' own tables and buffers grow, too, while it is written to, by about as much as a few batches.
+        let most = (megabytes << 20) * limit / 100 + (400 << 10);
         assert!(percent >= limit - 3 && used <= most, "{percent} %: {report:#}");
         assert_eq!(info(&world, "evicted_keys"), 0);
     }
