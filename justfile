@@ -19,3 +19,7 @@ bench:
 # stale keys: warm beside other warmers of the same cache
 races *arguments:
     ./benches/races/run {{arguments}}
+
+# what it costs that no stale key remains
+freshness *runs:
+    ./benches/freshness/run {{runs}}
