@@ -5,6 +5,7 @@
 mod support;
 
 mod freshness;
+mod ghosts;
 mod jobs;
 mod memory;
 mod ownership;
