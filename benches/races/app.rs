@@ -3,6 +3,8 @@
 //! Each row belongs to one writer, who also fills its key when a reader misses it. So nothing in the application races with anything else
 //! in it: what is stale in the end, somebody else has left there.
 
+use std::time::Duration;
+
 use redis::{Commands, Connection};
 
 use crate::items::{Items, Rows, key, payload};
@@ -95,14 +97,24 @@ impl Writer {
         let new = (self.random.u8(..10) != 0).then(|| payload(id, self.writes));
         if mode == Mode::DeleteBefore {
             self.items.run("BEGIN");
+            self.items.put(id, new.as_deref());
+            self.redis.del::<_, ()>(key(id)).unwrap();
+            self.dawdle();
+            self.items.run("COMMIT");
+            return;
         }
         self.items.put(id, new.as_deref());
+        self.dawdle();
         match new {
             Some(new) if mode == Mode::WriteAfter => self.redis.set_ex::<_, _, ()>(key(id), new, TTL).unwrap(),
             _ => self.redis.del::<_, ()>(key(id)).unwrap(),
         }
-        if mode == Mode::DeleteBefore {
-            self.items.run("COMMIT");
+    }
+
+    /// Now and then something takes its time between the commit and the key, in whichever order they come.
+    fn dawdle(&mut self) {
+        if self.random.u8(..20) == 0 {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

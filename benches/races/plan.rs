@@ -9,7 +9,7 @@ benches/races/run [--quick] [--writes N] [--warm-writes N]
 
   --quick           a small part of it, in less than a minute
   --writes N        the application's writes for each cell of the table (20000)
-  --warm-writes N   the same for the cells of warm (60000)";
+  --warm-writes N   the same for the cells of warm (80000)";
 
 /// Rows of one round.
 pub const ROWS: i32 = 300;
@@ -39,14 +39,14 @@ impl Plan {
     /// # Errors
     /// How it is used, if that is asked for or necessary.
     pub fn of(arguments: impl Iterator<Item = String>) -> Result<Plan, &'static str> {
-        let mut plan = Plan { writes: 20_000, warm_writes: 60_000, node: None };
+        let mut plan = Plan { writes: 20_000, warm_writes: 80_000, node: None };
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next().and_then(|text| text.parse().ok()).ok_or(USAGE);
             match argument.as_str() {
                 // Cargo says so to every benchmark.
                 "--bench" => {}
-                "--quick" => (plan.writes, plan.warm_writes) = (4_000, 8_000),
+                "--quick" => (plan.writes, plan.warm_writes) = (3_200, 9_600),
                 "--writes" => plan.writes = number()?,
                 "--warm-writes" => plan.warm_writes = number()?,
                 "--node" => plan.node = arguments.next().map(PathBuf::from),

@@ -28,6 +28,5 @@ pub fn rounds(stage: &mut Stage<'_>, plan: &Plan, strategy: Strategy, mode: Mode
         });
     }
     drop(warmer);
-    let rest = stage.at_rest();
-    Cell { stale: rest.stale, present: rest.present, writes: app.writes(), passes }
+    Cell { rest: stage.at_rest(), writes: app.writes(), passes }
 }

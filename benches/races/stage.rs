@@ -1,18 +1,16 @@
 //! The rows of each round, and what is stale in the cache.
 
-use std::time::{Duration, Instant};
-
 use redis::{Commands, Connection};
 
 use crate::items::{Items, Rows, key, payload};
 use crate::plan::ROWS;
 use crate::support::world::World;
 
-/// The lifetime of every key, in seconds: longer than all rounds of a cell, so that no stale one dies before it is counted.
-pub const TTL: u64 = 600;
+/// The lifetime of every key, in seconds: so much longer than all rounds of a cell that no stale one is near its end when it is counted.
+pub const TTL: u64 = 3600;
 
-/// How long `warm` may leave a value in the cache that it has not confirmed, in milliseconds, and a little more.
-const PROVISIONAL: i64 = 11_000;
+/// How long a value may live that `warm` has not confirmed, in milliseconds. When everybody has gone home, nobody can give it more.
+const PROVISIONAL: i64 = 10_000;
 
 pub struct Stage<'w> {
     pub world: &'w World,
@@ -22,9 +20,14 @@ pub struct Stage<'w> {
 }
 
 /// The cache at rest.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Rest {
+    /// Keys that hold their row's value, and live on.
+    pub fresh: usize,
+    /// Keys that hold another, and live on.
     pub stale: usize,
-    pub present: usize,
+    /// Keys that are gone in ten seconds, whatever they hold.
+    pub dying: usize,
 }
 
 impl<'w> Stage<'w> {
@@ -57,28 +60,25 @@ impl<'w> Stage<'w> {
         pipe.exec(&mut self.redis).unwrap();
     }
 
-    /// Compares every key with its row. Those that are stale and about to die are waited for: what is left is stale for good.
+    /// Compares every key with its row.
     pub fn at_rest(&mut self) -> Rest {
         let rows = self.items.all();
-        let start = Instant::now();
-        loop {
-            let present = self.present();
-            let stale: Vec<_> = present.iter().filter(|(key, value)| rows.get(key) != Some(value)).collect();
-            let dying = stale.iter().any(|(key, _)| self.redis.pttl::<_, i64>(key).unwrap() < PROVISIONAL);
-            if !dying || start.elapsed().as_millis() > PROVISIONAL as u128 {
-                return Rest { stale: stale.len(), present: present.len() };
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn present(&mut self) -> Vec<(String, String)> {
         let keys: Vec<String> = self.redis.keys("t:*").unwrap();
         let mut pipe = redis::pipe();
         keys.iter().for_each(|key| {
-            pipe.get(key);
+            pipe.get(key).pttl(key);
         });
-        let values: Vec<Option<String>> = pipe.query(&mut self.redis).unwrap();
-        keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))).collect()
+        let held: Vec<(Option<String>, i64)> = pipe.query(&mut self.redis).unwrap();
+        let mut rest = Rest::default();
+        for (key, (value, life)) in keys.iter().zip(held) {
+            let count = match value {
+                None => continue,
+                Some(_) if (0..=PROVISIONAL).contains(&life) => &mut rest.dying,
+                Some(value) if rows.get(key) == Some(&value) => &mut rest.fresh,
+                Some(_) => &mut rest.stale,
+            };
+            *count += 1;
+        }
+        rest
     }
 }

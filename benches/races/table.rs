@@ -4,13 +4,13 @@ use std::fmt;
 
 use crate::app::Mode;
 use crate::plan::{ROWS, Start, WRITES};
+use crate::stage::Rest;
 use crate::warmers::Strategy;
 
 /// What came of the rounds of one strategy, one mode and one start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cell {
-    pub stale: usize,
-    pub present: usize,
+    pub rest: Rest,
     pub writes: u64,
     pub passes: usize,
 }
@@ -29,8 +29,11 @@ impl Table {
     fn sum(&self, strategy: Strategy) -> Cell {
         let own = self.cells.iter().filter(|(other, ..)| *other == strategy);
         own.fold(Cell::default(), |sum, (.., cell)| Cell {
-            stale: sum.stale + cell.stale,
-            present: sum.present + cell.present,
+            rest: Rest {
+                fresh: sum.rest.fresh + cell.rest.fresh,
+                stale: sum.rest.stale + cell.rest.stale,
+                dying: sum.rest.dying + cell.rest.dying,
+            },
             writes: sum.writes + cell.writes,
             passes: sum.passes + cell.passes,
         })
@@ -43,18 +46,17 @@ impl Table {
     /// What must not be.
     pub fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let share = |cell: &Cell| cell.present as f64 / cell.rows() as f64;
-        let alone = share(&self.sum(Strategy::Control));
+        let alone = self.sum(Strategy::Control).fresh();
         for strategy in self.strategies() {
             let (name, sum) = (strategy.name(), self.sum(strategy));
-            if strategy.is_right() && sum.stale > 0 {
-                wrong.push(format!("{name}: {} stale keys", sum.stale));
+            if strategy.is_right() && sum.rest.stale > 0 {
+                wrong.push(format!("{name}: {} stale keys", sum.rest.stale));
             }
-            if !strategy.is_right() && sum.stale == 0 {
+            if !strategy.is_right() && sum.rest.stale == 0 {
                 wrong.push(format!("{name}: no stale key at all, so that this run proves nothing"));
             }
-            if strategy != Strategy::Control && share(&sum) <= alone {
-                wrong.push(format!("{name}: fills nothing"));
+            if strategy == Strategy::Warm && sum.fresh() <= alone {
+                wrong.push(format!("{name}: fills nothing, so that this run proves nothing"));
             }
         }
         wrong
@@ -62,9 +64,10 @@ impl Table {
 }
 
 impl Cell {
-    /// How many rows there were.
-    fn rows(&self) -> u64 {
-        self.writes / WRITES as u64 * ROWS as u64
+    /// The share of keys that hold what they ought to, of all rows that there have been.
+    fn fresh(&self) -> f64 {
+        let rows = self.writes / WRITES as u64 * ROWS as u64;
+        self.rest.fresh as f64 / rows as f64
     }
 }
 
@@ -76,14 +79,14 @@ impl fmt::Display for Table {
         for (mode, start) in columns() {
             write!(f, " {}, {} |", mode.name(), start.name())?;
         }
-        writeln!(f, " passes | keys present |\n|---|{}---:|---:|", "---:|".repeat(columns().count()))?;
+        writeln!(f, " passes | fresh keys | dying keys |\n|---|{}---:|---:|---:|", "---:|".repeat(columns().count()))?;
         for strategy in self.strategies() {
             write!(f, "| {} |", strategy.name())?;
             for (_, _, _, cell) in self.cells.iter().filter(|(other, ..)| *other == strategy) {
-                write!(f, " {} of {} |", cell.stale, cell.writes)?;
+                write!(f, " {} of {} |", cell.rest.stale, cell.writes)?;
             }
             let sum = self.sum(strategy);
-            writeln!(f, " {} | {:.0} % |", sum.passes, 100.0 * sum.present as f64 / sum.rows() as f64)?;
+            writeln!(f, " {} | {:.0} % | {} |", sum.passes, 100.0 * sum.fresh(), sum.rest.dying)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::stage::TTL;
 use crate::support::world::{Ran, World};
 
-/// What a job says about an application that deletes before it commits.
+/// What a job says about an application that deletes before it commits, in a line of its own.
 const BEFORE_COMMIT: &str = "";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl Warmer for Program<'_> {
     fn pass(&mut self, rows: &Rows) {
         let query = QUERY.replace("$1", &rows.start.to_string()).replace("$2", &rows.end.to_string());
         let extra = if self.mode == Mode::DeleteBefore { BEFORE_COMMIT } else { "" };
-        let job = format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'column:payload'\n{extra}");
+        let job = format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'column:payload'\nttl = '{TTL}s'\n{extra}");
         self.world.job("items", &job);
         let ran = Ran::of(self.world.program(&["--now"]).output().unwrap());
         assert_eq!(ran.code, 0, "\n{}", ran.all());
