@@ -13,7 +13,7 @@ use crate::stage::TTL;
 use crate::support::world::{Ran, World};
 
 /// What a job says about an application that deletes before it commits, in a line of its own.
-const BEFORE_COMMIT: &str = "";
+const BEFORE_COMMIT: &str = "invalidates = 'before-commit'\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
