@@ -32,6 +32,8 @@ pub(super) struct Outlet<'a> {
     pub(super) pending: Pending,
     /// The state of the database that is read.
     pub(super) state: State,
+    /// Whether arrays have been written of which rows may still come.
+    pub(super) early: bool,
     /// What was written before, while the same rows are read again.
     ledger: Option<Ledger>,
     later: Later,
@@ -52,6 +54,7 @@ impl<'a> Outlet<'a> {
             batch: shared.writer.batch(),
             pending: Pending::new(room),
             state,
+            early: false,
             ledger: None,
             later: Later::default(),
         }
@@ -110,8 +113,8 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
-    /// Hands over the values that had to wait. Whether there were any.
-    pub(super) async fn send_later(&mut self) -> Result<bool, Error> {
+    /// Hands over the values that had to wait, which were read when the database was in the given state. Whether there were any.
+    pub(super) async fn send_later(&mut self, read: &State) -> Result<bool, Error> {
         let Later { values, .. } = std::mem::take(&mut self.later);
         let some = !values.is_empty();
         for (key, (payload, version)) in values {
@@ -122,6 +125,11 @@ impl<'a> Outlet<'a> {
             }
         }
         self.hand_over().await?;
+        if some && !read.is_the_same_as(&self.state) {
+            // They are older than what is known of the database, so that no look will do.
+            self.pending.all_back(self.shared.writer).await?;
+            self.pending.condense(self.shared.writer);
+        }
         Ok(some)
     }
 
@@ -158,12 +166,13 @@ impl<'a> Outlet<'a> {
         let pending = &mut self.pending;
         let full = pending.fullness() >= 1.0;
         match pending.looked(full).await {
-            Some((true, batches)) => return pending.advance_first(batches, writer).await,
+            Some((true, batches)) if !self.early => return pending.advance_first(batches, writer).await,
             // It will never be the same again.
             Some((false, _)) => pending.condense(writer),
-            None => {}
+            Some((true, _)) | None => {}
         }
-        let looking_is_enough = pending.is_whole() && job.invalidates == Invalidates::AfterCommit;
+        let after_commit = job.invalidates == Invalidates::AfterCommit;
+        let looking_is_enough = pending.is_whole() && after_commit && !self.early;
         if looking_is_enough && !pending.is_looking() && pending.fullness() >= LOOK_AT {
             let (source, state) = (source.clone(), self.state.clone());
             pending.look(async move { source.is_still_at(&state).await });
