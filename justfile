@@ -15,3 +15,11 @@ demo:
 # the hourly jobs beside a Node script
 bench:
     ./benches/hourly/run
+
+# stale keys: warm beside other warmers of the same cache
+races *arguments:
+    ./benches/races/run {{arguments}}
+
+# what it costs that no stale key remains
+freshness *runs:
+    ./benches/freshness/run {{runs}}

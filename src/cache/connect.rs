@@ -8,6 +8,7 @@ use redis::{
 use secrecy::ExposeSecret;
 
 use super::error::{Trouble, translate};
+use super::memory::{MemoryGuard, Sent};
 use super::session::Session;
 use crate::ground::backoff::pause_between_tries;
 use crate::ground::error::{Error, ErrorKind};
@@ -21,18 +22,25 @@ pub struct Redis {
     connect_timeout: Duration,
     timeout: Duration,
     key_prefix: String,
+    memory_limit: f64,
+    sent: Sent,
 }
 
 /// A connection, and which server process is at its other end.
 pub(super) struct Connected {
     pub(super) connection: Connection,
-    /// Changes when the server is restarted; `None` when the account may not ask.
-    pub(super) run_id: Option<String>,
+    /// What the server said about itself (`INFO`); `None` when the account may not ask.
+    pub(super) info: Option<String>,
     /// The server's time when the connection was made, in milliseconds since 1970, and ours.
     clock: (u64, Instant),
 }
 
 impl Connected {
+    /// Changes when the server is restarted.
+    pub(super) fn run_id(&self) -> Option<&str> {
+        field(self.info.as_deref()?, "run_id")
+    }
+
     /// The server's time, in milliseconds since 1970. While this machine sleeps, ours stands still; then the time lies in the past, and so does the
     /// death of what is written by it: nothing lives too long.
     pub(super) fn now(&self) -> u64 {
@@ -92,6 +100,8 @@ impl Redis {
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout,
             key_prefix: settings.key_prefix.clone(),
+            memory_limit: settings.memory_limit,
+            sent: Sent::default(),
         })
     }
 
@@ -103,6 +113,11 @@ impl Redis {
     /// Text before every key.
     pub fn key_prefix(&self) -> &str {
         &self.key_prefix
+    }
+
+    /// A guard of the server's memory, for a writer that has just connected.
+    pub(super) fn guard(&self, connected: &Connected) -> MemoryGuard {
+        MemoryGuard::new(self.memory_limit, Sent::clone(&self.sent), connected.info.as_deref())
     }
 
     pub(super) fn connect_timeout(&self) -> Duration {
@@ -136,8 +151,8 @@ impl Redis {
         let mut connection = self.client.get_connection_with_timeout(limit).map_err(|error| translate(&error))?;
         set_timeout(&connection, limit.min(self.timeout))?;
         self.session.begin(&mut connection)?;
-        let run_id = match redis::cmd("INFO").arg("server").query::<String>(&mut connection) {
-            Ok(info) => field(&info, "run_id").map(str::to_owned),
+        let info = match redis::cmd("INFO").query::<String>(&mut connection) {
+            Ok(info) => Some(info),
             // An account without the right to ask is a pity, not an error.
             Err(error) if error.code() == Some("NOPERM") => None,
             Err(error) => return Err(translate(&error)),
@@ -146,7 +161,7 @@ impl Redis {
         let (seconds, micros): (u64, u64) =
             redis::cmd("TIME").query(&mut connection).map_err(|error| translate(&error))?;
         set_timeout(&connection, self.timeout)?;
-        Ok(Connected { connection, run_id, clock: (seconds * 1000 + micros / 1000, asked) })
+        Ok(Connected { connection, info, clock: (seconds * 1000 + micros / 1000, asked) })
     }
 }
 

@@ -75,6 +75,7 @@ impl Redis {
                 // Asking for both NX and XX is an error, but one that comes after the account's rights.
                 redis::cmd("SET").arg(&key).arg("").arg("NX").arg("XX").take(),
                 redis::cmd("GET").arg(&key).take(),
+                redis::cmd("STRLEN").arg(&key).take(),
                 redis::cmd("TYPE").arg(&key).take(),
                 redis::cmd("PTTL").arg(&key).take(),
                 redis::cmd("PEXPIRETIME").arg(&key).take(),

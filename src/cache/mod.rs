@@ -6,7 +6,9 @@
 
 mod connect;
 mod error;
+mod flight;
 mod inspect;
+mod memory;
 mod pipeline;
 mod presence;
 mod resp;
@@ -19,6 +21,7 @@ mod writer;
 
 pub use connect::Redis;
 pub use inspect::{Inspection, Rights};
+pub use memory::KEY_OVERHEAD;
 pub use retract::Ours;
 pub use strategy::Policy;
 pub use tally::Tally;

@@ -18,9 +18,11 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, judge, translate};
+use super::flight::{InFlight, Open};
+use super::memory::MemoryGuard;
 use super::retract::into_error;
 use super::scripts::Scripts;
-use super::strategy::{Asking, Policy, Round, Verdict, together};
+use super::strategy::{Policy, Round, Verdict, together};
 use super::tally::Tally;
 use super::writer::{Loaded, Spare};
 use crate::ground::entry::Mark;
@@ -35,54 +37,6 @@ const TRIES: u32 = 4;
 /// What the buffer of requests keeps of its memory.
 const KEEP: usize = 256 << 10;
 
-/// A batch on its way: which of its entries were asked about, and in which round.
-struct InFlight {
-    loaded: Loaded,
-    asked: Vec<usize>,
-    round: Round,
-    tries: u32,
-    /// When it was sent, on Redis' clock.
-    sent: u64,
-}
-
-impl InFlight {
-    fn asking<'a>(&self, prefix: &'a [u8], scripts: &'a Scripts) -> Asking<'a> {
-        Asking {
-            round: self.round,
-            prefix,
-            scripts,
-            now: self.sent,
-            provisional: self.loaded.batch.provisional,
-            keys_only: self.loaded.batch.keys_only,
-            again: self.tries > 1,
-        }
-    }
-}
-
-/// What of a batch is still open after its replies.
-#[derive(Default)]
-struct Open {
-    /// To be asked about again.
-    again: Vec<usize>,
-    /// To be looked at in the second round.
-    closer: Vec<usize>,
-    /// Why the pipeline cannot simply go on.
-    stop: Option<Trouble>,
-}
-
-impl Open {
-    /// Notes a command that the server refused.
-    fn trouble(&mut self, command: &[usize], trouble: Trouble) {
-        match trouble {
-            Trouble::Stop(_) => {}
-            Trouble::Wait(_) | Trouble::Reconnect(_) => self.again.extend_from_slice(command),
-        }
-        if !matches!(trouble, Trouble::Wait(_)) || self.stop.is_none() {
-            self.stop = Some(trouble);
-        }
-    }
-}
-
 /// The thread's state.
 pub(super) struct Pipeline {
     redis: Redis,
@@ -91,6 +45,7 @@ pub(super) struct Pipeline {
     scripts: Scripts,
     window: VecDeque<InFlight>,
     buffer: Vec<u8>,
+    guard: MemoryGuard,
     tally: Tally,
     spare: Spare,
     /// Since when the server has been asking for patience.
@@ -110,8 +65,8 @@ impl Pipeline {
         spare: Spare,
         halted: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
-        let mut connected = redis.connect()?;
-        let scripts = load_scripts(&mut connected, policy).map_err(into_error)?;
+        let (connected, scripts) = connect(&redis, policy)?;
+        let guard = if policy.only_looks() { MemoryGuard::off() } else { redis.guard(&connected) };
         Ok(Pipeline {
             redis,
             policy,
@@ -119,12 +74,18 @@ impl Pipeline {
             scripts,
             window: VecDeque::new(),
             buffer: Vec::new(),
+            guard,
             tally,
             spare,
             waiting: None,
             halted,
             failed: false,
         })
+    }
+
+    /// Whether the server says how full it is, as far as that matters to this run.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.policy.only_looks() || self.connected.info.is_some()
     }
 
     /// Writes what it is given until nobody gives any more.
@@ -151,13 +112,50 @@ impl Pipeline {
             };
             match next {
                 Some(loaded) => {
-                    let asked = loaded.batch.iter().enumerate().filter(|(_, entry)| entry.mark != Mark::Done);
-                    let asked = asked.map(|(index, _)| index).collect();
-                    self.send(InFlight { loaded, asked, round: Round::First, tries: 0, sent: 0 })?;
+                    let batch = InFlight::new(loaded);
+                    self.make_sure_of_room(batch.growth())?;
+                    self.send(batch)?;
                 }
-                None if self.window.is_empty() => return Ok(()),
+                None if self.window.is_empty() => return self.refusals(),
                 None => self.settle_or_recover()?,
             }
+        }
+    }
+
+    /// Where only what is in flight may leave no room for so many bytes more: waits until nothing is, and asks.
+    fn make_sure_of_room(&mut self, growth: usize) -> Result<(), Error> {
+        if growth == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(self.guard.patience());
+        while self.guard.doubts(growth) && !self.window.is_empty() {
+            self.settle_or_recover()?;
+        }
+        if !self.guard.doubts(growth) {
+            return Ok(());
+        }
+        self.buffer.clear();
+        self.guard.ask_now(&mut self.buffer);
+        let sent = self.connected.connection.send_packed_command(&self.buffer);
+        let seen = sent.map_err(|error| translate(&error)).and_then(|()| self.read_memory());
+        seen.or_else(|trouble| self.recover(trouble))
+    }
+
+    /// Reads the answer to the memory guard's question. An error in its place is said again, to the commands that follow, but for a right that was
+    /// taken away: then there is nothing to guard by.
+    fn read_memory(&mut self) -> Result<(), Trouble> {
+        let info = match self.connected.connection.recv_response() {
+            Err(error) if error.code().is_none() => return Err(translate(&error)),
+            answer => answer.ok().and_then(|answer| redis::from_redis_value::<String>(answer).ok()),
+        };
+        self.guard.observe(&info.unwrap_or_default()).map_err(Trouble::Stop)
+    }
+
+    /// A run that had no room for some of its keys has failed, though it did everything else.
+    fn refusals(&self) -> Result<(), Error> {
+        match self.tally.stats().no_room {
+            0 => Ok(()),
+            keys => Err(self.guard.refusal(keys)),
         }
     }
 
@@ -174,10 +172,14 @@ impl Pipeline {
         let now = self.connected.now();
         let Some(item) = self.window.get_mut(index) else { return Ok(()) };
         item.tries += 1;
-        item.sent = now;
+        (item.sent, item.spread) = (now, fastrand::f64());
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);
-        let asking = item.asking(self.redis.key_prefix().as_bytes(), &self.scripts);
+        item.asked_for_memory = self.guard.ask(&mut self.buffer);
+        let growth = item.growth();
+        item.tight = growth > 0 && self.guard.is_tight(growth);
+        self.guard.sending(growth);
+        let asking = item.asking(self.redis.key_prefix().as_bytes(), &self.scripts, now);
         let mut rest = item.asked.as_slice();
         while !rest.is_empty() {
             let (command, others) = rest.split_at(together(&item.loaded.batch, rest));
@@ -197,8 +199,18 @@ impl Pipeline {
     /// Reads the replies to the oldest batch in flight and acts on them.
     fn settle_oldest(&mut self) -> Result<(), Trouble> {
         let Some(mut item) = self.window.pop_front() else { return Ok(()) };
-        let asked = std::mem::take(&mut item.asked);
         let mut open = Open::default();
+        if item.asked_for_memory {
+            match self.read_memory() {
+                Ok(()) => {}
+                Err(Trouble::Stop(error)) => open.stop = Some(Trouble::Stop(error)),
+                Err(lost) => {
+                    self.window.push_front(item);
+                    return Err(lost);
+                }
+            }
+        }
+        let asked = std::mem::take(&mut item.asked);
         let mut rest = asked.as_slice();
         while !rest.is_empty() {
             let (command, others) = rest.split_at(together(&item.loaded.batch, rest));
@@ -233,7 +245,7 @@ impl Pipeline {
 
     /// Acts on the answer to one entry: counts it and takes it one step further, or notes that it has to be asked about again.
     fn settle(&self, item: &mut InFlight, index: usize, position: usize, answer: &Value, open: &mut Open) {
-        let asking = item.asking(&[], &self.scripts);
+        let asking = item.asking(&[], &self.scripts, self.connected.now());
         let Some(entry) = item.loaded.batch.get(index) else { return };
         let prefix = self.redis.key_prefix();
         let mark = match self.policy.judge(&asking, &entry, position, answer) {
@@ -266,22 +278,21 @@ impl Pipeline {
     ///
     /// What had no answer, or none that counts, goes back to the window's front: [`Pipeline::recover`] sends it again, in the old order, so that the
     /// last of several values of one key stays the last.
-    fn follow_up(&mut self, item: InFlight, closer: Vec<usize>) {
-        let InFlight { loaded, asked, round, tries, .. } = item;
+    fn follow_up(&mut self, mut item: InFlight, closer: Vec<usize>) {
         if self.failed {
             return;
         }
-        if !asked.is_empty() {
+        if !item.asked.is_empty() {
             // Those that need a closer look are asked the first question again too.
-            let mut asked: Vec<usize> = asked.into_iter().chain(closer).collect();
-            asked.sort_unstable();
-            self.window.push_front(InFlight { loaded, asked, round, tries, sent: 0 });
+            item.asked.extend(closer);
+            item.asked.sort_unstable();
+            self.window.push_front(item);
         } else if !closer.is_empty() {
-            self.window.push_back(InFlight { loaded, asked: closer, round: Round::Second, tries: 0, sent: 0 });
+            self.window.push_back(InFlight { asked: closer, round: Round::Second, tries: 0, ..item });
             // A failure shows again when the replies are read.
             let _ = self.put_on_wire(self.window.len() - 1);
         } else {
-            let Loaded { batch, back, .. } = loaded;
+            let Loaded { batch, back, .. } = item.loaded;
             match back {
                 // Nobody waits for it any more if the run was cancelled meanwhile.
                 Some(back) => drop(back.send(batch)),
@@ -336,7 +347,7 @@ impl Pipeline {
     /// A new connection, and everything in the window on it.
     fn start_again(&mut self) -> Result<(), Trouble> {
         let connected = self.redis.connect().map_err(Trouble::Stop)?;
-        if connected.run_id != self.connected.run_id {
+        if connected.run_id() != self.connected.run_id() {
             return Err(Trouble::Stop(Error::new(
                 ErrorKind::RedisRestarted,
                 "Redis was restarted in the middle of the run",
@@ -344,8 +355,24 @@ impl Pipeline {
         }
         self.connected = connected;
         self.scripts = load_scripts(&mut self.connected, self.policy)?;
+        if let Some(info) = &self.connected.info {
+            self.guard.observe(info).map_err(Trouble::Stop)?;
+        }
         (0..self.window.len()).try_for_each(|index| self.put_on_wire(index))
     }
+}
+
+/// A connection that is ready to write. One that breaks before that is made anew.
+fn connect(redis: &Redis, policy: Policy) -> Result<(Connected, Scripts), Error> {
+    for tries in 1.. {
+        let mut connected = redis.connect()?;
+        match load_scripts(&mut connected, policy) {
+            Ok(scripts) => return Ok((connected, scripts)),
+            Err(Trouble::Reconnect(_)) if tries < TRIES => {}
+            Err(trouble) => return Err(into_error(trouble)),
+        }
+    }
+    Err(Error::new(ErrorKind::RedisUnreachable, "no connection to Redis lasts"))
 }
 
 fn load_scripts(connected: &mut Connected, policy: Policy) -> Result<Scripts, Trouble> {

@@ -7,23 +7,29 @@ use redis::Connection;
 
 use super::error::{Trouble, translate};
 
-/// Replaces a string with a TTL, or writes an absent key. ARGV: value, lifetime. 1: written, 2: another type, 3: no TTL.
+/// Replaces a string with a TTL, or writes an absent key. ARGV: value, lifetime, and perhaps that memory is tight: then an absent key stays absent, and
+/// a value may grow by a tenth, or 64 bytes. 1: written, 2: another type, 3: no TTL, 4: no room.
 const REPLACE: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     if t ~= 'none' and t ~= 'string' then return 2 end \
     if t == 'string' and redis.call('PTTL', KEYS[1]) == -1 then return 3 end \
+    if ARGV[3] and (t == 'none' or #ARGV[1] > redis.call('STRLEN', KEYS[1]) * 1.1 + 64) then return 4 end \
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
     return 1";
 
-/// Looks at a key that was there, and writes it if it is no longer. ARGV: value, when it shall die.
-/// 1: written, 2: another type, 3: no TTL, a time: the same value, which dies then; text: the digest of another value.
+/// Looks at a key that was there, and writes it if it is no longer. ARGV: value, when it shall die, and perhaps that memory is tight: then nothing is written.
+/// 1: written, 2: another type, 3: no TTL, 4: no room, a time: the same value, which dies then; text: the digest of another value and of
+/// when it dies, since a value may go and come back.
 const LOOK: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
-    if t == 'none' then redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2]) return 1 end \
+    if t == 'none' then \
+      if ARGV[3] then return 4 end \
+      redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2]) return 1 \
+    end \
     if t ~= 'string' then return 2 end \
     local dies = redis.call('PEXPIRETIME', KEYS[1]) \
     if dies == -1 then return 3 end \
     local v = redis.call('GET', KEYS[1]) \
     if v == ARGV[1] then return dies end \
-    return string.sub(redis.sha1hex(v), 1, 15)";
+    return string.sub(redis.sha1hex(v .. dies), 1, 15)";
 
 /// Gives values their full lifetime, never a shorter one; many keys at once, since each costs Redis less than a command of its own would.
 /// ARGV: when they die if they still are the ones that are meant, lifetime. Returns which are not, counted from 1.
@@ -33,16 +39,17 @@ const CONFIRM: &str = "local others, call, dies = {}, redis.call, tonumber(ARGV[
     end \
     return others";
 
-/// Replaces a value if it is still the one that is meant. ARGV: `digest` or `dies`, that, the new value, when it shall die. 1: done, 0: it is another,
-/// or the command comes too late.
+/// Replaces a value if it is still the one that is meant. ARGV: `digest` or `dies`, that, the new value, when it shall die, and perhaps that memory is
+/// tight. 1: done, 0: it is another, or the command comes too late, 4: no room.
 const SWAP: &str = "if redis.call('TYPE', KEYS[1])['ok'] ~= 'string' then return 0 end \
     local dies = redis.call('PEXPIRETIME', KEYS[1]) \
     if dies == -1 then return 0 end \
     if ARGV[1] == 'dies' then \
       if dies ~= tonumber(ARGV[2]) then return 0 end \
-    elseif string.sub(redis.sha1hex(redis.call('GET', KEYS[1])), 1, 15) ~= ARGV[2] then return 0 end \
+    elseif string.sub(redis.sha1hex(redis.call('GET', KEYS[1]) .. dies), 1, 15) ~= ARGV[2] then return 0 end \
     local now = redis.call('TIME') \
     if tonumber(ARGV[4]) <= now[1] * 1000 + math.floor(now[2] / 1000) then return 0 end \
+    if ARGV[5] and #ARGV[3] > redis.call('STRLEN', KEYS[1]) * 1.1 + 64 then return 4 end \
     redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4]) \
     return 1";
 

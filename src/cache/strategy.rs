@@ -72,12 +72,19 @@ pub(super) struct Asking<'a> {
     pub(super) scripts: &'a Scripts,
     /// When the command is sent: milliseconds since 1970 on Redis' clock.
     pub(super) now: u64,
+    /// When its answer is judged.
+    pub(super) answered: u64,
     /// The longest life of values until they are verified.
     pub(super) provisional: Duration,
+    /// By which part of an eighth that life is shorter. The moment of death tells our value from all others, so that no two writers should choose the same, nor the
+    /// same one twice.
+    pub(super) spread: f64,
     /// Whether there is nothing to write: what is gone cannot be written again.
     pub(super) keys_only: bool,
     /// Whether the same was asked before and the answer was lost, so that what is seen may be our own work.
     pub(super) again: bool,
+    /// Whether memory is tight: no key is added, and a value takes the place of another only if it is of about the same size.
+    pub(super) tight: bool,
 }
 
 /// How many of the entries at the head of `asked` one command is about: those that get their full lifetime on the same condition go together.
@@ -110,7 +117,7 @@ impl Policy {
 
     /// Appends the command that is about these entries, which go [`together`].
     pub(super) fn ask(self, asking: &Asking<'_>, batch: &Batch, indexes: &[usize], out: &mut Vec<u8>) {
-        let Asking { round, prefix, scripts, .. } = *asking;
+        let Asking { round, prefix, scripts, tight, .. } = *asking;
         let Some(entry) = indexes.first().and_then(|index| batch.get(*index)) else { return };
         let script = |out: &mut Vec<u8>, hash: &[u8], arguments: usize| {
             resp::command(out, 3 + indexes.len() + arguments);
@@ -121,17 +128,24 @@ impl Policy {
                 resp::part_of_two(out, prefix, entry.key);
             }
         };
-        let swap = |out: &mut Vec<u8>, what: &[u8], meant: &[u8]| {
-            script(out, &scripts.swap, 4);
-            resp::part(out, what);
-            resp::part(out, meant);
+        // The payload, when it dies, and that there is no room to spare.
+        let value = |out: &mut Vec<u8>| {
             resp::part(out, entry.payload);
             resp::number(out, self.dies(asking, entry.ttl));
+            if tight {
+                resp::part(out, b"tight");
+            }
+        };
+        let swap = |out: &mut Vec<u8>, what: &[u8], meant: &[u8]| {
+            script(out, &scripts.swap, 4 + usize::from(tight));
+            resp::part(out, what);
+            resp::part(out, meant);
+            value(out);
         };
         match (entry.mark, round) {
-            _ if self.only_looks() => {
+            _ if self.only_looks() || (tight && entry.mark == Mark::New && self.only_missing()) => {
                 resp::command(out, 2);
-                resp::part(out, if round == Round::First { b"TYPE" } else { b"PTTL" });
+                resp::part(out, if round == Round::Second && self.only_looks() { b"PTTL" } else { b"TYPE" });
                 resp::part_of_two(out, prefix, entry.key);
             }
             (Mark::Provisional(dies) | Mark::Equal(dies), _) => {
@@ -145,7 +159,7 @@ impl Policy {
                 script(out, &scripts.withdraw, 1);
                 resp::number(out, dies);
             }
-            (Mark::New | Mark::Done, Round::First) => {
+            (Mark::New | Mark::Done, Round::First) if !tight => {
                 resp::command(out, 6);
                 resp::part(out, b"SET");
                 resp::part_of_two(out, prefix, entry.key);
@@ -154,17 +168,20 @@ impl Policy {
                 resp::part(out, if self.verified() { b"PXAT" } else { b"PX" });
                 resp::number(out, self.dies(asking, entry.ttl));
             }
-            (Mark::New | Mark::Done, Round::Second) => {
-                script(out, if self.verified() { &scripts.look } else { &scripts.replace }, 2);
-                resp::part(out, entry.payload);
-                resp::number(out, self.dies(asking, entry.ttl));
+            (Mark::New | Mark::Done, _) => {
+                script(out, if self.verified() { &scripts.look } else { &scripts.replace }, 2 + usize::from(tight));
+                value(out);
             }
         }
     }
 
     /// When a value that is written now shall die; of one that needs no verification, how long it shall live.
     fn dies(self, asking: &Asking<'_>, ttl: Duration) -> u64 {
-        if self.verified() { asking.now + millis(asking.provisional.min(ttl / 2)) } else { millis(ttl) }
+        if !self.verified() {
+            return millis(ttl);
+        }
+        let longest = asking.provisional.min(ttl / 2);
+        asking.now + millis(longest - (longest / 8).mul_f64(asking.spread))
     }
 
     /// What the answer to [`Policy::ask`] means for the entry, the one at `position` of those that went together.
@@ -175,7 +192,9 @@ impl Policy {
                 let number = i64::try_from(position + 1).unwrap_or(i64::MAX);
                 let refused = others.contains(&Value::Int(number));
                 match entry.mark {
-                    Mark::Provisional(dies) if refused && dies <= asking.now && !asking.keys_only => Verdict::Expired,
+                    Mark::Provisional(dies) if refused && dies <= asking.answered && !asking.keys_only => {
+                        Verdict::Expired
+                    }
                     // Asked twice, it may be the first answer's work.
                     _ if refused && !asking.again => Verdict::Overtaken,
                     Mark::Equal(_) => Verdict::Renewed,
@@ -187,6 +206,7 @@ impl Policy {
             // What is there now may be ours: it is looked at again.
             (Mark::Different(_) | Mark::Outdated(_), Value::Int(0)) if asking.again => Verdict::Seen(Mark::New),
             (Mark::Different(_) | Mark::Outdated(_) | Mark::Withdrawn(_), Value::Int(0)) => Verdict::Overtaken,
+            (Mark::Different(_) | Mark::Outdated(_), Value::Int(4)) => Verdict::Left(Left::NoRoom),
             (Mark::New, answer) => self.judge_new(asking, entry, answer),
             _ => Verdict::Nonsense,
         }
@@ -207,18 +227,22 @@ impl Policy {
     fn judge_new(self, asking: &Asking<'_>, entry: &Entry<'_>, answer: &Value) -> Verdict {
         let missing = self.only_missing();
         match (asking.round, answer) {
+            (_, Value::SimpleString(ty)) if asking.tight && missing => {
+                Verdict::Left(if ty == "none" { Left::NoRoom } else { Left::Present })
+            }
             (Round::First, Value::Okay) => self.written(asking, entry),
             (Round::First, Value::Nil) if missing && !(self.verified() && asking.again) => Verdict::Left(Left::Present),
             (Round::First, Value::Nil) => Verdict::LookCloser,
-            (Round::Second, Value::Int(1)) => self.written(asking, entry),
-            (Round::Second, Value::Int(2)) => Verdict::Left(Left::OtherType),
-            (Round::Second, Value::Int(3)) => Verdict::Left(Left::NoTtl),
-            (Round::Second, Value::Int(dies)) => match u64::try_from(*dies) {
+            (_, Value::Int(1)) => self.written(asking, entry),
+            (_, Value::Int(2)) => Verdict::Left(Left::OtherType),
+            (_, Value::Int(3)) => Verdict::Left(Left::NoTtl),
+            (_, Value::Int(4)) => Verdict::Left(Left::NoRoom),
+            (_, Value::Int(dies)) => match u64::try_from(*dies) {
                 Ok(dies) if self.verified() => Verdict::Seen(Mark::Equal(dies)),
                 _ => Verdict::Nonsense,
             },
-            (Round::Second, Value::BulkString(_)) if missing => Verdict::Left(Left::Present),
-            (Round::Second, Value::BulkString(digest)) => {
+            (_, Value::BulkString(_)) if missing => Verdict::Left(Left::Present),
+            (_, Value::BulkString(digest)) => {
                 let digest = std::str::from_utf8(digest).ok().and_then(|digest| u64::from_str_radix(digest, 16).ok());
                 digest.map_or(Verdict::Nonsense, |digest| Verdict::Seen(Mark::Different(digest)))
             }

@@ -26,6 +26,7 @@ pub struct Writer {
     budget_units: usize,
     spare: Spare,
     halted: Arc<AtomicBool>,
+    guarded: bool,
     ended: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -54,7 +55,7 @@ impl Writer {
         let work = move || match Pipeline::new(redis, policy, tally, pool, halt) {
             Ok(pipeline) => {
                 // Nobody listens any more if the run was cancelled meanwhile.
-                let _ = connected_tx.send(Ok(()));
+                let _ = connected_tx.send(Ok(pipeline.is_guarded()));
                 let _ = ended_tx.send(pipeline.run(receiver));
             }
             Err(error) => {
@@ -65,9 +66,15 @@ impl Writer {
             .name("warm-writer".to_owned())
             .spawn(work)
             .map_err(|error| Error::new(ErrorKind::RedisUnreachable, format!("no thread for writing: {error}")))?;
-        connected.await.map_err(|_| gone())??;
+        let guarded = connected.await.map_err(|_| gone())??;
         let budget_units = in_flight.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Ok(Writer { batches, budget: Arc::new(Semaphore::new(budget_units)), budget_units, spare, halted, ended })
+        let budget = Arc::new(Semaphore::new(budget_units));
+        Ok(Writer { batches, budget, budget_units, spare, halted, guarded, ended })
+    }
+
+    /// Whether Redis' memory is watched; not, where the account may not ask for it.
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// An empty batch, one that has been used before if possible.

@@ -262,7 +262,7 @@ impl Reader<'_> {
 
     fn jitter(&self, share: Option<&toml::Spanned<raw::Share>>) -> Result<f64, Diagnostic> {
         let Some(share) = share else { return Ok(0.0) };
-        units::percent(&share.get_ref().0, 10.0)
+        units::percent(&share.get_ref().0, 0.0..=10.0)
             .map_err(|expected| must_be("ttl_jitter", &expected, share.span(), self.sources))
     }
 

@@ -19,7 +19,7 @@ impl Reader<'_> {
         let max_rows = rows("guard.max_rows", raw.max_rows.as_ref());
         let max_shrink = raw.max_shrink.as_ref().map(|share| {
             let wrong = |expected: String| must_be("guard.max_shrink", &expected, share.span(), self.sources);
-            collector.take(units::percent(&share.get_ref().0, 100.0).map_err(wrong))
+            collector.take(units::percent(&share.get_ref().0, 0.0..=100.0).map_err(wrong))
         });
         let (min_rows, max_rows): (Option<u64>, Option<u64>) = (min_rows?, max_rows?);
         let max_shrink = max_shrink.map_or(Some(None), |share| share.map(Some))?;

@@ -90,7 +90,18 @@ impl Config {
             connect_timeout,
             statement_timeout
         );
-        merge!(self.redis, other.redis, url, url_file, database, key_prefix, ca_file, connect_timeout, timeout);
+        merge!(
+            self.redis,
+            other.redis,
+            url,
+            url_file,
+            database,
+            key_prefix,
+            ca_file,
+            connect_timeout,
+            timeout,
+            memory_limit
+        );
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -143,6 +154,7 @@ pub(super) struct Redis {
     pub(super) ca_file: Option<Text>,
     pub(super) connect_timeout: Option<Spanned<Length>>,
     pub(super) timeout: Option<Spanned<Length>>,
+    pub(super) memory_limit: Option<Spanned<Share>>,
 }
 
 /// `[limits]`.

@@ -1,6 +1,6 @@
 //! From the raw configuration to settings.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,12 +101,13 @@ fn redis(
     let database = raw.database.as_ref().map(|index| field.number("database", Some(index), 0, 0..=65_535));
     let connect_timeout = field.timeout("connect_timeout", raw.connect_timeout.as_ref(), 10);
     let timeout = field.timeout("timeout", raw.timeout.as_ref(), 5);
+    let memory_limit = field.share("memory_limit", raw.memory_limit.as_ref(), 0.8, 1.0..=100.0);
     let key_prefix = collector.take(key_prefix(raw.key_prefix.as_ref(), sources)).unwrap_or_default();
     let ca_file = raw.ca_file.as_ref().map(|path| relative_to(file, path.get_ref()));
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::REDIS, &given, environment, sources, collector);
     let (url, origin) = collector.take(url)??;
-    Some(RedisSettings { url, origin, database, key_prefix, ca_file, connect_timeout, timeout })
+    Some(RedisSettings { url, origin, database, key_prefix, ca_file, connect_timeout, timeout, memory_limit })
 }
 
 /// The text before every key: what may stand in a key template may stand here.
@@ -183,7 +184,7 @@ pub(super) fn duration(
 pub(super) fn size(
     field: &str,
     size: &Spanned<raw::Size>,
-    bounds: std::ops::RangeInclusive<usize>,
+    bounds: RangeInclusive<usize>,
     shown: &str,
     sources: &Sources,
 ) -> Result<usize, Diagnostic> {
@@ -198,7 +199,7 @@ pub(super) fn size(
 pub(super) fn bounded<T>(
     field: &str,
     value: &raw::Number,
-    bounds: std::ops::RangeInclusive<T>,
+    bounds: RangeInclusive<T>,
     sources: &Sources,
 ) -> Result<T, Diagnostic>
 where
@@ -246,13 +247,22 @@ impl Fields<'_> {
         given.and_then(|given| self.collector.take(given)).unwrap_or(default)
     }
 
-    fn number<T>(
+    fn share(
         &mut self,
         field: &str,
-        value: Option<&raw::Number>,
-        default: T,
-        bounds: std::ops::RangeInclusive<T>,
-    ) -> T
+        value: Option<&Spanned<raw::Share>>,
+        default: f64,
+        bounds: RangeInclusive<f64>,
+    ) -> f64 {
+        let field = self.named(field);
+        let given = value.map(|share| {
+            let percent = units::percent(&share.get_ref().0, bounds);
+            percent.map_err(|expected| must_be(&field, &expected, share.span(), self.sources))
+        });
+        given.and_then(|given| self.collector.take(given)).unwrap_or(default)
+    }
+
+    fn number<T>(&mut self, field: &str, value: Option<&raw::Number>, default: T, bounds: RangeInclusive<T>) -> T
     where
         T: TryFrom<i64> + PartialOrd + std::fmt::Display,
     {

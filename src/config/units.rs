@@ -1,5 +1,6 @@
 //! Lengths of time, sizes and shares, as people write them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::ground::clock::parse_length;
@@ -46,12 +47,12 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     value.ok_or_else(|| "a size such as `64KiB` or `1MiB`".to_owned())
 }
 
-/// `"0%"` … `"10%"` as a share of 1; else what it must be.
-pub(super) fn percent(text: &str, most: f64) -> Result<f64, String> {
+/// `"5%"` as a share of 1, within the given bounds in percent; else what it must be.
+pub(super) fn percent(text: &str, bounds: RangeInclusive<f64>) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     match number {
-        Some(number) if (0.0..=most).contains(&number) => Ok(number / 100.0),
-        _ => Err(format!("between `0%` and `{most}%`")),
+        Some(number) if bounds.contains(&number) => Ok(number / 100.0),
+        _ => Err(format!("between `{}%` and `{}%`", bounds.start(), bounds.end())),
     }
 }
 
@@ -79,10 +80,10 @@ mod tests {
 
     #[test]
     fn shares() {
-        assert_eq!(percent("10%", 10.0), Ok(0.1));
-        assert_eq!(percent("2.5 %", 10.0), Ok(0.025));
+        assert_eq!(percent("10%", 0.0..=10.0), Ok(0.1));
+        assert_eq!(percent("2.5 %", 0.0..=10.0), Ok(0.025));
         for text in ["11%", "-1%", "5", "%", "NaN%"] {
-            assert!(percent(text, 10.0).is_err(), "{text}");
+            assert!(percent(text, 0.0..=10.0).is_err(), "{text}");
         }
     }
 }

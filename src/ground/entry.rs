@@ -46,7 +46,7 @@ pub enum Mark {
     Provisional(u64),
     /// The same bytes were there, and die at this time.
     Equal(u64),
-    /// Other bytes were there: the first 60 bits of their SHA-1.
+    /// Other bytes were there: the first 60 bits of the SHA-1 of them and of when they die.
     Different(u64),
     /// Ours, provisional until this time, but no longer what the database holds.
     Outdated(u64),

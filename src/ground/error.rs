@@ -34,6 +34,10 @@ pub enum ErrorKind {
     RedisRefused,
     /// Redis has no room, or cannot persist, and refuses writes.
     RedisFull,
+    /// Redis has no room left for new keys within `memory_limit`.
+    RedisTight,
+    /// Redis gives keys up while it is written to, more than it did before.
+    RedisEvicts,
     /// Redis answered something that the protocol does not allow here.
     RedisReply,
     /// Redis was restarted in the middle of a run: what was written before may be gone.
@@ -80,6 +84,8 @@ pub const TABLE: &[Consequence] = &[
     row(ErrorKind::RedisUnreachable, false, exit::REDIS, "check that Redis runs and that REDIS_URL names its host and port"),
     row(ErrorKind::RedisRefused, false, exit::REDIS, "check user and password of REDIS_URL and the account's rights (config/redis-acl.conf shows the least account)"),
     row(ErrorKind::RedisFull, false, exit::GUARD, "give Redis more memory or cache less; nothing was deleted to make room"),
+    row(ErrorKind::RedisTight, false, exit::GUARD, "raise maxmemory, cache less, or raise memory_limit in [redis]; nothing was deleted to make room"),
+    row(ErrorKind::RedisEvicts, false, exit::GUARD, "raise maxmemory or cache less: what is written pushes out what others need"),
     row(ErrorKind::RedisReply, true, exit::REDIS, "check what stands between warm and Redis"),
     row(ErrorKind::RedisRestarted, true, exit::REDIS, "look into the Redis log for the reason of its restart"),
     row(ErrorKind::Guard, false, exit::GUARD, "look at the data: the old keys stay; if it is right, `warm --now JOB --accept` publishes it once"),

@@ -56,6 +56,11 @@ pub enum Event<'a> {
         /// What is not done.
         what: &'a str,
     },
+    /// A run writes without the memory guard: the server does not say how full it is.
+    Unguarded {
+        /// The job's name.
+        job: &'a str,
+    },
     /// A run ended, well or not.
     Finished {
         /// What it did.

@@ -19,6 +19,7 @@ pub mod row;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod show;
 pub mod sql;
 pub mod ttl;
 pub mod value;

@@ -19,6 +19,8 @@ pub enum Left {
     NoTtl,
     /// Its value is longer than `max_value`.
     TooLarge,
+    /// Redis has no room for it within `memory_limit`.
+    NoRoom,
 }
 
 /// The counts of a run.
@@ -48,6 +50,8 @@ pub struct Stats {
     pub no_ttl: u64,
     /// Values refused because they are too large.
     pub too_large: u64,
+    /// Keys refused because Redis has no room for them.
+    pub no_room: u64,
     /// Rows that could not become an entry and were skipped.
     pub bad_rows: u64,
     /// Keys that came a second time; the last row won.
@@ -66,6 +70,7 @@ impl Stats {
             Left::OtherType => self.other_type += 1,
             Left::NoTtl => self.no_ttl += 1,
             Left::TooLarge => self.too_large += 1,
+            Left::NoRoom => self.no_room += 1,
         }
     }
 
@@ -89,6 +94,7 @@ impl AddAssign<&Stats> for Stats {
         self.other_type += other.other_type;
         self.no_ttl += other.no_ttl;
         self.too_large += other.too_large;
+        self.no_room += other.no_room;
         self.bad_rows += other.bad_rows;
         self.duplicates += other.duplicates;
         self.swept += other.swept;

@@ -72,6 +72,8 @@ pub struct RedisSettings {
     pub connect_timeout: Duration,
     /// The longest time for one reply.
     pub timeout: Duration,
+    /// The share of `maxmemory` (0 … 1) beyond which no key is added.
+    pub memory_limit: f64,
 }
 
 /// `[limits]`: bounds that protect memory and servers.

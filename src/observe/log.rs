@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing::{error, info, warn};
@@ -40,6 +41,7 @@ pub fn init_log(filter: &str) -> Result<(), String> {
 #[derive(Debug, Default)]
 pub struct LogObserver {
     skipped: Mutex<HashMap<String, u64>>,
+    unguarded: AtomicBool,
 }
 
 impl Observer for LogObserver {
@@ -52,12 +54,23 @@ impl Observer for LogObserver {
             Event::Doubt { job, reason } => warn!(job, reason, "{job}: {reason}: what was written is left to die"),
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
+            Event::Unguarded { job } => self.unguarded(job),
             Event::Finished { report } => finished(report),
         }
     }
 }
 
 impl LogObserver {
+    /// Once for a process: it is the same for each job and each attempt.
+    fn unguarded(&self, job: &str) {
+        if !self.unguarded.swap(true, Ordering::Relaxed) {
+            warn!(
+                job,
+                "{job}: Redis does not tell this account how full it is (INFO), so that nothing keeps a run from filling it; grant +info (config/redis-acl.conf)"
+            );
+        }
+    }
+
     fn bad_row(&self, job: &str, reason: &str) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let count = skipped.entry(job.to_owned()).or_default();

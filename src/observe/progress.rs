@@ -55,7 +55,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
                 }
             }
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
-            Event::History { .. } | Event::WithoutHistory { .. } => {}
+            Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));
     }

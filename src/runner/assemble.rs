@@ -162,6 +162,7 @@ impl<'a> Assembler<'a> {
             }
         }
         // No row comes any more: what was written early is whole.
+        self.outlet.early = false;
         for ours in std::mem::take(&mut self.groups.closed).into_values() {
             self.shared.progress.tally.unwatch(xxh3_64(&ours.key));
         }
@@ -269,6 +270,7 @@ impl<'a> Assembler<'a> {
         if let Some(ours) = self.write_oldest_group()? {
             self.groups.closed_bytes += ours.key.len() + CLOSED_OVERHEAD;
             self.groups.closed.insert(xxh3_64(&ours.key), ours);
+            self.outlet.early = true;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use super::worker::Worker;
 use crate::cache::{Policy, Writer};
 use crate::ground::clock::to_millis;
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode, Verify};
 use crate::ground::request::Request;
 
@@ -54,13 +55,20 @@ impl Attempt<'_> {
         // Redis first: for a cache that is down, the database is not asked.
         let open = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone());
         let mut writer = self.limit.within(open).await?;
+        if !writer.is_guarded() {
+            runner.observer.on(&Event::Unguarded { job: &self.job.name });
+        }
         let manifest = Manifest::begin(runner, self.job, policy).await;
         let reading = AssertUnwindSafe(self.read(&writer, manifest.as_ref())).catch_unwind();
         let reading = async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
         let read = self.limit.within(reading).await;
         // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
         let written = self.finish(&mut writer).await;
-        let result = written.and(read);
+        let result = match (written, read) {
+            // That some keys had no room is the least that can be said of a run that was not read to its end.
+            (Err(tight), Err(read)) if tight.kind == ErrorKind::RedisTight => Err(read),
+            (written, read) => written.and(read),
+        };
         let result = match manifest.filter(|_| !policy.only_missing()) {
             Some(manifest) if result.is_ok() => self.limit.within(manifest.sweep(progress)).await,
             _ => result,

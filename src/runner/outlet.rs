@@ -21,6 +21,8 @@ const BATCH_ENTRIES: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 /// Keys that a run remembers to notice duplicates: 8 MiB of fingerprints. Beyond, duplicates are no longer counted; the last row still wins.
 const REMEMBERED: usize = 1 << 19;
+/// How full the room for what waits is when somebody looks at the database's state.
+const LOOK_AT: f64 = 0.5;
 /// What keeping one value costs beside its bytes.
 const OVERHEAD: usize = 128;
 
@@ -33,6 +35,8 @@ pub(super) struct Outlet<'a> {
     pub(super) notes: Notes<'a>,
     /// The state of the database that is read.
     pub(super) state: State,
+    /// Whether arrays have been written of which rows may still come.
+    pub(super) early: bool,
     /// What was written before, while the same rows are read again.
     ledger: Option<Ledger>,
     later: Later,
@@ -47,13 +51,14 @@ struct Later {
 
 impl<'a> Outlet<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, state: State) -> Self {
-        let room = shared.limits.in_flight / 2 / shared.source.connections();
+        let room = shared.limits.in_flight / 4;
         Outlet {
             shared,
             batch: shared.writer.batch(),
             pending: Pending::new(room),
             notes: Notes::new(shared.manifest),
             state,
+            early: false,
             ledger: None,
             later: Later::default(),
         }
@@ -112,8 +117,8 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
-    /// Hands over the values that had to wait. Whether there were any.
-    pub(super) async fn send_later(&mut self) -> Result<bool, Error> {
+    /// Hands over the values that had to wait, which were read when the database was in the given state. Whether there were any.
+    pub(super) async fn send_later(&mut self, read: &State) -> Result<bool, Error> {
         let Later { values, .. } = std::mem::take(&mut self.later);
         let some = !values.is_empty();
         for (key, (payload, version)) in values {
@@ -124,6 +129,11 @@ impl<'a> Outlet<'a> {
             }
         }
         self.hand_over().await?;
+        if some && !read.is_the_same_as(&self.state) {
+            // They are older than what is known of the database, so that no look will do.
+            self.pending.all_back(self.shared.writer).await?;
+            self.pending.condense(self.shared.writer);
+        }
         Ok(some)
     }
 
@@ -150,23 +160,35 @@ impl<'a> Outlet<'a> {
         let written = |entry: &Entry<'_>| matches!(entry.mark, Mark::New | Mark::Outdated(_));
         self.notes.take(next.iter().filter(written)).await;
         self.pending.send(next, writer).await?;
-        if self.pending.is_full() {
+        if self.pending.fullness() >= 1.0 {
             self.pending.condense(writer);
         }
         Ok(())
     }
 
-    /// When too much waits to be verified: lets it go on if nothing was committed since it was read, else keeps fingerprints only.
+    /// Keeps what waits to be verified within bounds. As long as nothing is committed to the database, it can go on; somebody looks for that while
+    /// rows are read. Otherwise fingerprints are kept.
     async fn make_room(&mut self) -> Result<(), Error> {
-        if !self.pending.is_full() {
-            return Ok(());
+        let Shared { job, source, writer, .. } = *self.shared;
+        let pending = &mut self.pending;
+        let full = pending.fullness() >= 1.0;
+        match pending.looked(full).await {
+            Some((true, batches)) if !self.early => {
+                self.notes.end().await;
+                return pending.advance_first(batches, writer).await;
+            }
+            // It will never be the same again.
+            Some((false, _)) => pending.condense(writer),
+            Some((true, _)) | None => {}
         }
-        let looking_is_enough = self.pending.is_whole() && self.shared.job.invalidates == Invalidates::AfterCommit;
-        if looking_is_enough && self.shared.source.is_still_at(&self.state).await? {
-            self.notes.end().await;
-            return self.pending.advance(self.shared.writer).await;
+        let after_commit = job.invalidates == Invalidates::AfterCommit;
+        let looking_is_enough = pending.is_whole() && after_commit && !self.early;
+        if looking_is_enough && !pending.is_looking() && pending.fullness() >= LOOK_AT {
+            let (source, state) = (source.clone(), self.state.clone());
+            pending.look(async move { source.is_still_at(&state).await });
+        } else if pending.fullness() >= 1.0 {
+            pending.condense(writer);
         }
-        self.pending.condense(self.shared.writer);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cache::Writer;
@@ -30,6 +31,8 @@ pub(super) struct Pending {
     kept_bytes: usize,
     /// The most bytes that are kept as they are.
     room: usize,
+    /// A look at the database's state, and how many of the kept batches were written before it.
+    looking: Option<(JoinHandle<bool>, usize)>,
     ledger: Ledger,
     /// Keys that several rows make: which of their values is meant, only the order of the rows says.
     several: HashSet<u64>,
@@ -49,6 +52,7 @@ impl Pending {
             kept: Vec::new(),
             kept_bytes: 0,
             room,
+            looking: None,
             ledger: Ledger::default(),
             several: HashSet::new(),
             since: None,
@@ -117,9 +121,25 @@ impl Pending {
             || self.since.is_some_and(|since| since.elapsed() > PROVISIONAL / 3)
     }
 
-    /// Whether more is kept as it is than there is room for.
-    pub(super) fn is_full(&self) -> bool {
-        self.kept_bytes > self.room
+    /// How full the room is for what is kept as it is: 1 or more when it has to be emptied.
+    pub(super) fn fullness(&self) -> f64 {
+        self.kept_bytes as f64 / self.room.max(1) as f64
+    }
+
+    /// Notes that somebody looks whether the database is still in the same state. What is kept now was written before.
+    pub(super) fn look(&mut self, look: impl Future<Output = bool> + Send + 'static) {
+        self.looking = Some((tokio::spawn(look), self.kept.len()));
+    }
+
+    /// Whether somebody is looking.
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking.is_some()
+    }
+
+    /// What the look has given, with the number of batches that it is about. Without `wait`, only if it has been given already.
+    pub(super) async fn looked(&mut self, wait: bool) -> Option<(bool, usize)> {
+        let (look, batches) = self.looking.take_if(|(look, _)| wait || look.is_finished())?;
+        Some((look.await.unwrap_or(false), batches))
     }
 
     /// Whether it is time to verify.
@@ -134,8 +154,15 @@ impl Pending {
 
     /// What is kept was right all the time: it goes on.
     pub(super) async fn advance(&mut self, writer: &Writer) -> Result<(), Error> {
-        self.kept_bytes = 0;
-        for batch in std::mem::take(&mut self.kept) {
+        self.looking = None;
+        self.advance_first(self.kept.len(), writer).await
+    }
+
+    /// The same for those batches that came first.
+    pub(super) async fn advance_first(&mut self, batches: usize, writer: &Writer) -> Result<(), Error> {
+        let rest = self.kept.split_off(batches.min(self.kept.len()));
+        for batch in std::mem::replace(&mut self.kept, rest) {
+            self.kept_bytes -= batch.bytes();
             self.send(batch, writer).await?;
         }
         Ok(())
@@ -143,7 +170,7 @@ impl Pending {
 
     /// Keeps fingerprints only.
     pub(super) fn condense(&mut self, writer: &Writer) {
-        self.kept_bytes = 0;
+        (self.kept_bytes, self.looking) = (0, None);
         for batch in self.kept.drain(..) {
             batch.iter().for_each(|entry| self.ledger.note(&entry));
             writer.recycle(batch);

@@ -155,8 +155,9 @@ impl<'a> Worker<'a> {
     /// Makes sure of everything that was written, and then of the values that had to wait for it.
     async fn verify(mut self, plan: &Plan) -> Result<Self, Error> {
         loop {
+            let read = self.assembler.outlet.state.clone();
             self = self.verify_once(plan).await?;
-            if !self.assembler.outlet.send_later().await? {
+            if !self.assembler.outlet.send_later(&read).await? {
                 self.unverified.clear();
                 return Ok(self);
             }

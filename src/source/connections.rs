@@ -146,15 +146,26 @@ impl Postgres {
         self.open(Lease::new(permit)).await
     }
 
-    /// Whether a new snapshot would see the same, as far as that can be found out: `false` also when no connection is free now.
-    ///
-    /// # Errors
-    /// As [`Postgres::snapshot`].
-    pub async fn is_still_at(&self, state: &State) -> Result<bool, Error> {
-        let Some(snapshot) = self.snapshot_if_free().await? else { return Ok(false) };
-        let same = snapshot.state().is_the_same_as(state);
-        snapshot.finish().await?;
-        Ok(same)
+    /// Whether a new snapshot would see the same, as far as that can be found out: `false` also when no connection is free now, or when it breaks.
+    pub async fn is_still_at(&self, state: &State) -> bool {
+        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else { return false };
+        let lease = Lease::new(permit);
+        let kept = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => match self.connect().await {
+                Ok(connection) => connection,
+                Err(_) => return false,
+            },
+        };
+        let mut leased = Leased { connection, lease };
+        match self.state(&mut leased, STATE).await {
+            Ok(now) => {
+                self.keep(leased);
+                now.is_the_same_as(state)
+            }
+            Err(_) => false,
+        }
     }
 
     async fn open(&self, lease: Lease) -> Result<Snapshot, Error> {
@@ -228,7 +239,13 @@ impl Postgres {
 
     pub(super) async fn begin(&self, leased: &mut Leased) -> Result<State, Error> {
         let begin = begin_statement(self.shared.statement_timeout, self.shared.target.schema.as_deref());
-        let run = sqlx::raw_sql(sqlx::AssertSqlSafe(begin)).fetch_all(&mut leased.connection);
+        self.state(leased, &begin).await
+    }
+
+    /// Runs statements of which the last one is [`STATE`].
+    async fn state(&self, leased: &mut Leased, statements: &str) -> Result<State, Error> {
+        let text = sqlx::AssertSqlSafe(statements.to_owned());
+        let run = sqlx::raw_sql(text).fetch_all(&mut leased.connection);
         let rows = match timeout(self.shared.statement_timeout + GRACE, run).await {
             Ok(result) => result.map_err(translate)?,
             Err(_) => return Err(silence("BEGIN", self.shared.statement_timeout)),
@@ -242,6 +259,10 @@ impl Postgres {
         })
     }
 }
+
+/// Asks for the [`State`].
+const STATE: &str = "SELECT pg_catalog.pg_current_snapshot()::text AS transactions, pg_catalog.pg_is_in_recovery() AS standby, \
+     EXISTS (SELECT FROM pg_catalog.pg_foreign_table) AS foreign_tables";
 
 /// The state of a database that a snapshot sees.
 #[derive(Debug, Clone)]
@@ -275,8 +296,7 @@ fn begin_statement(statement_timeout: Duration, schema: Option<&str>) -> String 
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL \
          THEN set_config('client_connection_check_interval', '{check}ms', true) END; \
-         SELECT pg_current_snapshot()::text AS transactions, pg_is_in_recovery() AS standby, \
-         EXISTS (SELECT FROM pg_foreign_table) AS foreign_tables",
+         {STATE}",
         millis = statement_timeout.as_millis(),
         // Shorter, so that the error says what was waited for.
         lock = (statement_timeout / 2).as_millis(),

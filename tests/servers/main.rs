@@ -9,5 +9,6 @@ mod certificates;
 mod limits;
 mod pooler;
 mod secrets;
+mod standby;
 mod tls_postgres;
 mod tls_redis;

@@ -62,6 +62,27 @@ impl Postgres {
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         prepare(&data);
+        Postgres::serve(folder, settings)
+    }
+
+    /// A standby of this cluster, with further settings. It replays what was committed at once, or after `recovery_min_apply_delay`.
+    pub fn standby(&self, settings: &[&str]) -> Postgres {
+        let folder = Folder::new();
+        give_to_server(&folder.path);
+        let copied = server_command("pg_basebackup")
+            .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "--username", ADMIN])
+            .args(["--host", &self.folder.path.display().to_string(), "--port", &self.port.to_string()])
+            .arg(format!("--pgdata={}", folder.path.join("data").display()))
+            .env("PGPASSWORD", ADMIN_PASSWORD)
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        Postgres::serve(folder, settings)
+    }
+
+    /// Starts the server on the data in the folder.
+    fn serve(folder: Folder, settings: &[&str]) -> Postgres {
+        let data = folder.path.join("data");
         let port = free_port();
         let mut arguments: Vec<String> = server_words("postgres");
         arguments.extend(["-D".to_owned(), data.display().to_string()]);

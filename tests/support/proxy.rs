@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What happens to the answers of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Proxy {
     /// The faults of the next connections, in order; later ones have none.
     faults: Arc<Mutex<Vec<Fault>>>,
     accepted: Arc<AtomicUsize>,
+    /// What the clients of the first so many connections send does not go on.
+    held: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -36,20 +39,38 @@ impl Proxy {
             port: listener.local_addr().unwrap().port(),
             faults: Arc::new(Mutex::new(faults.iter().rev().copied().collect())),
             accepted: Arc::new(AtomicUsize::new(0)),
+            held: Arc::new(AtomicUsize::new(0)),
         };
         let (faults, accepted) = (Arc::clone(&proxy.faults), Arc::clone(&proxy.accepted));
+        let held = Arc::clone(&proxy.held);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                accepted.fetch_add(1, Ordering::SeqCst);
+                let number = accepted.fetch_add(1, Ordering::SeqCst);
                 let fault = faults.lock().unwrap().pop().unwrap_or(Fault::None);
                 // A server that is down closes the client's connection, as the kernel would.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let (client_in, server_out) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || pump(client_in, server_out, Fault::None));
-                thread::spawn(move || pump(server, client, fault));
+                let held = Arc::clone(&held);
+                let wait = move || {
+                    while number < held.load(Ordering::SeqCst) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                };
+                thread::spawn(move || pump(client_in, server_out, Fault::None, wait));
+                thread::spawn(move || pump(server, client, fault, || ()));
             }
         });
         proxy
+    }
+
+    /// Keeps what clients send from now on through the connections that there are, as a network may do, even beyond the end of a client.
+    pub fn hold(&self) {
+        self.held.store(self.accepted(), Ordering::SeqCst);
+    }
+
+    /// Lets what was held go on.
+    pub fn release(&self) {
+        self.held.store(0, Ordering::SeqCst);
     }
 
     /// How many connections there have been.
@@ -58,7 +79,7 @@ impl Proxy {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
+fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault, wait: impl Fn()) {
     let (mut passed, mut buffer) = (0, [0; 16 << 10]);
     loop {
         let read = match from.read(&mut buffer) {
@@ -67,6 +88,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(_) => break,
         };
+        wait();
         let mut bytes = &mut buffer[..read];
         match fault {
             Fault::CutAfter(limit) | Fault::FreezeAfter(limit) if passed + read > limit => {
@@ -78,7 +100,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault) {
         let step = if let Fault::Slow(step) = fault { step } else { bytes.len().max(1) };
         let sent = bytes.chunks(step).try_for_each(|chunk| {
             if let Fault::Slow(_) = fault {
-                thread::sleep(std::time::Duration::from_millis(20));
+                thread::sleep(Duration::from_millis(20));
             }
             to.write_all(chunk)
         });

@@ -5,9 +5,11 @@
 mod support;
 
 mod freshness;
+mod ghosts;
 mod guards;
 mod history;
 mod jobs;
+mod memory;
 mod ownership;
 mod parameters;
 mod platform;

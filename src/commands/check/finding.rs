@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use super::room::Estimate;
 use crate::config::{Diagnostic, Severity, tally};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::exit;
@@ -94,13 +95,15 @@ pub(super) fn exit_code(findings: &[Finding]) -> u8 {
 }
 
 /// Prints what was found.
-pub(super) fn print(facts: &[String], findings: &[Finding], as_json: bool, code: u8) {
+pub(super) fn print(facts: &[String], estimates: &[Estimate], findings: &[Finding], as_json: bool, code: u8) {
     let errors = findings.iter().filter(|finding| finding.error.is_some()).count();
     let text = if as_json {
         let findings: Vec<_> = findings.iter().map(Finding::value).collect();
-        format!("{:#}\n", json!({ "exit_code": code, "facts": facts, "findings": findings }))
+        let jobs: Vec<_> = estimates.iter().map(Estimate::value).collect();
+        format!("{:#}\n", json!({ "exit_code": code, "facts": facts, "jobs": jobs, "findings": findings }))
     } else {
-        let facts: String = facts.iter().map(|fact| format!("{fact}\n")).collect();
+        let jobs = estimates.iter().map(Estimate::text);
+        let facts: String = facts.iter().cloned().chain(jobs).map(|fact| format!("{fact}\n")).collect();
         let findings_text: String = findings.iter().map(Finding::text).collect();
         format!("{facts}{findings_text}{}\n", tally(errors, findings.len() - errors))
     };

@@ -4,13 +4,15 @@
 //! config     files and environment: what is wrong there ends every command      ─┐
 //! offline    lifetimes against schedules, URLs                                   ├─► findings ─► text or JSON, exit code
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
-//! redis      memory, eviction, role, rights under each key prefix               ─┘
+//! redis      memory, eviction, role, rights under each key prefix                │
+//! room       what the jobs write, against what Redis has left                   ─┘
 //! ```
 
 mod finding;
 mod offline;
 mod postgres;
 mod redis;
+mod room;
 
 use super::{Failure, What, load, runtime};
 use crate::cli::Common;
@@ -18,6 +20,7 @@ use crate::config::Loaded;
 use crate::ground::settings::Settings;
 use crate::observe::counted;
 use finding::{Finding, exit_code, print};
+use room::Estimate;
 
 /// Runs the checks. Errors give the exit code of the first of: PostgreSQL, Redis, a job; warnings alone give 0.
 pub fn run(common: &Common, offline: bool) -> Result<u8, Failure> {
@@ -30,6 +33,7 @@ pub fn run(common: &Common, offline: bool) -> Result<u8, Failure> {
     let mut said = Said {
         facts: vec![format!("{jobs} in {}", settings.file.display())],
         findings: warnings.iter().map(Finding::from).collect(),
+        ..Said::default()
     };
     let (source, cache) = match (super::postgres(&settings), super::redis(&settings)) {
         (Ok(source), Ok(cache)) => (source, cache),
@@ -41,7 +45,7 @@ pub fn run(common: &Common, offline: bool) -> Result<u8, Failure> {
         said.add(ask(&settings, source, cache)?);
     }
     let code = exit_code(&said.findings);
-    print(&said.facts, &said.findings, common.json, code);
+    print(&said.facts, &said.estimates, &said.findings, common.json, code);
     Ok(code)
 }
 
@@ -54,7 +58,10 @@ fn ask(settings: &Settings, source: crate::source::Postgres, cache: crate::cache
         source.close().await;
         (from_postgres, from_redis.await)
     });
-    said.add(from_redis.map_err(|error| Failure::usage(format!("the check of Redis ended early: {error}")))?);
+    let from_redis = from_redis.map_err(|error| Failure::usage(format!("the check of Redis ended early: {error}")));
+    let (from_redis, inspection) = from_redis?;
+    said.add(from_redis);
+    said.findings.extend(room::check(settings.redis.memory_limit, &inspection, &said.estimates));
     Ok(said)
 }
 
@@ -64,7 +71,7 @@ fn print_failure(failure: &Failure) -> u8 {
         What::Diagnostics(diagnostics) => diagnostics.0.iter().map(Finding::from).collect(),
         What::Message(message) => vec![Finding::from(&crate::config::Diagnostic::error(message))],
     };
-    print(&[], &findings, true, failure.code);
+    print(&[], &[], &findings, true, failure.code);
     failure.code
 }
 
@@ -73,11 +80,13 @@ fn print_failure(failure: &Failure) -> u8 {
 struct Said {
     facts: Vec<String>,
     findings: Vec<Finding>,
+    estimates: Vec<Estimate>,
 }
 
 impl Said {
     fn add(&mut self, other: Said) {
         self.facts.extend(other.facts);
         self.findings.extend(other.findings);
+        self.estimates.extend(other.estimates);
     }
 }

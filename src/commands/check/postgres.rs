@@ -2,7 +2,7 @@
 
 use chrono::SecondsFormat;
 
-use super::{Finding, Said};
+use super::{Estimate, Finding, Said};
 use crate::ground::clock::{Clock, SystemClock, to_millis};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, OnBadRow, Parameter, Values};
@@ -90,6 +90,10 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
         return snapshot.finish().await;
     }
     plan_with_each_value(job, &prepared, &plan, &mut snapshot).await?;
+    // Where the format has the server make the values, the query is another one.
+    let original = snapshot.prepare(&job.query).await?;
+    let lines = snapshot.explain(&original, |name| plan.combination(0).argument(name)).await?;
+    said.estimates.extend(Estimate::new(job, &prepared, &plan, original.columns(), &lines));
     for index in 0..plan.len() {
         let combination = plan.combination(index);
         if let Err(reason) = keys.known_beforehand(&plan, combination) {

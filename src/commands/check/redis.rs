@@ -5,23 +5,21 @@ use crate::cache::{Inspection, Redis};
 use crate::ground::error::{Error, ErrorKind};
 use crate::observe::human_bytes;
 
-/// The share of the memory limit above which there is little room left, in percent.
-const NEARLY_FULL: u64 = 80;
-
 /// What Redis says when it refuses a command, and when it refuses one inside a script.
 const OF_COMMANDS: &str = "permissions to run the '";
 const OF_SCRIPTS: &str = "can't run this command";
 
-/// Checks the server and the account's rights under each literal prefix. Blocks.
-pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> Said {
+/// Checks the server and the account's rights under each literal prefix; also gives what the server says about itself. Blocks.
+pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> (Said, Inspection) {
     let mut said = Said::default();
-    match redis.inspect() {
-        Ok(inspection) => server(redis, &inspection, &mut said),
+    let inspection = match redis.inspect() {
+        Ok(inspection) => inspection,
         Err(error) => {
             said.findings.push(Finding::error(&error));
-            return said;
+            return (said, Inspection::default());
         }
-    }
+    };
+    server(redis, &inspection, &mut said);
     prefixes.sort_unstable();
     prefixes.dedup();
     match redis.rights(&prefixes.iter().map(String::as_str).collect::<Vec<_>>()) {
@@ -43,7 +41,7 @@ pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> Said {
         }
         Err(error) => said.findings.push(Finding::error(&error)),
     }
-    said
+    (said, inspection)
 }
 
 /// What a refused command means; `words` may begin with the prefix of the keys that it was tried on.
@@ -100,16 +98,6 @@ fn memory(inspection: &Inspection) -> Vec<Finding> {
         return vec![Finding::warning(message, "set maxmemory, with maxmemory-policy allkeys-lru for a cache")];
     }
     let mut findings = Vec::new();
-    let used = inspection.used_memory.unwrap_or_default();
-    let percent = used.saturating_mul(100) / limit;
-    if percent >= NEARLY_FULL {
-        let message = format!(
-            "Redis uses {percent} % of its memory ({} of {}): there is little room for what warm writes",
-            human_bytes(used),
-            human_bytes(limit)
-        );
-        findings.push(Finding::warning(message, "raise maxmemory, or cache less"));
-    }
     match inspection.eviction_policy.as_deref() {
         Some("noeviction") => {
             let message = format!(

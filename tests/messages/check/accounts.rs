@@ -64,7 +64,8 @@ fn a_redis_account_without_a_right_is_an_error_in_the_servers_words() {
     for (rights, said) in [
         ("~t:thing:*", " for keys t:other:*: "),
         ("~* -set", "'set' command"),
-        ("~* +set -type", "'type' command"),
+        ("~* +set -strlen", "'strlen' command"),
+        ("~* +strlen -type", "'type' command"),
         ("~* +type -pttl", "'pttl' command"),
         ("~* +pttl -eval", "'eval' command"),
         ("~* +eval -script|load", "'script|load' command"),

@@ -1,6 +1,6 @@
 //! What the database says about a job's query, its key and its values.
 
-use super::{job, said, world};
+use super::{findings, job, said, world};
 use crate::files::compare;
 use crate::support::world::World;
 
@@ -10,9 +10,7 @@ fn checked(world: &World, name: &str, cases: &[(&str, String)]) {
     for (title, job) in cases {
         world.job("job", job);
         let ran = world.warm(&["check"]);
-        // The servers' lines are the same for all.
-        let lines: Vec<String> = said(world, &ran).lines().skip(3).map(str::to_owned).collect();
-        text += &format!("━━━ {title}\n{}\n\n", lines.join("\n"));
+        text += &format!("━━━ {title}\n{}\n\n", findings(&said(world, &ran)));
     }
     compare(name, &text);
 }

@@ -38,11 +38,26 @@ fn said(world: &World, ran: &Ran) -> String {
     ] {
         text = text.replace(&found, shown);
     }
+    text = text.lines().map(masked).collect::<Vec<_>>().join("\n");
     if let Some((before, after)) = text.split_once(" in use") {
         let before = before.rsplit_once(", ").unwrap().0;
         text = format!("{before}, MEMORY in use{after}");
     }
     text
+}
+
+/// What is about a job's size, without the planner's figures.
+fn masked(line: &str) -> String {
+    match line.split_once(": writes about ") {
+        Some((job, _)) => format!("{job}: writes about COUNT, SIZE"),
+        None => line.to_owned(),
+    }
+}
+
+/// The findings of a check with their counts, without the facts before them.
+fn findings(said: &str) -> String {
+    let lines = said.lines().skip_while(|line| !line.starts_with("Redis ")).skip(1);
+    lines.filter(|line| !line.contains(": writes about ")).collect::<Vec<_>>().join("\n")
 }
 
 /// A field of `INFO`.

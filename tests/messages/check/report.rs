@@ -102,7 +102,7 @@ fn programs_get_json_with_the_same_findings() {
         ])
     );
     let report = world.warm(&["check", "--offline", "--json"]).exits(0).json();
-    assert_eq!(report, json!({ "exit_code": 0, "facts": ["2 jobs in warm.toml"], "findings": [] }));
+    assert_eq!(report, json!({ "exit_code": 0, "facts": ["2 jobs in warm.toml"], "jobs": [], "findings": [] }));
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! A batch on its way to Redis and back.
+
+use super::error::Trouble;
+use super::memory::KEY_OVERHEAD;
+use super::scripts::Scripts;
+use super::strategy::{Asking, Round};
+use super::writer::Loaded;
+use crate::ground::entry::Mark;
+
+/// A batch on its way: which of its entries were asked about, and in which round.
+pub(super) struct InFlight {
+    pub(super) loaded: Loaded,
+    pub(super) asked: Vec<usize>,
+    pub(super) round: Round,
+    pub(super) tries: u32,
+    /// When it was sent, on Redis' clock.
+    pub(super) sent: u64,
+    /// What made the lives of its values unlike those of any others.
+    pub(super) spread: f64,
+    /// Whether memory was tight then.
+    pub(super) tight: bool,
+    /// Whether the memory guard's question went out before it.
+    pub(super) asked_for_memory: bool,
+}
+
+impl InFlight {
+    /// A batch that nothing has been asked about yet; of its entries, those that are done with are not asked about.
+    pub(super) fn new(loaded: Loaded) -> Self {
+        let asked = loaded.batch.iter().enumerate().filter(|(_, entry)| entry.mark != Mark::Done);
+        let asked = asked.map(|(index, _)| index).collect();
+        InFlight {
+            loaded,
+            asked,
+            round: Round::First,
+            tries: 0,
+            sent: 0,
+            spread: 0.0,
+            tight: false,
+            asked_for_memory: false,
+        }
+    }
+
+    /// How it is asked, and at the time `now` judged.
+    pub(super) fn asking<'a>(&self, prefix: &'a [u8], scripts: &'a Scripts, now: u64) -> Asking<'a> {
+        Asking {
+            round: self.round,
+            prefix,
+            scripts,
+            now: self.sent,
+            answered: now,
+            provisional: self.loaded.batch.provisional,
+            spread: self.spread,
+            keys_only: self.loaded.batch.keys_only,
+            again: self.tries > 1,
+            tight: self.tight,
+        }
+    }
+
+    /// What it may add to the memory in use, in bytes.
+    pub(super) fn growth(&self) -> usize {
+        let entries = self.asked.iter().filter_map(|index| self.loaded.batch.get(*index));
+        let written = entries.filter(|entry| matches!(entry.mark, Mark::New | Mark::Different(_) | Mark::Outdated(_)));
+        written.map(|entry| entry.key.len() + entry.payload.len() + KEY_OVERHEAD).sum()
+    }
+}
+
+/// What of a batch is still open after its replies.
+#[derive(Default)]
+pub(super) struct Open {
+    /// To be asked about again.
+    pub(super) again: Vec<usize>,
+    /// To be looked at in the second round.
+    pub(super) closer: Vec<usize>,
+    /// Why the pipeline cannot simply go on.
+    pub(super) stop: Option<Trouble>,
+}
+
+impl Open {
+    /// Notes a command that the server refused.
+    pub(super) fn trouble(&mut self, command: &[usize], trouble: Trouble) {
+        match trouble {
+            Trouble::Stop(_) => {}
+            Trouble::Wait(_) | Trouble::Reconnect(_) => self.again.extend_from_slice(command),
+        }
+        if !matches!(trouble, Trouble::Wait(_)) || self.stop.is_none() {
+            self.stop = Some(trouble);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Reading from a standby, which shows changes late.
+
+use std::time::{Duration, Instant};
+
+use crate::support::postgres::{Database, Postgres};
+use crate::support::redis::Redis;
+use crate::support::server::wait_for;
+use crate::support::world::{Ran, World};
+
+#[test]
+fn a_standby_replays_late() {
+    let primary = Postgres::start(&[]);
+    let database = primary.database();
+    database.sql("CREATE TABLE t (x int)");
+    let late = Duration::from_millis(1500);
+    let server = primary.standby(&[&format!("recovery_min_apply_delay={}ms", late.as_millis())]);
+    let standby = server.named(&database.name);
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
+    wait_for("the table", || standby.try_sql("TABLE t").ok());
+    let before = Instant::now();
+    database.sql("INSERT INTO t VALUES (1)");
+    wait_for("the replay", || (standby.sql("TABLE t") == "1").then_some(()));
+    assert!(before.elapsed() >= late, "replayed after {:?}", before.elapsed());
+}
+
+/// A primary with one row, and what reads it from a standby that shows each commit so much later.
+fn lagging(delay: &str) -> (Postgres, Postgres, Database, World) {
+    let primary = Postgres::start(&[]);
+    let written = primary.database();
+    written.sql("CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL); INSERT INTO t VALUES (1, 'old')");
+    let standby = primary.standby(&[&format!("recovery_min_apply_delay={delay}")]);
+    let read = standby.named(&written.name);
+    wait_for("the row", || read.try_sql("SELECT v FROM t").ok());
+    let mut world = World::of(read, Redis::start(""));
+    world.set("DATABASE_PRIMARY_URL", &written.url());
+    world.job("job", "query = 'SELECT id, v, pg_sleep(0.2)::text AS s FROM t'\nkey = 't:{id}'\nvalue = 'column:v'");
+    (primary, standby, written, world)
+}
+
+#[test]
+fn a_standby_is_read_again_when_it_has_come_as_far_as_its_primary() {
+    let (_primary, _standby, written, world) = lagging("700ms");
+    let child = world.start(&["--now"]);
+    wait_for("the query", || {
+        let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        (world.sql(sleeping) == "1").then_some(())
+    });
+    // The application has changed the row and removed the key, but the standby will not show it before the key is written.
+    written.sql("UPDATE t SET v = 'new'");
+    let _: i64 = world.ask(&["DEL", "t:1"]);
+    wait_for("the outdated key", || world.value("t:1").filter(|value| value == "old"));
+    Ran::of(child.wait_with_output().unwrap()).exits(0).says("1 changed meanwhile and set right");
+    assert_eq!(world.value("t:1").as_deref(), Some("new"));
+    assert!(world.ask::<i64>(&["PTTL", "t:1"]) > 500_000);
+    world.warm(&["check"]).exits(0).says("a standby").says("its primary at");
+}
+
+#[test]
+fn a_standby_that_lags_for_long_leaves_the_keys_to_die() {
+    let (_primary, _standby, written, world) = lagging("10min");
+    written.sql("UPDATE t SET v = 'new'");
+    let ran = world.warm(&["--now"]).exits(0).says("1 not verified, and left to die");
+    ran.says("the standby lags behind its primary by more than 5 s");
+    assert!(world.ask::<i64>(&["PTTL", "t:1"]) <= 10_000);
+}
+
+#[test]
+fn a_standby_whose_primary_nobody_knows_is_refused() {
+    let (_primary, _standby, _written, mut world) = lagging("0");
+    world.unset("DATABASE_PRIMARY_URL");
+    for arguments in [["--now"], ["check"]] {
+        world
+            .warm(&arguments)
+            .exits(1)
+            .says("PostgreSQL is a standby, which shows changes late")
+            .says("primary_url in [postgres]");
+    }
+    assert_eq!(world.keys(), Vec::<String>::new());
+    world.set("WARM_DEFAULTS__VERIFY", "none");
+    world.warm(&["--now"]).exits(0).says("wrote 1 key");
+}
