@@ -32,6 +32,7 @@ mod sources;
 mod state;
 mod sweep;
 mod units;
+mod values;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};
 pub use environment::Environment;
