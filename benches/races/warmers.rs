@@ -25,6 +25,8 @@ pub enum Strategy {
     /// The same as a script.
     Node,
     Warm,
+    /// Absent keys only.
+    WarmMissing,
 }
 
 /// One who fills the cache with all rows, again and again.
@@ -34,8 +36,8 @@ pub trait Warmer {
 }
 
 impl Strategy {
-    pub const ALL: [Strategy; 5] =
-        [Strategy::Control, Strategy::SetEx, Strategy::SetNx, Strategy::Node, Strategy::Warm];
+    pub const ALL: [Strategy; 6] =
+        [Strategy::Control, Strategy::SetEx, Strategy::SetNx, Strategy::Node, Strategy::Warm, Strategy::WarmMissing];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -44,12 +46,13 @@ impl Strategy {
             Strategy::SetNx => "`SET NX`",
             Strategy::Node => "Node script",
             Strategy::Warm => "**warm**",
+            Strategy::WarmMissing => "**warm --missing**",
         }
     }
 
     /// Whether it has to leave nothing stale.
     pub fn is_right(self) -> bool {
-        matches!(self, Strategy::Control | Strategy::Warm)
+        matches!(self, Strategy::Control | Strategy::Warm | Strategy::WarmMissing)
     }
 
     pub fn warmer<'w>(self, world: &'w World, plan: &Plan, mode: Mode) -> Box<dyn Warmer + 'w> {
@@ -59,7 +62,8 @@ impl Strategy {
             Strategy::SetEx => Box::new(plain(None)),
             Strategy::SetNx => Box::new(plain(Some(ExistenceCheck::NX))),
             Strategy::Node => Box::new(Node::start(world, plan)),
-            Strategy::Warm => Box::new(Program { world, mode }),
+            Strategy::Warm => Box::new(Program { world, mode, arguments: &["--now"] }),
+            Strategy::WarmMissing => Box::new(Program { world, mode, arguments: &["--now", "--missing"] }),
         }
     }
 }
@@ -136,6 +140,7 @@ impl Drop for Node {
 struct Program<'w> {
     world: &'w World,
     mode: Mode,
+    arguments: &'static [&'static str],
 }
 
 impl Warmer for Program<'_> {
@@ -144,7 +149,7 @@ impl Warmer for Program<'_> {
         let extra = if self.mode == Mode::DeleteBefore { BEFORE_COMMIT } else { "" };
         let job = format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'column:payload'\nttl = '{TTL}s'\n{extra}");
         self.world.job("items", &job);
-        let ran = Ran::of(self.world.program(&["--now"]).output().unwrap());
+        let ran = Ran::of(self.world.program(self.arguments).output().unwrap());
         assert_eq!(ran.code, 0, "\n{}", ran.all());
     }
 }
