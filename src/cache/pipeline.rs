@@ -308,7 +308,7 @@ impl Pipeline {
             self.count_what_is_left();
             return Err(error);
         }
-        let mut trouble = trouble;
+        let (mut trouble, mut broken) = (trouble, 0);
         loop {
             let error = match trouble {
                 Trouble::Stop(error) => return Err(error),
@@ -321,9 +321,16 @@ impl Pipeline {
                     self.window.iter_mut().for_each(|item| item.tries = 0);
                     error
                 }
-                Trouble::Reconnect(error) => error,
+                Trouble::Reconnect(error) => {
+                    broken += 1;
+                    if broken > 1 {
+                        std::thread::sleep(PATIENCE);
+                    }
+                    error
+                }
             };
-            if self.window.iter().any(|item| item.tries >= TRIES) {
+            let given_up = broken > TRIES || self.halted.load(Ordering::Relaxed);
+            if given_up || self.window.iter().any(|item| item.tries >= TRIES) {
                 return Err(error);
             }
             match self.start_again() {

@@ -97,7 +97,7 @@ fn stats_notes(stats: &Stats) -> Vec<String> {
     let notes = [
         (stats.renewed > 0).then(|| format!("{} of them unchanged", stats.renewed)),
         (stats.repaired > 0).then(|| format!("{} changed meanwhile and set right", stats.repaired)),
-        (stats.overtaken > 0).then(|| format!("{} left to the application, which was quicker", stats.overtaken)),
+        (stats.overtaken > 0).then(|| format!("{} left to whoever wrote or removed them meanwhile", stats.overtaken)),
         (stats.unconfirmed > 0).then(|| format!("{} not verified, and left to die", stats.unconfirmed)),
         left(stats.present, "already present"),
         left(stats.other_type, "another type"),

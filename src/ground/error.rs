@@ -16,6 +16,8 @@ pub enum ErrorKind {
     PostgresRefused,
     /// The account lacks a right on a table or schema.
     PostgresPermission,
+    /// What was written could not be verified: the second look at the database had to wait for too long.
+    Unverified,
     /// The connection broke, or the server was shut down, in the middle of a result.
     PostgresLost,
     /// A statement ran into its time-out.
@@ -72,9 +74,10 @@ const fn row(kind: ErrorKind, retry: bool, exit: u8, advice: &'static str) -> Co
 /// The one table: kind → retried or not, exit code, advice.
 #[rustfmt::skip]
 pub const TABLE: &[Consequence] = &[
-    row(ErrorKind::PostgresUnreachable, false, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL names its host and port"),
+    row(ErrorKind::PostgresUnreachable, false, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for a standby primary_url, too) names its host and port"),
     row(ErrorKind::PostgresRefused, false, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL, and pg_hba.conf"),
     row(ErrorKind::PostgresPermission, false, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),
+    row(ErrorKind::Unverified, false, exit::JOB_FAILED, "end what keeps transactions open or the standby behind, or read docs/freshness.md about `verify` and `invalidates`; what was written is left to die"),
     row(ErrorKind::PostgresLost, true, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
     row(ErrorKind::StatementTimeout, false, exit::JOB_FAILED, "make the query cheaper (EXPLAIN shows where the time goes), or raise statement_timeout in [postgres]"),
     row(ErrorKind::SnapshotLost, true, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),

@@ -51,7 +51,11 @@ impl Observer for LogObserver {
             Event::Progress { .. } => {}
             Event::Retry { job, error, attempt } => warn!(job, attempt, "{job}: {error}; attempt {attempt} follows"),
             Event::BadRow { job, reason } => self.bad_row(job, reason),
-            Event::Doubt { job, reason } => warn!(job, reason, "{job}: {reason}: what was written is left to die"),
+            Event::Doubt { job, reason } => warn!(
+                job,
+                reason,
+                "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
+            ),
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
             Event::Unguarded { job } => self.unguarded(job),

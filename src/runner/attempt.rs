@@ -91,8 +91,8 @@ impl Attempt<'_> {
                     return Ok(());
                 }
                 writer.halt();
-                // What it says now is a consequence.
-                let _ = writer.finish().await;
+                // What it says now is a consequence. One that hangs in a read, or in connecting, is left to itself.
+                let _ = timeout(GRACE, writer.finish()).await;
                 Err(error)
             }
             written => written,

@@ -19,7 +19,7 @@ use crate::source::State;
 /// A batch is handed over at so many entries, or so many bytes: more does not make Redis faster, but the application's readers wait longer.
 const BATCH_ENTRIES: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
-/// Keys that a run remembers to notice duplicates: 8 MiB of fingerprints. Beyond, duplicates are no longer counted; the last row still wins.
+/// Keys that a run remembers to notice duplicates: 8 MiB of fingerprints. Beyond, they are no longer noticed, and the first row may win.
 const REMEMBERED: usize = 1 << 19;
 /// How full the room for what waits is when somebody looks at the database's state.
 const LOOK_AT: f64 = 0.5;

@@ -179,6 +179,8 @@ impl<'a> Worker<'a> {
             self.assembler.end_rereading();
         }
         if !self.confirm_if_quiet().await? {
+            let reason = format!("some rows were different at each of {} readings", READINGS + 1);
+            self.shared.observer.on(&Event::Doubt { job: &self.shared.job.name, reason: &reason });
             self.assembler.give_up();
         }
         Ok(self)
@@ -186,7 +188,7 @@ impl<'a> Worker<'a> {
 
     /// Lets go on what was written, as long as nothing is committed to the database. Whether nothing is left to verify then.
     async fn confirm_if_quiet(&mut self) -> Result<bool, Error> {
-        let Shared { writer, job, observer, .. } = *self.shared;
+        let Shared { writer, job, .. } = *self.shared;
         self.assembler.outlet.notes.end().await;
         let barrier = Barrier { open_transactions: job.invalidates == Invalidates::BeforeCommit };
         loop {
@@ -199,9 +201,8 @@ impl<'a> Worker<'a> {
             let quiet = self.snapshot.state().is_the_same_as(&outlet.state);
             outlet.state = self.snapshot.state().clone();
             if let Some(reason) = doubt {
-                observer.on(&Event::Doubt { job: &job.name, reason: &reason });
                 self.assembler.give_up();
-                return Ok(true);
+                return Err(Error::new(ErrorKind::Unverified, reason));
             }
             if !quiet || !outlet.pending.is_whole() {
                 return Ok(false);

@@ -260,6 +260,10 @@ impl Postgres {
     }
 }
 
+/// The advisory lock that every transaction of ours holds, shared with all others: by it other sessions are told from the application's. A name would
+/// not do: behind a pooler, the application may be on a server connection that was named by us.
+pub(super) const MARKER: i64 = 0x7761_726d;
+
 /// Asks for the [`State`].
 const STATE: &str = "SELECT pg_catalog.pg_current_snapshot()::text AS transactions, pg_catalog.pg_is_in_recovery() AS standby, \
      EXISTS (SELECT FROM pg_catalog.pg_foreign_table) AS foreign_tables";
@@ -296,7 +300,7 @@ fn begin_statement(statement_timeout: Duration, schema: Option<&str>) -> String 
          SET LOCAL idle_in_transaction_session_timeout = {idle}; \
          SELECT CASE WHEN current_setting('client_connection_check_interval', true) IS NOT NULL \
          THEN set_config('client_connection_check_interval', '{check}ms', true) END; \
-         {STATE}",
+         SELECT pg_catalog.pg_try_advisory_xact_lock_shared({MARKER}); {STATE}",
         millis = statement_timeout.as_millis(),
         // Shorter, so that the error says what was waited for.
         lock = (statement_timeout / 2).as_millis(),

@@ -59,7 +59,7 @@ fn a_standby_is_read_again_when_it_has_come_as_far_as_its_primary() {
 fn a_standby_that_lags_for_long_leaves_the_keys_to_die() {
     let (_primary, _standby, written, world) = lagging("10min");
     written.sql("UPDATE t SET v = 'new'");
-    let ran = world.warm(&["--now"]).exits(0).says("1 not verified, and left to die");
+    let ran = world.warm(&["--now"]).exits(1).says("1 not verified, and left to die");
     ran.says("the standby lags behind its primary by more than 5 s");
     assert!(world.ask::<i64>(&["PTTL", "t:1"]) <= 10_000);
 }
@@ -78,4 +78,22 @@ fn a_standby_whose_primary_nobody_knows_is_refused() {
     assert_eq!(world.keys(), Vec::<String>::new());
     world.set("WARM_DEFAULTS__VERIFY", "none");
     world.warm(&["--now"]).exits(0).says("wrote 1 key");
+}
+
+#[test]
+fn a_standby_that_is_named_as_the_primary_is_found_out() {
+    let (_primary, _standby, _written, mut world) = lagging("0");
+    world.set("DATABASE_PRIMARY_URL", &world.database.url());
+    world.warm(&["--now"]).exits(1).says("the server that is named as the primary is a standby too");
+    world.warm(&["check"]).exits(1).says("is a standby too");
+    world.set("DATABASE_PRIMARY_URL", &Postgres::shared().database().url());
+    world.warm(&["--now"]).exits(1).says("the server that is named as the primary is another cluster's");
+}
+
+#[test]
+fn the_end_of_a_segment_of_the_log_is_no_lag() {
+    let (_primary, _standby, written, world) = lagging("0");
+    written.sql("SELECT pg_switch_wal()");
+    world.warm(&["--now"]).exits(0).says("wrote 1 key");
+    assert!(world.ask::<i64>(&["PTTL", "t:1"]) > 500_000);
 }

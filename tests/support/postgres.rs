@@ -193,9 +193,13 @@ impl Database {
 
     /// A session of the superuser that stays open.
     pub fn session(&self) -> Session {
+        Database::session_of(&self.admin_url())
+    }
+
+    /// A session of an account that stays open.
+    pub fn session_of(url: &str) -> Session {
         let mut psql = Command::new("psql")
-            .args(["-X", "-At", "-q", "-h", &self.host, "-p", &self.port.to_string(), "-U", ADMIN, "-d", &self.name])
-            .env("PGPASSWORD", ADMIN_PASSWORD)
+            .args(["-X", "-At", "-q", url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -18,6 +18,8 @@ pub enum Fault {
     FreezeAfter(usize),
     /// So many bytes pass every 20 ms.
     Slow(usize),
+    /// After so many bytes, one comes every 500 ms.
+    Trickle(usize),
     /// The byte at this place is replaced.
     Corrupt(usize),
 }
@@ -97,11 +99,13 @@ fn pump(mut from: TcpStream, mut to: TcpStream, fault: Fault, wait: impl Fn()) {
             Fault::Corrupt(at) if (passed..passed + read).contains(&at) => bytes[at - passed] = b'?',
             _ => {}
         }
-        let step = if let Fault::Slow(step) = fault { step } else { bytes.len().max(1) };
+        let (step, pause) = match fault {
+            Fault::Slow(step) => (step, 20),
+            Fault::Trickle(limit) if passed + read > limit => (1, 500),
+            _ => (bytes.len().max(1), 0),
+        };
         let sent = bytes.chunks(step).try_for_each(|chunk| {
-            if let Fault::Slow(_) = fault {
-                thread::sleep(Duration::from_millis(20));
-            }
+            thread::sleep(Duration::from_millis(pause));
             to.write_all(chunk)
         });
         if sent.is_err() {

@@ -270,3 +270,30 @@ fn a_server_that_freezes_in_mid_run_is_given_up_once() {
     assert!(matches!(ran.code, 1 | 4), "{}", ran.all());
     assert!(start.elapsed() < Duration::from_secs(9), "{:?}: {}", start.elapsed(), ran.all());
 }
+
+#[test]
+fn a_redis_whose_answer_trickles_in_does_not_outlast_the_jobs_timeout() {
+    let mut world = World::new();
+    world.job("job", &format!("{MANY}timeout = '2s'\nretries = 0"));
+    // Each read is answered in time, and the whole never.
+    let proxy = Proxy::before(world.redis.port, &[Fault::Trickle(ANSWERS)]);
+    world.set("REDIS_URL", &world.redis.tcp_url(proxy.port));
+    let start = Instant::now();
+    world.warm(&["--now"]).exits(1).says("the job did not end within its timeout of 2s");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+}
+
+#[test]
+fn connections_that_break_before_they_are_of_use_are_given_up() {
+    let mut world = World::new();
+    world.job("job", &format!("{MANY}retries = 0"));
+    let info: String = world.ask(&["INFO"]);
+    // The first one lasts until there is something to send again, all others only until the scripts are loaded.
+    let mut faults = vec![Fault::CutAfter(info.len() + 120); 50];
+    faults[0] = Fault::CutAfter(info.len() + 500);
+    let proxy = Proxy::before(world.redis.port, &faults);
+    world.set("REDIS_URL", &world.redis.tcp_url(proxy.port));
+    let start = Instant::now();
+    world.warm(&["--now"]).exits(4);
+    assert!(proxy.accepted() < 20 && start.elapsed() < Duration::from_secs(30), "{} connections", proxy.accepted());
+}

@@ -48,8 +48,9 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
         let server = primary.target().describe();
         if snapshot.state().standby {
             let message = format!("the server at {server}, which is named as the primary, is a standby too");
+            let error = Error::new(ErrorKind::Definition, message);
             said.findings
-                .push(Finding::warning(message, "name the server that is written to as primary_url in [postgres]"));
+                .push(Finding::error(&error).advise("name the server that is written to as primary_url in [postgres]"));
         }
         said.facts.push(format!("its primary at {server}"));
         snapshot.finish().await?;
