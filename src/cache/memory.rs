@@ -23,6 +23,8 @@ use crate::ground::show::{counted, human_bytes};
 
 /// How often Redis is asked at least, while it is written to.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// The same for one without a limit: it may get one.
+const UNLIMITED: Duration = Duration::from_secs(1);
 /// After how many bytes it is asked at the latest.
 const STRIDE: u64 = 4 << 20;
 /// What a key with a TTL takes beside its own bytes and those of its value, roughly.
@@ -74,6 +76,8 @@ pub(super) struct MemoryGuard {
     sent: Sent,
     /// What was seen last; `None` where there is nothing to watch.
     seen: Option<Memory>,
+    /// Whether the server says anything; if it has no limit, it may get one.
+    speaks: bool,
     /// What had been sent when that was asked for.
     mark: u64,
     /// What had been sent when a question went out that has no answer yet.
@@ -89,7 +93,8 @@ impl MemoryGuard {
         let (evicted, uptime) = seen.as_ref().map_or((0, 1.0), |memory| (memory.evicted, memory.uptime));
         let evictions = Evictions { rate: evicted as f64 / uptime, since: (Instant::now(), evicted), begun: false };
         let mark = sent.load(Ordering::Relaxed);
-        MemoryGuard { share, sent, seen, mark, asked: None, asked_at: None, evictions }
+        let speaks = info.is_some();
+        MemoryGuard { share, sent, seen, speaks, mark, asked: None, asked_at: None, evictions }
     }
 
     /// Guards nothing: for a run that only looks.
@@ -100,8 +105,9 @@ impl MemoryGuard {
     /// Asks Redis, if it is time: appends the question to a stream of commands and says whether an answer will come.
     pub(super) fn ask(&mut self, out: &mut Vec<u8>) -> bool {
         let sent = self.sent.load(Ordering::Relaxed);
-        let recently = self.asked_at.is_some_and(|at| at.elapsed() < INTERVAL) && sent < self.mark + STRIDE;
-        if self.seen.is_none() || self.asked.is_some() || recently {
+        let (interval, stride) = if self.seen.is_some() { (INTERVAL, STRIDE) } else { (UNLIMITED, u64::MAX / 2) };
+        let recently = self.asked_at.is_some_and(|at| at.elapsed() < interval) && sent < self.mark + stride;
+        if !self.speaks || self.asked.is_some() || recently {
             return false;
         }
         self.ask_now(out);
@@ -128,6 +134,7 @@ impl MemoryGuard {
     pub(super) fn observe(&mut self, info: &str) -> Result<(), Error> {
         self.mark = self.asked.take().unwrap_or_else(|| self.sent.load(Ordering::Relaxed));
         self.seen = Memory::parse(info);
+        self.speaks = !info.is_empty();
         match &self.seen {
             Some(memory) => self.evictions.judge(memory),
             None => Ok(()),
@@ -254,6 +261,18 @@ mod tests {
         assert!(!guard.ask(&mut out));
         std::thread::sleep(INTERVAL);
         assert!(guard.ask(&mut out));
+    }
+
+    #[test]
+    fn a_limit_that_is_set_in_mid_run_counts() {
+        let mut guard = MemoryGuard::new(0.8, Sent::default(), Some("used_memory:900000\r\nmaxmemory:0\r\n"));
+        assert!(guard.ask(&mut Vec::new()), "it may have got one since");
+        guard.observe("used_memory:900000\r\nmaxmemory:0\r\n").unwrap();
+        assert!(!guard.ask(&mut Vec::new()) && !guard.is_tight(1), "not every time");
+        guard.observe(&info(900_000, 0)).unwrap();
+        assert!(guard.is_tight(1));
+        guard.observe("").unwrap();
+        assert!(!guard.ask(&mut Vec::new()), "the right to ask is gone");
     }
 
     #[test]
