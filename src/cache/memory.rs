@@ -94,7 +94,9 @@ impl MemoryGuard {
         let evictions = Evictions { rate: evicted as f64 / uptime, since: (Instant::now(), evicted), begun: false };
         let mark = sent.load(Ordering::Relaxed);
         let speaks = info.is_some();
-        MemoryGuard { share, sent, seen, speaks, mark, asked: None, asked_at: None, evictions }
+        // A server without a limit need not be asked again at once.
+        let asked_at = seen.is_none().then(Instant::now);
+        MemoryGuard { share, sent, seen, speaks, mark, asked: None, asked_at, evictions }
     }
 
     /// Guards nothing: for a run that only looks.
@@ -266,6 +268,8 @@ mod tests {
     #[test]
     fn a_limit_that_is_set_in_mid_run_counts() {
         let mut guard = MemoryGuard::new(0.8, Sent::default(), Some("used_memory:900000\r\nmaxmemory:0\r\n"));
+        assert!(!guard.ask(&mut Vec::new()), "it has just been asked");
+        guard.asked_at = Some(Instant::now() - UNLIMITED);
         assert!(guard.ask(&mut Vec::new()), "it may have got one since");
         guard.observe("used_memory:900000\r\nmaxmemory:0\r\n").unwrap();
         assert!(!guard.ask(&mut Vec::new()) && !guard.is_tight(1), "not every time");

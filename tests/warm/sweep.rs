@@ -144,7 +144,7 @@ fn a_run_that_cannot_be_verified_removes_nothing() {
     world.job("job", &format!("{JOB}invalidates = 'before-commit'"));
     let mut application = world.database.session();
     application.say("BEGIN; UPDATE t SET v = 'new';");
-    keeps(&world, world.warm(&["--now"]).exits(0).says("still open after 5 s"));
+    keeps(&world, world.warm(&["--now"]).exits(1).says("still open after 5 s"));
     application.say("ROLLBACK;");
     let _: i64 = world.ask(&["DEL", "t:4"]);
     removes_one(&world);
