@@ -115,6 +115,16 @@ impl Redis {
         &self.key_prefix
     }
 
+    /// Does work that blocks, where that holds nobody up.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Redis) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let redis = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&redis)).await;
+        done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string())))
+    }
+
     /// A guard of the server's memory, for a writer that has just connected.
     pub(super) fn guard(&self, connected: &Connected) -> MemoryGuard {
         MemoryGuard::new(self.memory_limit, Sent::clone(&self.sent), connected.info.as_deref())

@@ -3,7 +3,7 @@
 use super::connect::Redis;
 use super::error::translate;
 use super::retract::into_error;
-use crate::ground::error::{Error, ErrorKind};
+use crate::ground::error::Error;
 
 /// How many keys are asked about in one go.
 const AT_A_TIME: usize = 512;
@@ -14,9 +14,7 @@ impl Redis {
     /// # Errors
     /// As connecting, and what Redis says.
     pub async fn present(&self, keys: Vec<Vec<u8>>) -> Result<Vec<bool>, Error> {
-        let redis = self.clone();
-        let work = tokio::task::spawn_blocking(move || redis.look(&keys)).await;
-        work.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string())))
+        self.apart(move |redis| redis.look(&keys)).await
     }
 
     fn look(&self, keys: &[Vec<u8>]) -> Result<Vec<bool>, Error> {

@@ -39,11 +39,18 @@ impl Ours {
 }
 
 impl Redis {
-    /// Deletes those of the values that are still there; returns how many. Blocks.
+    /// Deletes those of the values that are still there; returns how many.
     ///
     /// # Errors
     /// The first that Redis gave; the other values have been tried all the same.
-    pub fn retract(&self, values: &[Ours]) -> Result<u64, Error> {
+    pub async fn retract(&self, values: Vec<Ours>) -> Result<u64, Error> {
+        if values.is_empty() {
+            return Ok(0);
+        }
+        self.apart(move |redis| redis.take_back(&values)).await
+    }
+
+    fn take_back(&self, values: &[Ours]) -> Result<u64, Error> {
         let mut connected = self.connect()?;
         let (mut deleted, mut failure) = (0, None);
         for some in values.chunks(AT_A_TIME) {

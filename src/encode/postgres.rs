@@ -12,6 +12,7 @@ use super::format::{Format, MemberOrder, Rewrite, Scalar, Style};
 use super::layout::{self, Item, Member};
 use super::{ValueSpec, compile};
 use crate::ground::row::Column;
+use crate::ground::sql::{as_sub_select, quote_identifier};
 use crate::ground::value::ValueShape;
 
 /// The format `postgres`.
@@ -41,7 +42,7 @@ fn rewrite(query: &str, columns: &[Column], spec: &ValueSpec<'_>) -> Result<Stri
     let mut sql = String::from("SELECT ");
     for name in spec.key_columns {
         if let Some(at) = columns.iter().position(|column| column.name == *name) {
-            let _ = write!(sql, "q.c{at} AS {}, ", quote(name));
+            let _ = write!(sql, "q.c{at} AS {}, ", quote_identifier(name));
         }
     }
     match spec.shape {
@@ -56,9 +57,7 @@ fn rewrite(query: &str, columns: &[Column], spec: &ValueSpec<'_>) -> Result<Stri
             sql.push_str("::text");
         }
     }
-    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
-    // The line break ends a comment that the query may end in.
-    let _ = write!(sql, " AS \"value\" FROM (\n{query}\n) AS q({})", names.join(", "));
+    let _ = write!(sql, " AS \"value\" FROM {}", as_sub_select(query, columns.len()));
     Ok(sql)
 }
 
@@ -75,12 +74,7 @@ fn object(members: &[Member], sql: &mut String) {
             }
             Item::Object(inner) => object(inner, sql),
         }
-        let _ = write!(sql, " AS {}", quote(&member.name));
+        let _ = write!(sql, " AS {}", quote_identifier(&member.name));
     }
     sql.push_str(") AS r)");
-}
-
-/// A name as a quoted identifier.
-fn quote(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -237,6 +237,19 @@ impl<'t> Offsets<'t> {
     }
 }
 
+/// A name as a quoted identifier.
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A query as the sub-select `q`, whose columns are called `c0`, `c1`, …: it does not matter what they are called or whether two have the same name. The query's
+/// text is not touched, its placeholders included, and its order stays: what selects from it adds no join.
+pub fn as_sub_select(query: &str, columns: usize) -> String {
+    let names: Vec<String> = (0..columns).map(|at| format!("c{at}")).collect();
+    // The line break ends a comment that the query may end in.
+    format!("(\n{query}\n) AS q({})", names.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,15 +8,15 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::keys::Keys;
 use super::manifest::Manifest;
 use super::outlet::Outlet;
 use super::plan::Combination;
+use super::prepare::Reading;
 use super::run::Progress;
 use crate::cache::{Ours, Writer};
-use crate::encode::{Encoder, RowError};
+use crate::encode::RowError;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::job::{Job, OnBadRow};
@@ -58,15 +58,6 @@ pub(super) struct Assembler<'a> {
     groups: Groups,
     /// Set when a row was so large that the connection's buffers should not be kept.
     pub(super) swollen: bool,
-}
-
-/// How the rows of one statement are taken.
-pub(super) struct Reading<'a> {
-    pub(super) keys: Keys<'a>,
-    /// Turns rows into values; `None` when only keys and versions are read.
-    pub(super) encoder: Option<Encoder>,
-    /// The column with a row's version.
-    pub(super) version: Option<usize>,
 }
 
 /// Arrays that are being gathered, oldest first.
@@ -371,21 +362,6 @@ impl Drop for Assembler<'_> {
         if !self.outlet.is_rereading() {
             self.shared.progress.add(&std::mem::take(&mut self.stats));
         }
-    }
-}
-
-impl Reading<'_> {
-    fn value_of(&self, row: &impl Row, out: &mut Vec<u8>, room: usize) -> Result<(), RowError> {
-        self.encoder.as_ref().map_or(Ok(()), |encoder| encoder.row(row, out, room))
-    }
-
-    /// The fingerprint of the row's version, on top of that of the rows before it.
-    fn version_of(&self, row: &impl Row, before: Option<u64>) -> Option<u64> {
-        let version = self.version.map(|column| row.value(column));
-        version.map(|version| match version {
-            Some(bytes) => xxh3_64_with_seed(bytes, before.unwrap_or(1)),
-            None => xxh3_64_with_seed(b"", before.unwrap_or(1) ^ u64::MAX),
-        })
     }
 }
 

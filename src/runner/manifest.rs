@@ -16,7 +16,7 @@ use super::Runner;
 use super::run::Progress;
 use crate::cache::{Ours, Policy};
 use crate::ground::entry::Entry;
-use crate::ground::error::{Error, ErrorKind};
+use crate::ground::error::Error;
 use crate::ground::event::Event;
 use crate::ground::history::Unknown;
 use crate::ground::job::Job;
@@ -95,21 +95,12 @@ impl<'a> Manifest<'a> {
             let alive = gone.into_iter().filter(|noted| noted.dies > now && own(&noted.key));
             let ours: Vec<_> =
                 alive.map(|Noted { key, fingerprint, earlier, .. }| Ours { key, fingerprint, earlier }).collect();
-            progress.add(&Stats { swept: self.retract(ours).await?, ..Stats::default() });
+            progress.add(&Stats { swept: self.runner.redis.retract(ours).await?, ..Stats::default() });
             if self.history.forget(self.run, keys).await.is_err() {
                 self.is_incomplete();
                 return Ok(());
             }
         }
-    }
-
-    async fn retract(&self, ours: Vec<Ours>) -> Result<u64, Error> {
-        if ours.is_empty() {
-            return Ok(0);
-        }
-        let redis = self.runner.redis.clone();
-        let work = tokio::task::spawn_blocking(move || redis.retract(&ours)).await;
-        work.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string())))
     }
 }
 

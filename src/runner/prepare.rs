@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
-use super::assemble::Reading;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::keys::{Keys, key_columns};
-use crate::encode::{self, Encoder, Format, ValueSpec};
+use crate::encode::{self, Encoder, Format, RowError, ValueSpec};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::history::NamedType;
 use crate::ground::job::{Job, Verify};
 use crate::ground::keyspace::Rivals;
-use crate::ground::row::Column;
-use crate::ground::sql::Sql;
+use crate::ground::row::{Column, Row};
+use crate::ground::sql::{Sql, as_sub_select, quote_identifier};
 use crate::source::{Snapshot, Statement};
 
 /// A job's statement, ready to run in its snapshot.
@@ -86,6 +87,31 @@ impl Prepared {
     }
 }
 
+/// How the rows of one statement are taken.
+pub(super) struct Reading<'a> {
+    pub(super) keys: Keys<'a>,
+    /// Turns rows into values; `None` when only keys and versions are read.
+    pub(super) encoder: Option<Encoder>,
+    /// The column with a row's version.
+    pub(super) version: Option<usize>,
+}
+
+impl Reading<'_> {
+    /// Appends the row's value; nothing where only versions are read.
+    pub(super) fn value_of(&self, row: &impl Row, out: &mut Vec<u8>, room: usize) -> Result<(), RowError> {
+        self.encoder.as_ref().map_or(Ok(()), |encoder| encoder.row(row, out, room))
+    }
+
+    /// The fingerprint of the row's version, on top of that of the rows before it.
+    pub(super) fn version_of(&self, row: &impl Row, before: Option<u64>) -> Option<u64> {
+        let version = self.version.map(|column| row.value(column));
+        version.map(|version| match version {
+            Some(bytes) => xxh3_64_with_seed(bytes, before.unwrap_or(1)),
+            None => xxh3_64_with_seed(b"", before.unwrap_or(1) ^ u64::MAX),
+        })
+    }
+}
+
 fn version(job: &Job) -> Option<&String> {
     match &job.verify {
         Verify::Version(column) => Some(column),
@@ -93,8 +119,7 @@ fn version(job: &Job) -> Option<&String> {
     }
 }
 
-/// A select around the job's query that gives the columns of key and version. The query's own are renamed by position, so that it does not matter
-/// whether two have the same name; its text is not touched, and its order stays.
+/// A select around the job's query that gives the columns of key and version.
 fn narrow(job: &Job, columns: &[Column], key_columns: &[String]) -> Result<Option<Sql>, String> {
     let Some(version) = version(job) else { return Ok(None) };
     let mut text = String::from("SELECT ");
@@ -105,10 +130,8 @@ fn narrow(job: &Job, columns: &[Column], key_columns: &[String]) -> Result<Optio
             return Err(format!("verify compares the column `{version}`: the query has to give `{name}` exactly once"));
         };
         let comma = if at == 0 { "" } else { ", " };
-        let _ = write!(text, "{comma}q.c{index} AS \"{}\"", name.replace('"', "\"\""));
+        let _ = write!(text, "{comma}q.c{index} AS {}", quote_identifier(name));
     }
-    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
-    // The line break ends a comment that the query may end in.
-    let _ = write!(text, " FROM (\n{}\n) AS q({})", job.query.text(), names.join(", "));
+    let _ = write!(text, " FROM {}", as_sub_select(job.query.text(), columns.len()));
     Sql::parse(&text).map(Some).map_err(|error| error.message)
 }

@@ -54,9 +54,7 @@ impl Progress {
         if values.is_empty() || policy.only_looks() {
             return Ok(());
         }
-        let redis = redis.clone();
-        let work = tokio::task::spawn_blocking(move || redis.retract(&values)).await;
-        work.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string()))).map(|_| ())
+        redis.retract(values).await.map(|_| ())
     }
 
     /// Notes the columns of the job's query.

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Runner;
-use super::assemble::{Assembler, Reading, Shared};
+use super::assemble::{Assembler, Shared};
 use super::gate::{Gate, Held};
 use super::plan::Plan;
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, Reading, prepare};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::job::Invalidates;

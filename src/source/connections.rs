@@ -17,6 +17,7 @@ use super::url::{Target, UrlError};
 use crate::ground::backoff::pause_between_tries;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::settings::PostgresSettings;
+use crate::ground::sql::quote_identifier;
 use secrecy::ExposeSecret;
 
 /// How much longer than a statement's own time-out the server may stay silent: by then it should have said that the time is over.
@@ -307,8 +308,4 @@ fn begin_statement(statement_timeout: Duration, schema: Option<&str>) -> String 
         idle = (statement_timeout * 4).as_millis(),
         check = CHECK_INTERVAL.as_millis(),
     )
-}
-
-pub(super) fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

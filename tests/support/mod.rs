@@ -5,12 +5,14 @@
 //! postgres  a PostgreSQL cluster, shared by the tests of one binary; each test has a database of its own
 //! redis     a Redis server of the test's own
 //! world     a database, a Redis, a folder with configuration and jobs, and the program to run on them
+//! gate      a door in the middle of a query
 //! proxy     a connection that can be cut, frozen or corrupted
 //! ```
 //!
 //! Each test binary uses a part of this.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod gate;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;

@@ -1,8 +1,9 @@
 //! Writes of a runner that was stopped, killed or given up on: they overwrite nothing newer, and what they leave behind dies soon.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
+use crate::support::gate::Gate;
 use crate::support::proxy::Proxy;
 use crate::support::server::wait_for;
 use crate::support::world::{Ran, World, ask};
@@ -13,53 +14,11 @@ const PROVISIONAL: Duration = Duration::from_secs(5);
 
 const ROWS: usize = 2000;
 
-/// A door in the middle of a query: row 1 waits at the first one, the last row at the second.
-struct Gate(Child);
-
-impl Gate {
-    fn shut(world: &World, number: u8) -> Gate {
-        let holder = Command::new("psql")
-            .arg(world.database.admin_url())
-            .args(["-qAtc", &format!("SELECT pg_advisory_lock({number}); SELECT pg_sleep(60)")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for("the gate", || (locks(world, number, true) == "1").then_some(()));
-        Gate(holder)
-    }
-
-    fn open(self, world: &World, number: u8) {
-        drop(self);
-        let holders = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = {number} AND granted AND mode = 'ExclusiveLock' AND {HERE}"
-        );
-        world.sql(&holders);
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-const HERE: &str = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-
-fn locks(world: &World, number: u8, granted: bool) -> String {
-    world.sql(&format!(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {number} AND granted = {granted} AND {HERE}"
-    ))
-}
-
-/// Rows, and a job whose query passes both gates.
+/// Rows, and a job whose query passes two gates: row 1 waits at the first one, the last row at the second.
 fn world() -> World {
     let world = World::new();
     world.sql(&format!(
-        "CREATE TABLE items AS SELECT n AS id, 'old ' || repeat(md5(n::text), 3) AS payload FROM generate_series(1, {ROWS}) n;
-         CREATE FUNCTION wait(gate int) RETURNS bool LANGUAGE plpgsql AS
-           $$ BEGIN PERFORM pg_advisory_xact_lock_shared(gate); RETURN true; END $$"
+        "CREATE TABLE items AS SELECT n AS id, 'old ' || repeat(md5(n::text), 3) AS payload FROM generate_series(1, {ROWS}) n"
     ));
     world.job(
         "job",
@@ -73,9 +32,9 @@ fn world() -> World {
 
 /// Starts a run whose snapshot is taken when this returns, and which has not seen a row.
 fn started(world: &World) -> (Child, Gate) {
-    let gate = Gate::shut(world, 1);
+    let gate = Gate::shut(&world.database, 1);
     let child = world.start(&["--now"]);
-    wait_for("the query", || (locks(world, 1, false) == "1").then_some(()));
+    gate.wait_for_query();
     (child, gate)
 }
 
@@ -131,7 +90,7 @@ fn a_runner_that_is_stopped_between_reading_and_writing_overwrites_nothing_newer
     let (mut child, gate) = started(&world);
     signal(&child, "STOP");
     application_changes_everything(&world);
-    gate.open(&world, 1);
+    gate.open();
     signal(&child, "CONT");
     while child.try_wait().unwrap().is_none() {
         assert!(what_the_application_wrote_is_there(&world));
@@ -144,14 +103,14 @@ fn a_runner_that_is_stopped_between_reading_and_writing_overwrites_nothing_newer
 #[test]
 fn a_runner_that_is_stopped_for_longer_than_its_writes_may_live_brings_nothing_back() {
     let world = world();
-    let middle = Gate::shut(&world, 2);
+    let middle = Gate::shut(&world.database, 2);
     let (mut child, gate) = started(&world);
-    gate.open(&world, 1);
+    gate.open();
     wait_for("the first keys", || (!world.keys().is_empty()).then_some(()));
     signal(&child, "STOP");
     application_changes_everything(&world);
     std::thread::sleep(PROVISIONAL);
-    middle.open(&world, 2);
+    middle.open();
     signal(&child, "CONT");
     while child.try_wait().unwrap().is_none() {
         assert!(what_the_application_wrote_is_there(&world));
@@ -163,10 +122,10 @@ fn a_runner_that_is_stopped_for_longer_than_its_writes_may_live_brings_nothing_b
 #[test]
 fn what_a_runner_has_not_confirmed_when_it_is_killed_dies_soon() {
     let world = world();
-    let _middle = Gate::shut(&world, 2);
+    let _middle = Gate::shut(&world.database, 2);
     let (mut child, gate) = started(&world);
     application_changes_everything(&world);
-    gate.open(&world, 1);
+    gate.open();
     wait_for("outdated values", || (!stale(&world).is_empty()).then_some(()));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -182,7 +141,7 @@ fn redis_was_frozen(beyond: Duration) -> World {
     let (child, gate) = started(&world);
     application_changes_everything(&world);
     world.redis.server.signal("STOP");
-    gate.open(&world, 1);
+    gate.open();
     Ran::of(child.wait_with_output().unwrap()).exits(4);
     std::thread::sleep(beyond);
     world.redis.server.signal("CONT");
@@ -220,7 +179,7 @@ fn a_write_that_was_sent_again_and_arrives_after_that_dies_soon() {
     world.set("REDIS_URL", &world.redis.tcp_url(proxy.port));
     let (child, gate) = started(&world);
     proxy.hold();
-    gate.open(&world, 1);
+    gate.open();
     Ran::of(child.wait_with_output().unwrap()).exits(0).says("wrote 2000 keys");
     assert!(proxy.accepted() >= 2, "the first connection was given up");
     application_changes_everything(&world);

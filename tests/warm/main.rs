@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod barrier;
 mod freshness;
 mod ghosts;
 mod guards;

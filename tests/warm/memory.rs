@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::support::gate::Gate;
 use crate::support::postgres::Postgres;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
@@ -208,29 +209,16 @@ fn below_the_limit_and_without_one_everything_is_written() {
 
 /// Runs a job of 20,000 rows and does something in the middle of it.
 fn in_mid_run(world: &World, act: impl FnOnce()) -> Ran {
-    world.sql(
-        "CREATE FUNCTION wait() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN ''; END $$",
-    );
+    let gate = Gate::shut(&world.database, 1);
     let series = "generate_series(1, 20000) n";
-    world.job("job", &rows(20_000).replace(series, &format!("{series} WHERE n <> 5000 OR wait() = ''")));
-    let mut holder = std::process::Command::new("psql")
-        .arg(world.database.admin_url())
-        .args(["-qAtc", "SELECT pg_advisory_lock(1); SELECT pg_sleep(60)"])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let locks = |granted: bool| {
-        world.sql(&format!(
-            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = current_database() WHERE locktype = 'advisory' AND granted = {granted}"
-        ))
-    };
-    wait_for("the lock", || (locks(true) == "1").then_some(()));
+    world.job("job", &rows(20_000).replace(series, &format!("{series} WHERE n <> 5000 OR wait(1)")));
     let child = world.start(&["--now"]);
-    wait_for("the middle of the query", || (locks(false) == "1" && world.keys().len() > 3000).then_some(()));
+    gate.wait_for_query();
+    wait_for("the first keys", || (world.keys().len() > 3000).then_some(()));
     act();
-    world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'");
-    holder.wait().unwrap();
+    // The guard asks every 50 ms, and what it was told before that counts until then.
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    gate.open();
     Ran::of(child.wait_with_output().unwrap())
 }
 
@@ -258,7 +246,6 @@ fn the_right_to_ask_can_be_taken_away_and_the_limit_lowered_in_mid_run() {
 
     let _: () = world.ask(&["FLUSHALL"]);
     set(&world, "maxmemory", "64mb");
-    world.sql("DROP FUNCTION wait");
     let blind = in_mid_run(&world, || {
         let _: () = world.ask(&["ACL", "SETUSER", "warm", "-info"]);
     });

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::gate::Gate;
 use crate::support::postgres::Postgres;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
@@ -129,34 +130,19 @@ fn a_server_that_stays_frozen_is_given_up() {
 #[test]
 fn a_server_that_comes_back_empty_in_mid_run_is_filled_from_the_start() {
     let mut world = World::new();
-    // Half of the rows come at once, the others when the lock is free.
-    world.sql(
-        "CREATE FUNCTION wait() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN ''; END $$",
-    );
+    // Half of the rows come at once, the others when the gate is open.
+    let gate = Gate::shut(&world.database, 1);
     world.job(
         "job",
-        "query = '''SELECT n AS id, md5(n::text) AS x FROM generate_series(1, 10000) n WHERE n <> 5000 OR wait() = '' '''\nkey = 't:{id}'\nvalue = 'row'",
+        "query = '''SELECT n AS id, md5(n::text) AS x FROM generate_series(1, 10000) n WHERE n <> 5000 OR wait(1)'''\nkey = 't:{id}'\nvalue = 'row'",
     );
-    let locks = |what: &str, granted: bool| {
-        world.sql(&format!(
-            "SELECT {what} FROM pg_locks JOIN pg_database d ON d.oid = database AND datname = current_database() WHERE locktype = 'advisory' AND granted = {granted}"
-        ))
-    };
-    let mut holder = std::process::Command::new("psql")
-        .arg(world.database.admin_url())
-        .args(["-qAtc", "SELECT pg_advisory_lock(1); SELECT pg_sleep(60)"])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_for("the lock", || (locks("count(*)", true) == "1").then_some(()));
     let child = world.start(&["--now"]);
-    wait_for("the middle of the query", || (locks("count(*)", false) == "1" && !world.keys().is_empty()).then_some(()));
+    gate.wait_for_query();
+    wait_for("the first keys", || (!world.keys().is_empty()).then_some(()));
     world.redis.server.end();
     world.redis.start_again();
     world.redis.allow_all_keys();
-    world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'");
-    holder.wait().unwrap();
+    gate.open();
     let ran = Ran::of(child.wait_with_output().unwrap()).exits(0);
     assert!(ran.err.contains("Redis was restarted in the middle of the run"), "{}", ran.all());
     assert!(ran.out.contains("wrote 10000 keys") && ran.out.contains("1 retry"), "{}", ran.all());

@@ -7,6 +7,7 @@ use crate::ground::clock::{Clock, SystemClock, to_millis};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, OnBadRow, Parameter, Values};
 use crate::ground::settings::Settings;
+use crate::ground::sql::quote_identifier;
 use crate::observe::counted;
 use crate::runner::{Keys, Plan, Prepared, prepare};
 use crate::source::{Argument, Postgres, Snapshot};
@@ -187,7 +188,7 @@ fn nullable(never_null: Option<bool>) -> Option<&'static str> {
 fn quoted(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if plain { name.to_owned() } else { quote_identifier(name) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,117 @@
+//! Applications that invalidate before they commit: the second reading waits for the transactions that were open when a value was written.
+
+use crate::freshness::{end, lifetime, quiet};
+use crate::support::postgres::{Database, Postgres};
+use crate::support::redis::Redis;
+use crate::support::server::wait_for;
+use crate::support::world::World;
+
+const BEFORE: &str = "invalidates = 'before-commit'";
+
+/// One row, `old`, and a job that reads it.
+fn one_row(world: &World, more: &str) {
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL); INSERT INTO t VALUES (1, 'old')");
+    world.job("job", &format!("query = 'SELECT id, v FROM t'\nkey = 't:{{id}}'\nvalue = 'column:v'\n{more}"));
+}
+
+#[test]
+fn an_application_that_invalidates_before_its_commit_needs_the_barrier() {
+    for (more, value) in [("", Some("old")), (BEFORE, Some("new"))] {
+        let (_postgres, world) = quiet();
+        one_row(&world, more);
+        // The application has removed the key, and has not committed yet.
+        let mut application = world.database.session();
+        application.say("BEGIN; UPDATE t SET v = 'new';");
+        let _: i64 = world.ask(&["DEL", "t:1"]);
+        let child = world.start(&["--now"]);
+        wait_for("the key", || world.value("t:1"));
+        if more.is_empty() {
+            end(child).exits(0);
+            application.say("COMMIT;");
+        } else {
+            while_waiting(&world);
+            assert!(lifetime(&world) <= 10_000);
+            application.say("COMMIT;");
+            end(child).exits(0).says("1 changed meanwhile and set right");
+        }
+        assert_eq!(world.value("t:1").as_deref(), value, "{more}");
+        assert!(lifetime(&world) > 500_000);
+    }
+}
+
+/// Waits until a run has asked three times whether the open transactions have ended.
+fn while_waiting(world: &World) {
+    let asked =
+        "SELECT query_start FROM pg_stat_activity WHERE query LIKE '%virtualxid%' AND application_name = 'warm'";
+    let mut times = std::collections::HashSet::new();
+    wait_for("the barrier", || {
+        times.insert(world.sql(asked));
+        times.remove("");
+        (times.len() > 2).then_some(())
+    });
+}
+
+#[test]
+fn what_the_application_writes_before_a_value_is_confirmed_stays_as_it_is() {
+    // Absent, the same value, another value: what a run sees of the key when it looks.
+    for seen in [None, Some("old"), Some("stale")] {
+        let (_postgres, world) = quiet();
+        one_row(&world, BEFORE);
+        if let Some(value) = seen {
+            let _: () = world.ask(&["SET", "t:1", value, "PX", "300000"]);
+        }
+        let mut application = world.database.session();
+        application.say("BEGIN; UPDATE t SET v = 'theirs';");
+        let child = world.start(&["--now"]);
+        while_waiting(&world);
+        let _: () = world.ask(&["SET", "t:1", "theirs", "PX", "200000"]);
+        application.say("ROLLBACK;");
+        end(child).exits(0).says("1 left to whoever wrote or removed them meanwhile");
+        assert_eq!(world.value("t:1").as_deref(), Some("theirs"), "{seen:?}");
+        assert!(lifetime(&world) <= 200_000, "{seen:?}: {}", lifetime(&world));
+    }
+}
+
+#[test]
+fn a_transaction_that_stays_open_leaves_the_keys_to_die() {
+    let world = World::new();
+    one_row(&world, BEFORE);
+    let mut application = world.database.session();
+    application.say("BEGIN; UPDATE t SET v = 'new';");
+    let ran = world.warm(&["--now"]).exits(1).says("1 not verified, and left to die");
+    ran.says("transactions that were open when keys were written are still open after 5 s");
+    assert!(lifetime(&world) <= 5_000);
+    application.say("ROLLBACK;");
+}
+
+#[test]
+fn an_application_that_looks_like_us_is_waited_for() {
+    // Behind a pooler it may be on a server connection that was ours before, with our account and our name.
+    let (_postgres, world) = quiet();
+    one_row(&world, BEFORE);
+    world.sql("GRANT UPDATE ON t TO warm");
+    let mut application = Database::session_of(&world.database.url());
+    application.say("SET application_name = 'warm'; BEGIN; UPDATE t SET v = 'new';");
+    let child = world.start(&["--now"]);
+    wait_for("the key", || world.value("t:1"));
+    while_waiting(&world);
+    application.say("COMMIT;");
+    end(child).exits(0).says("1 changed meanwhile and set right");
+    assert_eq!(world.value("t:1").as_deref(), Some("new"));
+}
+
+#[test]
+fn a_transaction_that_is_prepared_meanwhile_is_waited_for() {
+    let postgres = Postgres::start(&["max_prepared_transactions=5"]);
+    let world = World::of(postgres.database(), Redis::start(""));
+    one_row(&world, BEFORE);
+    let mut application = world.database.session();
+    application.say("BEGIN; UPDATE t SET v = 'new';");
+    let child = world.start(&["--now"]);
+    while_waiting(&world);
+    application.say("PREPARE TRANSACTION 'two phases';");
+    while_waiting(&world);
+    application.say("COMMIT PREPARED 'two phases';");
+    end(child).exits(0).says("1 changed meanwhile and set right");
+    assert_eq!(world.value("t:1").as_deref(), Some("new"));
+}
