@@ -80,7 +80,7 @@ impl Redis {
                 redis::cmd("PTTL").arg(&key).take(),
                 redis::cmd("PEXPIRETIME").arg(&key).take(),
                 // Not a number: an error, but one that comes after the account's rights.
-                redis::cmd("PEXPIRE").arg(&key).arg("x").take(),
+                redis::cmd("PEXPIREAT").arg(&key).arg("x").take(),
                 redis::cmd("EVAL").arg(LOOK).arg(1).arg(&key).take(),
                 redis::cmd("EVALSHA").arg(&script).arg(1).arg(&key).take(),
             ];

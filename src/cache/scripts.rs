@@ -31,11 +31,11 @@ const LOOK: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     if v == ARGV[1] then return dies end \
     return string.sub(redis.sha1hex(v .. dies), 1, 15)";
 
-/// Gives values their full lifetime, never a shorter one; many keys at once, since each costs Redis less than a command of its own would.
-/// ARGV: when they die if they still are the ones that are meant, lifetime. Returns which are not, counted from 1.
-const CONFIRM: &str = "local others, call, dies = {}, redis.call, tonumber(ARGV[1]) \
+/// Gives values their full lifetime; many keys at once, since each costs Redis less than a command of its own would. ARGV: when they die if they still
+/// are the ones that are meant, and when they shall die, which must not be earlier. Returns which are not, counted from 1.
+const CONFIRM: &str = "local others, call, dies, full = {}, redis.call, tonumber(ARGV[1]), ARGV[2] \
     for i, key in ipairs(KEYS) do \
-      if call('PEXPIRETIME', key) == dies then call('PEXPIRE', key, ARGV[2], 'GT') else others[#others + 1] = i end \
+      if call('PEXPIRETIME', key) == dies then call('PEXPIREAT', key, full) else others[#others + 1] = i end \
     end \
     return others";
 

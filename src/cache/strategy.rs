@@ -151,7 +151,8 @@ impl Policy {
             (Mark::Provisional(dies) | Mark::Equal(dies), _) => {
                 script(out, &scripts.confirm, 2);
                 resp::number(out, dies);
-                resp::number(out, millis(entry.ttl));
+                // What lives longer already keeps its life.
+                resp::number(out, dies.max(asking.now + millis(entry.ttl)));
             }
             (Mark::Different(digest), _) => swap(out, b"digest", format!("{digest:015x}").as_bytes()),
             (Mark::Outdated(dies), _) => swap(out, b"dies", dies.to_string().as_bytes()),

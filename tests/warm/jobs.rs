@@ -166,6 +166,17 @@ fn a_second_run_replaces_values_and_renews_lifetimes() {
 }
 
 #[test]
+fn the_same_value_with_a_longer_life_keeps_it() {
+    let world = things();
+    world.job("things", ROW);
+    world.warm(&["--now"]).exits(0);
+    let longer: i64 = 90_000_000;
+    let _: i64 = world.ask(&["PEXPIRE", "t:1", &longer.to_string()]);
+    world.warm(&["--now"]).exits(0).says("wrote 3 keys").says("3 of them unchanged");
+    assert!((longer - 60_000..=longer).contains(&ttl(&world, "t:1")));
+}
+
+#[test]
 fn missing_touches_only_absent_keys() {
     let world = things();
     world.job("things", ROW);
