@@ -268,6 +268,7 @@ impl Pipeline {
             Verdict::Confirmed => done(|| self.tally.confirmed()),
             Verdict::Renewed => done(|| self.tally.renewed(prefix, &entry)),
             Verdict::Withdrawn => done(|| self.tally.withdrawn()),
+            Verdict::Missed => done(|| self.tally.missed(&entry)),
             Verdict::Overtaken => done(|| self.tally.overtaken(&entry)),
             Verdict::Left(why) => done(|| self.tally.left(why)),
         };
