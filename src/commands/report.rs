@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ground::request::Request;
 use crate::ground::run::{Report, Stats};
+use crate::ground::show::visible;
 use crate::observe::{counted, human_bytes};
 
 /// Prints the reports on standard output.
@@ -72,17 +73,11 @@ fn samples(report: &Report) -> String {
     let lines = report.sample.iter().map(|sample| {
         let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
         // A key is made of values from the database, which may hold anything.
-        let key: String = sample.key.chars().flat_map(visible).collect();
+        let key = visible(&sample.key);
         format!("  {key}  {}  TTL {ttl}\n", human_bytes(sample.bytes as u64))
     });
     let more = report.stats.written.saturating_sub(report.sample.len() as u64);
     lines.collect::<String>() + &if more > 0 { format!("  and {more} more\n") } else { String::new() }
-}
-
-/// A character, or its escape if it would do something to a terminal.
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let (clear, escaped) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
-    clear.into_iter().chain(escaped.into_iter().flatten())
 }
 
 /// What a person should know beside the counts of success.

@@ -74,8 +74,8 @@ const fn row(kind: ErrorKind, retry: bool, exit: u8, advice: &'static str) -> Co
 /// The one table: kind → retried or not, exit code, advice.
 #[rustfmt::skip]
 pub const TABLE: &[Consequence] = &[
-    row(ErrorKind::PostgresUnreachable, false, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for a standby primary_url, too) names its host and port"),
-    row(ErrorKind::PostgresRefused, false, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL, and pg_hba.conf"),
+    row(ErrorKind::PostgresUnreachable, false, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for the primary: primary_url) names its host and port"),
+    row(ErrorKind::PostgresRefused, false, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL (for the primary: primary_url), and pg_hba.conf"),
     row(ErrorKind::PostgresPermission, false, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),
     row(ErrorKind::Unverified, false, exit::JOB_FAILED, "end what keeps transactions open or the standby behind, or read docs/freshness.md about `verify` and `invalidates`; what was written is left to die"),
     row(ErrorKind::PostgresLost, true, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),

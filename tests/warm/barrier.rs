@@ -77,11 +77,32 @@ fn a_transaction_that_stays_open_leaves_the_keys_to_die() {
     let world = World::new();
     one_row(&world, BEFORE);
     let mut application = world.database.session();
-    application.say("BEGIN; UPDATE t SET v = 'new';");
+    let pid = application.say("SELECT pg_backend_pid(); BEGIN; UPDATE t SET v = 'new';");
     let ran = world.warm(&["--now"]).exits(1).says("1 not verified, and left to die");
-    ran.says("transactions that were open when keys were written are still open after 5 s");
+    let ran = ran.says("a transaction that was open when keys were written is still open after 5 s: ");
+    ran.says(&format!("process {pid} (`psql`), for how long, only members of pg_read_all_stats are told"));
     assert!(lifetime(&world) <= 5_000);
     application.say("ROLLBACK;");
+}
+
+#[test]
+fn the_oldest_of_the_transactions_that_are_waited_for_is_named() {
+    let postgres = Postgres::start(&["max_prepared_transactions=5"]);
+    let world = World::of(postgres.database(), Redis::start(""));
+    one_row(&world, BEFORE);
+    world.sql("GRANT pg_read_all_stats TO warm");
+    let mut application = world.database.session();
+    let pid = application.say("SET application_name = 'shop'; SELECT pg_backend_pid(); BEGIN; SELECT 'secret';");
+    let pid = pid.lines().next().unwrap();
+    world.database.session().say("BEGIN; UPDATE t SET v = 'new'; PREPARE TRANSACTION 'two phases';");
+    let ran = world.warm(&["--now"]).exits(1);
+    let ran = ran.says("2 transactions that were open when keys were written are still open after 5 s; the oldest: ");
+    let ran = ran.says(&format!("process {pid} (`shop`), open for "));
+    assert!(!ran.all().contains("secret"), "what it does is its own concern: {}", ran.all());
+    application.say("COMMIT;");
+    let ran = world.warm(&["--now"]).exits(1).says("is still open after 5 s: the prepared transaction `two phases`, ");
+    ran.says("s ago");
+    world.sql("ROLLBACK PREPARED 'two phases'");
 }
 
 #[test]
