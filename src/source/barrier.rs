@@ -234,12 +234,12 @@ mod tests {
         let prepared = holder(None, Some("a\nb"), Some(9.0));
         let unknown = holder(Some(7), None, None);
         assert_eq!(
-            said(&[unknown.clone()], false),
+            said(std::slice::from_ref(&unknown), false),
             "a transaction that was open when keys were written is still open after 5 s: \
              process 7, for how long, only members of pg_read_all_stats are told"
         );
         assert_eq!(
-            said(&[prepared.clone()], true),
+            said(std::slice::from_ref(&prepared), true),
             "a transaction of the primary that was open when keys were written is still open after 5 s: \
              the prepared transaction `a\\nb`, prepared 9s ago"
         );
