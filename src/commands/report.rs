@@ -34,8 +34,8 @@ fn table(reports: &[Report], request: &Request) -> String {
     table.load_style(NOTHING).set_header(header);
     for (report, notes) in reports.iter().zip(all_notes) {
         let Stats { written, rows, bytes, .. } = &report.stats;
-        let mut row =
-            vec![report.job.clone(), written.to_string(), rows.to_string(), human_bytes(*bytes), time(report)];
+        let rows = if has_read(report) { rows.to_string() } else { "-".to_owned() };
+        let mut row = vec![report.job.clone(), written.to_string(), rows, human_bytes(*bytes), time(report)];
         row.extend(some_notes.then_some(notes));
         table.add_row(row);
     }
@@ -52,14 +52,13 @@ fn line(report: &Report, request: &Request) -> String {
     let Stats { written, rows, bytes, .. } = &report.stats;
     let verb = if request.dry_run { "would write" } else { "wrote" };
     let state = if report.failure.is_some() { "failed; " } else { "" };
-    let mut line = format!(
-        "{}: {state}{verb} {} ({}) from {} in {}",
-        report.job,
-        counted(*written, "key", "keys"),
-        human_bytes(*bytes),
-        counted(*rows, "row", "rows"),
-        time(report)
-    );
+    let done = if has_read(report) {
+        let (keys, rows) = (counted(*written, "key", "keys"), counted(*rows, "row", "rows"));
+        format!("{state}{verb} {keys} ({}) from {rows}", human_bytes(*bytes))
+    } else {
+        "failed before any row was read,".to_owned()
+    };
+    let mut line = format!("{}: {done} in {}", report.job, time(report));
     for note in stats_notes(&report.stats) {
         line += &format!(", {note}");
     }
@@ -67,6 +66,11 @@ fn line(report: &Report, request: &Request) -> String {
         line += &format!("\n{}", samples(report));
     }
     line.trim_end().to_owned()
+}
+
+/// Whether rows were asked for, or need not be: if not, that there were none says nothing about the query.
+fn has_read(report: &Report) -> bool {
+    report.failure.is_none() || report.stats.queries > 0 || report.stats.rows > 0
 }
 
 fn samples(report: &Report) -> String {
