@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ground::request::Request;
 use crate::ground::run::{Report, Stats};
+use crate::ground::show::visible;
 use crate::observe::{counted, human_bytes};
 
 /// Prints the reports on standard output.
@@ -33,8 +34,8 @@ fn table(reports: &[Report], request: &Request) -> String {
     table.load_style(NOTHING).set_header(header);
     for (report, notes) in reports.iter().zip(all_notes) {
         let Stats { written, rows, bytes, .. } = &report.stats;
-        let mut row =
-            vec![report.job.clone(), written.to_string(), rows.to_string(), human_bytes(*bytes), time(report)];
+        let rows = if has_read(report) { rows.to_string() } else { "-".to_owned() };
+        let mut row = vec![report.job.clone(), written.to_string(), rows, human_bytes(*bytes), time(report)];
         row.extend(some_notes.then_some(notes));
         table.add_row(row);
     }
@@ -51,14 +52,13 @@ fn line(report: &Report, request: &Request) -> String {
     let Stats { written, rows, bytes, .. } = &report.stats;
     let verb = if request.dry_run { "would write" } else { "wrote" };
     let state = if report.failure.is_some() { "failed; " } else { "" };
-    let mut line = format!(
-        "{}: {state}{verb} {} ({}) from {} in {}",
-        report.job,
-        counted(*written, "key", "keys"),
-        human_bytes(*bytes),
-        counted(*rows, "row", "rows"),
-        time(report)
-    );
+    let done = if has_read(report) {
+        let (keys, rows) = (counted(*written, "key", "keys"), counted(*rows, "row", "rows"));
+        format!("{state}{verb} {keys} ({}) from {rows}", human_bytes(*bytes))
+    } else {
+        "failed before any row was read,".to_owned()
+    };
+    let mut line = format!("{}: {done} in {}", report.job, time(report));
     for note in stats_notes(&report.stats) {
         line += &format!(", {note}");
     }
@@ -68,21 +68,20 @@ fn line(report: &Report, request: &Request) -> String {
     line.trim_end().to_owned()
 }
 
+/// Whether rows were asked for, or need not be: if not, that there were none says nothing about the query.
+fn has_read(report: &Report) -> bool {
+    report.failure.is_none() || report.stats.queries > 0 || report.stats.rows > 0
+}
+
 fn samples(report: &Report) -> String {
     let lines = report.sample.iter().map(|sample| {
         let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
         // A key is made of values from the database, which may hold anything.
-        let key: String = sample.key.chars().flat_map(visible).collect();
+        let key = visible(&sample.key);
         format!("  {key}  {}  TTL {ttl}\n", human_bytes(sample.bytes as u64))
     });
     let more = report.stats.written.saturating_sub(report.sample.len() as u64);
     lines.collect::<String>() + &if more > 0 { format!("  and {more} more\n") } else { String::new() }
-}
-
-/// A character, or its escape if it would do something to a terminal.
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let (clear, escaped) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
-    clear.into_iter().chain(escaped.into_iter().flatten())
 }
 
 /// What a person should know beside the counts of success.
@@ -97,11 +96,13 @@ fn stats_notes(stats: &Stats) -> Vec<String> {
     let notes = [
         (stats.renewed > 0).then(|| format!("{} of them unchanged", stats.renewed)),
         (stats.repaired > 0).then(|| format!("{} changed meanwhile and set right", stats.repaired)),
-        (stats.overtaken > 0).then(|| format!("{} left to whoever wrote or removed them meanwhile", stats.overtaken)),
+        (stats.withdrawn > 0).then(|| format!("{} changed meanwhile and removed", stats.withdrawn)),
+        left(stats.overtaken, "changed, removed or evicted by others meanwhile"),
         (stats.unconfirmed > 0).then(|| format!("{} not verified, and left to die", stats.unconfirmed)),
         left(stats.present, "already present"),
         left(stats.other_type, "another type"),
         left(stats.no_ttl, "no TTL"),
+        left(stats.unverified, "what would be written could not be verified"),
         (stats.too_large > 0).then(|| format!("{} refused: larger than max_value", stats.too_large)),
         (stats.no_room > 0).then(|| format!("{} refused: no room in Redis", stats.no_room)),
         some(stats.bad_rows, "row skipped", "rows skipped"),
@@ -148,6 +149,7 @@ fn job_value(report: &Report) -> Value {
         "bytes": stats.bytes,
         "renewed": stats.renewed,
         "repaired": stats.repaired,
+        "withdrawn": stats.withdrawn,
         "overtaken": stats.overtaken,
         "unconfirmed": stats.unconfirmed,
         "left": {
@@ -156,6 +158,7 @@ fn job_value(report: &Report) -> Value {
             "no_ttl": stats.no_ttl,
             "too_large": stats.too_large,
             "no_room": stats.no_room,
+            "unverified": stats.unverified,
         },
         "bad_rows": stats.bad_rows,
         "duplicates": stats.duplicates,

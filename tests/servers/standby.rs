@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::postgres::{Database, Postgres};
 use crate::support::redis::Redis;
-use crate::support::server::wait_for;
+use crate::support::server::{free_port, wait_for};
 use crate::support::world::{Ran, World};
 
 #[test]
@@ -88,6 +88,26 @@ fn a_standby_that_is_named_as_the_primary_is_found_out() {
     world.warm(&["check"]).exits(1).says("is a standby too");
     world.set("DATABASE_PRIMARY_URL", &Postgres::shared().database().url());
     world.warm(&["--now"]).exits(1).says("the server that is named as the primary is another cluster's");
+}
+
+#[test]
+fn an_error_of_the_primary_says_that_it_is_the_primarys() {
+    let (_primary, _standby, written, mut world) = lagging("0");
+    world.set("WARM_POSTGRES__CONNECT_TIMEOUT", "300ms");
+    world.set("DATABASE_PRIMARY_URL", &format!("postgres://warm@127.0.0.1:{}/shop", free_port()));
+    for arguments in [["--now"], ["check"]] {
+        let ran = world.warm(&arguments).exits(3);
+        ran.says("the primary (primary_url): no connection to PostgreSQL at 127.0.0.1")
+            .says("for the primary: primary_url");
+    }
+    world.set("DATABASE_PRIMARY_URL", &written.url().replace("warm:", "nobody:"));
+    for arguments in [["--now"], ["check"]] {
+        world.warm(&arguments).exits(3).says("the primary (primary_url): password authentication failed");
+    }
+    // An error of the server that is read from does not.
+    world.set("DATABASE_URL", &world.database.url().replace("warm:", "nobody:"));
+    let ran = world.warm(&["--now"]).exits(3).says("password authentication failed");
+    assert!(!ran.all().contains("the primary (primary_url)"), "{}", ran.all());
 }
 
 #[test]
