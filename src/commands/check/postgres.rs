@@ -1,5 +1,7 @@
 //! What PostgreSQL says about the jobs: each query is prepared and planned, none is run but those of `[for_each]`.
 
+use std::sync::Arc;
+
 use chrono::SecondsFormat;
 
 use super::{Estimate, Finding, Said};
@@ -15,15 +17,15 @@ use crate::source::{Argument, Postgres, Snapshot};
 /// The most values of a list that are tried. Each costs a round trip.
 const TRIED: usize = 1000;
 
-/// Checks account and jobs.
-pub(super) async fn check(settings: &Settings, source: &Postgres) -> Said {
+/// Checks the account and these of the configured jobs.
+pub(super) async fn check(settings: &Settings, jobs: &[Arc<Job>], source: &Postgres) -> Said {
     let mut said = Said::default();
     if let Err(error) = account(source, &mut said).await {
         // Without a connection no job can be looked at.
         said.findings.push(Finding::error(&error));
         return said;
     }
-    for job in &settings.jobs {
+    for job in jobs {
         // One snapshot each: an error ends a transaction.
         if let Err(error) = check_job(settings, source, job, &mut said).await {
             said.findings.push(Finding::error_of(job, &error));
