@@ -12,7 +12,7 @@ use crate::ground::settings::Settings;
 use crate::ground::sql::quote_identifier;
 use crate::observe::counted;
 use crate::runner::{Keys, Plan, Prepared, prepare};
-use crate::source::{Argument, Postgres, Snapshot};
+use crate::source::{Argument, Barrier, Postgres, Snapshot};
 
 /// The most values of a list that are tried. Each costs a round trip.
 const TRIED: usize = 1000;
@@ -20,7 +20,7 @@ const TRIED: usize = 1000;
 /// Checks the account and these of the configured jobs.
 pub(super) async fn check(settings: &Settings, jobs: &[Arc<Job>], source: &Postgres) -> Said {
     let mut said = Said::default();
-    if let Err(error) = account(source, &mut said).await {
+    if let Err(error) = account(settings, source, &mut said).await {
         // Without a connection no job can be looked at.
         said.findings.push(Finding::error(&error));
         return said;
@@ -34,10 +34,9 @@ pub(super) async fn check(settings: &Settings, jobs: &[Arc<Job>], source: &Postg
     said
 }
 
-async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
+async fn account(settings: &Settings, source: &Postgres, said: &mut Said) -> Result<(), Error> {
     let mut snapshot = source.snapshot().await?;
     let account = snapshot.account().await?;
-    snapshot.finish().await?;
     let standby = if account.standby { ", a standby" } else { "" };
     let connections = counted(source.connections() as u64, "connection", "connections");
     said.facts.push(format!(
@@ -46,18 +45,14 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
         source.target().describe(),
         account.name
     ));
-    if let Some(primary) = source.primary() {
-        let snapshot = primary.snapshot().await?;
-        let server = primary.target().describe();
-        if snapshot.state().standby {
-            let message = format!("the server at {server}, which is named as the primary, is a standby too");
-            let error = Error::new(ErrorKind::Definition, message);
-            said.findings
-                .push(Finding::error(&error).advise("name the server that is written to as primary_url in [postgres]"));
-        }
-        said.facts.push(format!("its primary at {server}"));
-        snapshot.finish().await?;
+    if let Some((named, server)) = settings.postgres.primary.as_ref().zip(source.primary()) {
+        let finding = match account.standby {
+            true => primary(&mut snapshot, server, said).await,
+            false => Some(unneeded_primary(source)),
+        };
+        said.findings.extend(finding.map(|finding| finding.at(&named.origin)));
     }
+    snapshot.finish().await?;
     let advice = "use a role that may only read: config/postgres-role.sql makes one";
     if account.superuser {
         let message = format!("the PostgreSQL account `{}` is a superuser", account.name);
@@ -67,6 +62,27 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
         said.findings.push(Finding::warning(message, advice));
     }
     Ok(())
+}
+
+/// Asks the primary what a run asks it: whether the standby follows it, and has come as far.
+async fn primary(standby: &mut Snapshot, server: &Postgres, said: &mut Said) -> Option<Finding> {
+    match standby.renew(Barrier::default()).await {
+        Err(error) if error.kind == ErrorKind::Definition => {
+            Some(Finding::error(&error).advise("name the server that is written to, and that this standby follows"))
+        }
+        Err(error) => Some(Finding::error(&error)),
+        Ok(doubt) => {
+            said.facts.push(format!("its primary at {}", server.target().describe()));
+            let advice = "let it catch up: what runs write meanwhile cannot be verified, and dies soon";
+            doubt.map(|reason| Finding::warning(reason, advice))
+        }
+    }
+}
+
+fn unneeded_primary(source: &Postgres) -> Finding {
+    let server = source.target().describe();
+    let message = format!("a primary is named, but PostgreSQL at {server} is no standby: nobody ever asks the primary");
+    Finding::warning(message, "remove it; or, if a standby is to be read, name that one in DATABASE_URL")
 }
 
 async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut Said) -> Result<(), Error> {
