@@ -18,7 +18,7 @@ use crate::ground::history::{LastGood, Record, Unknown};
 use crate::ground::manifest::{ManifestRun, Noted};
 
 /// The longest that anybody waits for the history.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the history is, and whose.
 #[derive(Debug, Clone)]

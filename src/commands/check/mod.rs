@@ -4,6 +4,7 @@
 //! config     files and environment: what is wrong there ends every command      ─┐
 //! offline    lifetimes against schedules, URLs                                   ├─► findings ─► text or JSON, exit code
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
+//! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
 //! room       what the jobs write, against what Redis has left                   ─┘
 //! ```
@@ -22,6 +23,7 @@ use crate::cli::Common;
 use crate::config::{Diagnostic, Loaded};
 use crate::ground::job::Job;
 use crate::ground::settings::Settings;
+use crate::history::{Worry, inspect};
 use crate::observe::counted;
 use crate::source::Postgres;
 use finding::{Finding, exit_code, print};
@@ -69,15 +71,19 @@ impl Subject {
     }
 }
 
-/// Asks both servers at the same time.
+/// Asks both servers at the same time, and looks at the history meanwhile.
 fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -> Result<Said, Failure> {
     let prefixes: Vec<String> = jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
-    let (mut said, from_redis) = runtime()?.block_on(async {
+    let (worry, from_postgres, from_redis) = runtime()?.block_on(async {
         let from_redis = tokio::task::spawn_blocking(move || redis::check(&cache, prefixes));
-        let from_postgres = postgres::check(settings, jobs, &source).await;
+        let (worry, from_postgres) =
+            tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source));
         source.close().await;
-        (from_postgres, from_redis.await)
+        (worry, from_postgres, from_redis.await)
     });
+    let mut said = Said::default();
+    said.findings.extend(worry.map(|Worry { message, advice }| Finding::warning(message, advice)));
+    said.add(from_postgres);
     let from_redis = from_redis.map_err(|error| Failure::usage(format!("the check of Redis ended early: {error}")));
     let (from_redis, inspection) = from_redis?;
     said.add(from_redis);
