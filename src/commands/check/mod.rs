@@ -9,6 +9,8 @@
 //! room       what the jobs write, against what Redis has left                   ─┘
 //! ```
 
+mod changing;
+mod explained;
 mod finding;
 mod offline;
 mod postgres;

@@ -1,10 +1,13 @@
 //! What PostgreSQL says about the jobs: each query is prepared and planned, none is run but those of `[for_each]`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
 
-use super::{Estimate, Finding, Said};
+use super::explained::Explained;
+use super::room::planned;
+use super::{Estimate, Finding, Said, changing};
 use crate::ground::clock::{Clock, SystemClock, to_millis};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, OnBadRow, Parameter, Values};
@@ -110,10 +113,7 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
         return snapshot.finish().await;
     }
     plan_with_each_value(job, &prepared, &plan, &mut snapshot).await?;
-    // Where the format has the server make the values, the query is another one.
-    let original = snapshot.prepare(&job.query).await?;
-    let lines = snapshot.explain(&original, |name| plan.combination(0).argument(name)).await?;
-    said.estimates.extend(Estimate::new(job, &prepared, &plan, original.columns(), &lines));
+    estimate(job, &prepared, &plan, &mut snapshot, said).await?;
     for index in 0..plan.len() {
         let combination = plan.combination(index);
         if let Err(reason) = keys.known_beforehand(&plan, combination) {
@@ -122,6 +122,33 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
         }
     }
     snapshot.finish().await
+}
+
+/// Has the query planned with some combinations: for how much the job writes, and what it calls.
+async fn estimate(
+    job: &Job,
+    prepared: &Prepared,
+    plan: &Plan,
+    snapshot: &mut Snapshot,
+    said: &mut Said,
+) -> Result<(), Error> {
+    // Where the format has the server make the values, the query is another one.
+    let original = snapshot.prepare(&job.query).await?;
+    let mut plans = Vec::new();
+    for index in planned(plan.len()) {
+        let combination = plan.combination(index);
+        let value = |name: &str| combination.argument(name);
+        let plan = snapshot.explain(&original, value).await.map_err(|error| with_values(job, error, value))?;
+        plans.push(Explained::parse(&plan));
+    }
+    let tables: BTreeSet<_> = plans.iter().flat_map(Explained::tables).collect();
+    let never_analyzed = snapshot.never_analyzed(&Vec::from_iter(tables)).await?;
+    let estimate = Estimate::new(job, prepared, plan, original.columns(), &plans);
+    said.estimates.extend(estimate.map(|estimate| estimate.without_statistics_of(never_analyzed)));
+    match plans.first() {
+        Some(first) => changing::check(job, first, snapshot, said).await,
+        None => Ok(()),
+    }
 }
 
 /// Has the query planned, which shows whether the account may read what it reads and whether each value of a list suits its parameter's type: the
@@ -149,24 +176,14 @@ async fn plan_with_each_value(
             values.get(round % values.len()).map(|value| Argument::Text(value.clone()))
         };
         let value = |name: &str| listed(name).or_else(|| first.argument(name));
-        let lines =
+        let plan =
             snapshot.explain(&prepared.statement, value).await.map_err(|error| with_values(job, error, value))?;
-        if let Some(writes) = lines.iter().find_map(|line| changes(line)) {
+        if let Some(writes) = Explained::parse(&plan).changes() {
             let message = format!("the query does not only read: its plan has `{writes}`");
             return Err(Error::new(ErrorKind::Query, message).at_line(job.query.line(0)));
         }
     }
     Ok(())
-}
-
-/// The step of a plan that would change or lock rows. A read-only transaction refuses it, but only when it is run.
-fn changes(line: &str) -> Option<&str> {
-    let step = line.trim_start().trim_start_matches("->").trim_start();
-    let step = step.split("  (").next().unwrap_or(step);
-    ["Insert on ", "Update on ", "Delete on ", "Merge on ", "LockRows"]
-        .iter()
-        .any(|verb| step.starts_with(verb))
-        .then_some(step)
 }
 
 /// An error about a value of `[for_each]` says with which values it came.
@@ -203,7 +220,7 @@ fn nullable(never_null: Option<bool>) -> Option<&'static str> {
 }
 
 /// A column's name as SQL takes it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
     if plain { name.to_owned() } else { quote_identifier(name) }
@@ -212,18 +229,6 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plan_that_changes_something_is_told_from_one_that_reads() {
-        for (line, step) in [
-            ("    ->  Delete on thing  (cost=0.00..1.00 rows=1 width=6)", Some("Delete on thing")),
-            ("LockRows  (cost=0.00..1.00 rows=1 width=6)", Some("LockRows")),
-            ("  ->  Seq Scan on \"Update on x\"  (cost=0.00..1.00 rows=1 width=6)", None),
-            ("        Filter: (name = 'Insert on '::text)", None),
-        ] {
-            assert_eq!(changes(line), step, "{line}");
-        }
-    }
 
     #[test]
     fn names_are_quoted_only_where_they_must() {
