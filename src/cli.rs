@@ -66,6 +66,9 @@ enum Command {
         /// Without servers
         #[arg(long)]
         offline: bool,
+        /// The jobs to check; all files are read all the same [default: all]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
     },
     /// List the jobs with schedule, next run and keys
     List,
@@ -84,7 +87,7 @@ pub fn main() -> ExitCode {
     }
     let result = match cli.command {
         Some(_) if cli.now.now => Err(Failure::usage("--now runs jobs; it does not go together with another command")),
-        Some(Command::Check { offline }) => commands::check::run(&cli.common, offline),
+        Some(Command::Check { offline, jobs }) => commands::check::run(&cli.common, offline, &jobs),
         Some(Command::List) => commands::list::run(&cli.common),
         None if cli.now.now => commands::now::run(&cli.common, &cli.now),
         None => Err(no_command(cli.now.jobs.first())),

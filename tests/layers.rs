@@ -30,6 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["runner", "source", "cache", "history", "commands"]),
     ("sqlparser", &["ground"]),
     ("croner", &["ground"]),
+    ("rustix", &["history"]),
     ("indicatif", &["observe"]),
     ("tracing", &["observe"]),
 ];

@@ -6,10 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ground::entry::{Entry, Mark};
-use crate::ground::run::{Left, Sample, Stats};
-
-/// How many keys a run remembers to show.
-const SAMPLES: usize = 5;
+use crate::ground::run::{Left, SAMPLES, Sample, Stats};
 
 /// What has been written so far, shared between the run and its writer.
 #[derive(Debug, Clone, Default)]

@@ -27,7 +27,7 @@ pub(super) fn print(reports: &[Report], request: &Request, as_json: bool, code: 
 fn table(reports: &[Report], request: &Request) -> String {
     let mut table = Table::new();
     let keys = if request.dry_run { "WOULD WRITE" } else { "KEYS" };
-    let all_notes: Vec<String> = reports.iter().map(|report| notes(report).join(", ")).collect();
+    let all_notes: Vec<String> = reports.iter().map(|report| notes(report, request).join(", ")).collect();
     let some_notes = all_notes.iter().any(|notes| !notes.is_empty());
     let mut header = vec!["JOB", keys, "ROWS", "BYTES", "TIME"];
     header.extend(some_notes.then_some("NOTES"));
@@ -59,7 +59,7 @@ fn line(report: &Report, request: &Request) -> String {
         "failed before any row was read,".to_owned()
     };
     let mut line = format!("{}: {done} in {}", report.job, time(report));
-    for note in stats_notes(&report.stats) {
+    for note in stats_notes(&report.stats, request) {
         line += &format!(", {note}");
     }
     if request.dry_run {
@@ -74,23 +74,29 @@ fn has_read(report: &Report) -> bool {
 }
 
 fn samples(report: &Report) -> String {
-    let lines = report.sample.iter().map(|sample| {
+    // A key is made of values from the database, which may hold anything: it is made visible.
+    let more = |count: u64, shown: usize, what: &str| match count.saturating_sub(shown as u64) {
+        0 => String::new(),
+        more => format!("  and {more} more{what}\n"),
+    };
+    let written = report.sample.iter().map(|sample| {
         let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
-        // A key is made of values from the database, which may hold anything.
-        let key = visible(&sample.key);
-        format!("  {key}  {}  TTL {ttl}\n", human_bytes(sample.bytes as u64))
+        format!("  {}  {}  TTL {ttl}\n", visible(&sample.key), human_bytes(sample.bytes as u64))
     });
-    let more = report.stats.written.saturating_sub(report.sample.len() as u64);
-    lines.collect::<String>() + &if more > 0 { format!("  and {more} more\n") } else { String::new() }
+    let swept = report.swept_sample.iter().map(|swept| format!("  {}  would be removed\n", visible(swept)));
+    written.collect::<String>()
+        + &more(report.stats.written, report.sample.len(), "")
+        + &swept.collect::<String>()
+        + &more(report.stats.swept, report.swept_sample.len(), " would be removed")
 }
 
 /// What a person should know beside the counts of success.
-fn notes(report: &Report) -> Vec<String> {
+fn notes(report: &Report, request: &Request) -> Vec<String> {
     let failed = report.failure.is_some().then(|| "failed".to_owned());
-    failed.into_iter().chain(stats_notes(&report.stats)).collect()
+    failed.into_iter().chain(stats_notes(&report.stats, request)).collect()
 }
 
-fn stats_notes(stats: &Stats) -> Vec<String> {
+fn stats_notes(stats: &Stats, request: &Request) -> Vec<String> {
     let left = |count: u64, why: &str| (count > 0).then(|| format!("{count} left alone: {why}"));
     let some = |count: u64, one: &str, many: &str| (count > 0).then(|| counted(count, one, many));
     let notes = [
@@ -107,10 +113,17 @@ fn stats_notes(stats: &Stats) -> Vec<String> {
         (stats.no_room > 0).then(|| format!("{} refused: no room in Redis", stats.no_room)),
         some(stats.bad_rows, "row skipped", "rows skipped"),
         some(stats.duplicates, "duplicate key", "duplicate keys"),
-        (stats.swept > 0).then(|| format!("{} removed: their rows are gone", stats.swept)),
+        (stats.swept > 0).then(|| swept(stats.swept, request)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
     ];
     notes.into_iter().flatten().collect()
+}
+
+fn swept(count: u64, request: &Request) -> String {
+    match request.dry_run {
+        true => format!("would remove {} whose rows are gone", counted(count, "key", "keys")),
+        false => format!("{count} removed: their rows are gone"),
+    }
 }
 
 fn time(report: &Report) -> String {
@@ -165,5 +178,6 @@ fn job_value(report: &Report) -> Value {
         "swept": stats.swept,
         "attempts": stats.attempts,
         "sample": sample.collect::<Vec<_>>(),
+        "swept_sample": report.swept_sample,
     })
 }

@@ -63,7 +63,7 @@ pub struct Stats {
     pub bad_rows: u64,
     /// Keys that came a second time; the last row won.
     pub duplicates: u64,
-    /// Keys removed because their rows are gone.
+    /// Keys removed because their rows are gone (in a dry run: that would be removed).
     pub swept: u64,
     /// Tries made, the first included.
     pub attempts: u32,
@@ -129,7 +129,12 @@ pub struct Report {
     pub failure: Option<Error>,
     /// A few of the keys, for a dry run to show.
     pub sample: Vec<Sample>,
+    /// A few of the keys that a dry run would remove, with the installation's prefix.
+    pub swept_sample: Vec<String>,
 }
+
+/// How many keys a run remembers to show, of each kind.
+pub const SAMPLES: usize = 5;
 
 /// One key that a dry run would write.
 #[derive(Debug, Clone, PartialEq, Eq)]

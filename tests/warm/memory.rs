@@ -315,6 +315,34 @@ fn a_check_estimates_what_the_jobs_will_write() {
 }
 
 #[test]
+fn an_estimate_is_that_of_several_combinations_and_says_what_it_rests_on() {
+    let world = world("");
+    // One group has one row, one has 999.
+    world.sql("CREATE TABLE g AS SELECT 'g' || n AS g, n * 1000 + m AS id FROM generate_series(1, 2) n, generate_series(1, n * 998 - 997) m");
+    world.sql("GRANT SELECT ON g TO warm; CREATE TABLE \"None\" (id int); GRANT SELECT ON \"None\" TO warm");
+    let of_g = "query = 'SELECT id FROM g WHERE g = :g'\nkey = 't:{g}:{id}'\nvalue = 'row'\nschedule = 'every 8m'\n";
+    world.job("few", &format!("{of_g}for_each.g = ['g1', 'g2']"));
+    let said = "(g was never analyzed: ANALYZE it for a better figure)\n";
+    world.warm(&["check"]).exits(0).says(said);
+    world.sql("ANALYZE g");
+    let ran = world.warm(&["check"]).exits(0).says("few: writes about 1000 keys, ");
+    let line = ran.out.lines().find(|line| line.starts_with("few: ")).unwrap();
+    assert!(!line.contains('('), "nothing else is known: {line}");
+    // Of many combinations some are planned.
+    let many = of_g.replace("= :g", "= substr(:g, 1, 2)").replace("t:", "t:2:").replace("'row'", "'rows'");
+    world.job("many", &format!("{many}for_each.g = {{ query = \"SELECT 'g2' || n FROM generate_series(1, 100) n\" }}"));
+    world.job("none", "query = 'SELECT id FROM \"None\" JOIN g USING (id)'\nkey = 't:3:{id}'\nvalue = 'row'");
+    let ran = world.warm(&["check", "many", "none"]).exits(0).says(" (from the plans of 32 of 100 combinations)\n");
+    ran.says(" (\"None\" was never analyzed: ANALYZE it for a better figure)\n");
+    let report = world.warm(&["check", "--json"]).exits(0).json();
+    let of = |job: &str| report["jobs"].as_array().unwrap().iter().find(|found| found["job"] == job).unwrap().clone();
+    assert_eq!((&of("few")["planned"], &of("few")["combinations"]), (&2.into(), &2.into()), "{report:#}");
+    assert_eq!((&of("many")["planned"], &of("many")["combinations"]), (&32.into(), &100.into()), "{report:#}");
+    assert_eq!(of("none")["never_analyzed"], serde_json::json!(["\"None\""]));
+    assert_eq!(of("few")["never_analyzed"], serde_json::json!([]));
+}
+
+#[test]
 fn a_check_warns_of_jobs_for_which_there_is_no_room() {
     let world = world("maxmemory 80mb\nmaxmemory-policy allkeys-lru");
     world.sql("CREATE TABLE big AS SELECT n AS id, repeat(md5(n::text), 20) AS x FROM generate_series(1, 50000) n");
