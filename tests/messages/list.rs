@@ -157,7 +157,6 @@ fn programs_get_json_also_when_nothing_was_begun() {
             &["check", "--ofline", "--json"],
             "unexpected argument '--ofline' found; a similar argument exists: '--offline'",
         ),
-        (&["check", "--json", "tings"], "there is no job `tings`; did you mean `things`?"),
         (&["--now", "list", "--json"], "--now runs jobs; it does not go together with another command"),
     ] {
         assert_eq!(said(&files, arguments).0, message);
