@@ -23,6 +23,8 @@ fn a_standby_replays_late() {
     assert!(before.elapsed() >= late, "replayed after {:?}", before.elapsed());
 }
 
+const JOB: &str = "query = 'SELECT id, v, pg_sleep(0.2)::text AS s FROM t'\nkey = 't:{id}'\nvalue = 'column:v'";
+
 /// A primary with one row, and what reads it from a standby that shows each commit so much later.
 fn lagging(delay: &str) -> (Postgres, Postgres, Database, World) {
     let primary = Postgres::start(&[]);
@@ -33,13 +35,15 @@ fn lagging(delay: &str) -> (Postgres, Postgres, Database, World) {
     wait_for("the row", || read.try_sql("SELECT v FROM t").ok());
     let mut world = World::of(read, Redis::start(""));
     world.set("DATABASE_PRIMARY_URL", &written.url());
-    world.job("job", "query = 'SELECT id, v, pg_sleep(0.2)::text AS s FROM t'\nkey = 't:{id}'\nvalue = 'column:v'");
+    world.job("job", JOB);
     (primary, standby, written, world)
 }
 
 #[test]
 fn a_standby_is_read_again_when_it_has_come_as_far_as_its_primary() {
-    let (_primary, _standby, written, world) = lagging("700ms");
+    let (_primary, _standby, written, world) = lagging("3s");
+    // Time enough for the change before the key is written, however busy the machine.
+    world.job("job", &JOB.replace("0.2", "2"));
     let child = world.start(&["--now"]);
     wait_for("the query", || {
         let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";

@@ -187,7 +187,7 @@ pub(crate) fn on_busy<T>(world: &World, work: impl FnOnce() -> T) -> T {
             self.0.store(true, Ordering::Relaxed);
         }
     }
-    let stop = AtomicBool::new(false);
+    let (stop, begun) = (AtomicBool::new(false), AtomicBool::new(false));
     world.sql("CREATE TABLE IF NOT EXISTS other (n int)");
     std::thread::scope(|scope| {
         let _ended = Ended(&stop);
@@ -195,8 +195,10 @@ pub(crate) fn on_busy<T>(world: &World, work: impl FnOnce() -> T) -> T {
             let mut application = world.database.session();
             while !stop.load(Ordering::Relaxed) {
                 application.say("INSERT INTO other VALUES (1);");
+                begun.store(true, Ordering::Relaxed);
             }
         });
+        wait_for("the first commit", || begun.load(Ordering::Relaxed).then_some(()));
         work()
     })
 }

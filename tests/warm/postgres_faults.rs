@@ -199,7 +199,7 @@ fn a_jobs_own_timeout_ends_it_and_its_query() {
     world.job("slow", "query = 'SELECT n AS id, CASE WHEN n = 500 THEN pg_sleep(60)::text END AS x FROM generate_series(1, 1000) n'\nkey = 't:{id}'\nvalue = 'row'");
     let ran = world.warm(&["--now"]).exits(1).says("the job did not end within its timeout of 1s");
     let written = world.keys().len();
-    assert!(ran.err.contains(&format!("failed after {written} keys")) && written > 300, "{}", ran.all());
+    assert!(ran.err.contains(&format!("failed after writing {written} keys")) && written > 300, "{}", ran.all());
     wait_for("the end of the query", || {
         (world
             .sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
