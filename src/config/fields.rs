@@ -20,11 +20,15 @@ use crate::ground::sql::{Lines, NOW, Sql};
 use crate::ground::ttl::{JobTtl, TtlPolicy};
 use crate::ground::value::{BigInt, FormatInfo, ValueShape};
 
+/// Bounds of the delay of a job that is due.
+const SPLAY_BOUNDS: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
+
 /// What the fields say that `[defaults]` has too.
 pub(super) struct Common {
     pub(super) format: FormatInfo,
     pub(super) bigint: BigInt,
     pub(super) schedule: Schedule,
+    pub(super) splay: Duration,
     pub(super) priority: i32,
     pub(super) retries: u32,
     pub(super) timeout: Duration,
@@ -56,6 +60,8 @@ impl Reader<'_> {
         let bigints = [("string", BigInt::String), ("number", BigInt::Number)];
         let bigint = collector.take(self.choice("bigint", raw.bigint.as_ref(), &bigints));
         let schedule = collector.take(self.schedule(raw.schedule.as_ref(), raw.timezone.as_ref()));
+        let splay = raw.splay.as_ref().map(|length| duration("splay", length, SPLAY_BOUNDS, sources));
+        let splay = collector.take(splay.unwrap_or(Ok(Duration::from_secs(30))));
         let priority = raw.priority.as_ref().map_or(Ok(0), |n| bounded("priority", n, -1000..=1000, sources));
         let priority = collector.take(priority);
         let retries = raw.retries.as_ref().map_or(Ok(2), |n| bounded("retries", n, 0..=10, sources));
@@ -77,6 +83,7 @@ impl Reader<'_> {
             format: format?,
             bigint: bigint?,
             schedule: schedule?,
+            splay: splay?,
             priority: priority?,
             retries: retries?,
             timeout: timeout?,

@@ -10,6 +10,7 @@ use super::raw::{self, Text};
 use super::sources::Sources;
 use crate::ground::job::{Job, Parameter, Values};
 use crate::ground::key::KeyTemplate;
+use crate::ground::schedule::Splay;
 use crate::ground::settings::Limits;
 use crate::ground::sql::{NOW, Sql};
 use crate::ground::ttl::TtlPolicy;
@@ -79,6 +80,7 @@ pub(super) fn resolve(
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
     let job = Job {
+        splay: Splay::new(common.splay, &name),
         name,
         file: file.to_owned(),
         description: raw.description,

@@ -71,6 +71,7 @@ impl Config {
                 from,
                 schedule,
                 timezone,
+                splay,
                 format,
                 bigint,
                 priority,
@@ -132,6 +133,7 @@ pub(super) struct Limits {
 pub(super) struct Defaults {
     pub(super) schedule: Option<Text>,
     pub(super) timezone: Option<Text>,
+    pub(super) splay: Option<Spanned<Length>>,
     pub(super) format: Option<Text>,
     pub(super) bigint: Option<Text>,
     pub(super) priority: Option<Number>,
@@ -178,6 +180,7 @@ pub(super) struct Job {
     // The fields below are those of [defaults].
     pub(super) schedule: Option<Text>,
     pub(super) timezone: Option<Text>,
+    pub(super) splay: Option<Spanned<Length>>,
     pub(super) format: Option<Text>,
     pub(super) bigint: Option<Text>,
     pub(super) priority: Option<Number>,
@@ -200,6 +203,7 @@ impl Job {
         let mut common = own_or_default!(
             schedule,
             timezone,
+            splay,
             format,
             bigint,
             priority,

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::fingerprint::Fingerprint;
 use super::guard::Guard;
 use super::key::KeyTemplate;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Splay};
 use super::sql::Sql;
 use super::ttl::JobTtl;
 use super::value::{BigInt, ValueShape};
@@ -22,6 +24,8 @@ pub struct Job {
     pub description: Option<String>,
     /// When it runs.
     pub schedule: Schedule,
+    /// How long it waits when it is due.
+    pub splay: Splay,
     /// The query that gives the rows.
     pub query: Sql,
     /// How keys are made from parameters and columns.
@@ -64,6 +68,11 @@ impl Job {
     /// Whether the key is made of parameters only, so that it is known before the query runs.
     pub fn key_is_known_beforehand(&self) -> bool {
         self.key.names().iter().all(|name| self.parameter(name).is_some())
+    }
+
+    /// When a run starts that is due then: after a delay of the job's own, so that not all jobs start at once.
+    pub fn start_of(&self, due: DateTime<Utc>) -> DateTime<Utc> {
+        self.splay.start(&self.schedule, due)
     }
 
     /// Which rows the job asks for: its query and the parameters' values, whatever is made of the rows then.

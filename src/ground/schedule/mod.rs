@@ -6,6 +6,7 @@
 //! cron     both together: when a pattern is due in a zone whose clocks are put forward and back
 //! shift    what such a change does to a run, for people who wonder
 //! share    how warm a schedule keeps its keys
+//! splay    when what is due starts
 //! ```
 //!
 //! Each question is answered by one or two searches, however long ago the last run was and however often the schedule strikes.
@@ -15,6 +16,7 @@ mod local;
 mod pattern;
 mod share;
 mod shift;
+mod splay;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -26,6 +28,7 @@ use self::cron::Zoned;
 use self::pattern::Pattern;
 pub use self::pattern::{KINDS, NICKNAMES};
 pub use self::shift::Shift;
+pub use self::splay::Splay;
 use super::clock::parse_length;
 
 /// The years in which cron is looked for: what the calendar repeats, it repeats within four centuries.
