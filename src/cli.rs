@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{self, Failure, nearest};
@@ -68,7 +69,26 @@ enum Command {
         offline: bool,
     },
     /// List the jobs with schedule, next run and keys
-    List,
+    List(List),
+}
+
+/// `warm list`.
+#[derive(Debug, Clone, Args)]
+pub struct List {
+    /// Show instead when each job is due the next N times (1 … 1000), in its time zone
+    #[arg(long, value_name = "N", value_parser = times)]
+    pub next: Option<usize>,
+    /// Look from this moment on, written 2027-03-27T00:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<DateTime<Utc>>,
+}
+
+fn times(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|times| (1..=1000).contains(times)).ok_or("it is a number from 1 to 1000")
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    text.parse().map_err(|_| "a moment is written 2027-03-27T00:00:00Z, or with its offset, 2027-03-27T01:00:00+01:00")
 }
 
 /// Parses the command line and runs the command.
@@ -88,7 +108,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Some(_) if cli.now.now => Err(Failure::usage("--now runs jobs; it does not go together with another command")),
         Some(Command::Check { offline }) => commands::check::run(&cli.common, offline),
-        Some(Command::List) => commands::list::run(&cli.common),
+        Some(Command::List(list)) => commands::list::run(&cli.common, &list),
         None if cli.now.now => commands::now::run(&cli.common, &cli.now),
         None => Err(no_command(cli.now.jobs.first())),
     };
