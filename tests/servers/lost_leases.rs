@@ -6,7 +6,7 @@ use warm::ground::error::ErrorKind;
 use warm::source::{Acquired, LOST_AFTER};
 
 use crate::bouncer::PgBouncer;
-use crate::machine::{AT_ONCE, Machine, Process, count, locks, name_of, sessions, settings};
+use crate::machine::{AT_ONCE, LOCKS, Machine, Process, count, locks, name_of, sessions, settings, signal};
 use crate::support::postgres::{Database, Postgres};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::server::wait_for;
@@ -73,10 +73,7 @@ fn a_terminated_session_costs_its_leases_and_nothing_else() {
     let (a, b) = (one.takes("a"), one.takes("b"));
     // The only other connection: leases do without it.
     let _reading = one.runtime.block_on(one.source.snapshot()).unwrap();
-    let holds = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock')";
-    database.sql(&format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND {holds}"
-    ));
+    database.sql(&format!("SELECT pg_terminate_backend({})", session_of(&database)));
     let (elsewhere, waited) = other.waits_for("a");
     assert!(waited < AT_ONCE, "{waited:?}");
     assert!(matches!(one.wants("a"), Acquired::HeldHere), "its run goes on");
@@ -106,6 +103,27 @@ fn a_restarted_server_is_connected_to_again() {
     machine.gives_back(a);
     machine.gives_back(b);
     assert_eq!(locks(&database), 0);
+}
+
+#[test]
+fn a_session_that_does_not_answer_is_given_up_for_a_new_one() {
+    let database = database();
+    let machine = Machine::with(&settings(&database.url()), SHORT);
+    let a = machine.takes("a");
+    let session = session_of(&database);
+    signal(session, "STOP");
+    let b = machine.takes("b");
+    // It has its lock until it ends, and it cannot end before it goes on.
+    Machine::at(&database.url()).is_refused("a");
+    signal(session, "CONT");
+    [a, b].into_iter().for_each(|lease| machine.gives_back(lease));
+    wait_for("the end of all leases", || (locks(&database) == 0).then_some(()));
+    assert_eq!(machine.source.free(), 2);
+}
+
+/// The server's process that has the leases.
+fn session_of(database: &Database) -> u32 {
+    database.sql(&format!("SELECT DISTINCT pid FROM {LOCKS}")).parse().unwrap()
 }
 
 #[test]

@@ -89,18 +89,27 @@ impl Machine {
     }
 }
 
-/// What the account `warm` has at the server: connections, and advisory locks that are somebody's alone.
+/// The advisory locks of a database that are somebody's alone.
+pub(crate) const LOCKS: &str = "pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' \
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+pub(crate) fn locks(database: &Database) -> usize {
+    count(database, LOCKS)
+}
+
+/// The sessions of the account `warm`.
 pub(crate) fn sessions(database: &Database) -> usize {
     count(database, "pg_stat_activity WHERE usename = 'warm' AND datname = current_database()")
 }
 
-pub(crate) fn locks(database: &Database) -> usize {
-    let own = "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    count(database, &format!("pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND {own}"))
-}
-
 pub(crate) fn count(database: &Database, from: &str) -> usize {
     database.sql(&format!("SELECT count(*) FROM {from}")).parse().unwrap()
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: &str) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap();
+    assert!(sent.success(), "kill -{signal} {pid}");
 }
 
 /// A machine in a process of its own.
@@ -142,8 +151,7 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([&format!("-{signal}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        self::signal(self.child.id(), signal);
     }
 }
 
