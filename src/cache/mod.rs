@@ -2,12 +2,13 @@
 //!
 //! Writing is done by one thread on one blocking connection with a window of batches in flight. Redis executes commands on a single
 //! thread, so more connections would not be faster, and they would hurt the application's readers; a blocking
-//! connection is the cheapest way to keep that one thread busy.
+//! connection is the cheapest way to keep that one thread busy. Another thread watches, between runs, whether what was written is still there.
 
 mod connect;
 mod error;
 mod flight;
 mod inspect;
+mod loss;
 mod memory;
 mod pipeline;
 mod presence;
@@ -17,6 +18,7 @@ mod scripts;
 mod session;
 mod strategy;
 mod tally;
+mod watch;
 mod writer;
 
 pub use connect::Redis;
@@ -25,4 +27,5 @@ pub use memory::KEY_OVERHEAD;
 pub use retract::Ours;
 pub use strategy::Policy;
 pub use tally::Tally;
+pub use watch::{WATCH_INTERVAL, Watch};
 pub use writer::Writer;

@@ -23,3 +23,4 @@ pub mod show;
 pub mod sql;
 pub mod ttl;
 pub mod value;
+pub mod watch;

@@ -12,3 +12,4 @@ mod secrets;
 mod standby;
 mod tls_postgres;
 mod tls_redis;
+mod watch;
