@@ -15,6 +15,7 @@ mod presence;
 mod resp;
 mod retract;
 mod scripts;
+mod served;
 mod session;
 mod strategy;
 mod tally;

@@ -9,6 +9,7 @@ mod certificates;
 mod limits;
 mod pooler;
 mod secrets;
+mod served;
 mod standby;
 mod tls_postgres;
 mod tls_redis;

@@ -264,7 +264,8 @@ fn a_server_that_becomes_a_replica_is_left_for_the_new_primary() {
     let mut watch = Watch::over(&old.tcp_url(proxy.port));
     proxy.lead_to(new.port);
     watch.says_no_more();
-    tell(&old, &["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+    // It keeps what it has, as long as it cannot reach its primary.
+    tell(&old, &["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
     let reason = watch.says_down();
     assert!(reason.contains("READONLY"), "{reason}");
     watch.says(&[Seen::Up, RESTARTED]);
