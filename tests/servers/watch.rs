@@ -224,6 +224,18 @@ fn an_emptied_server_is_noticed_soon_and_once_by_each_who_watches() {
 }
 
 #[test]
+fn many_who_find_the_marker_away_at_once_agree_on_the_next_one() {
+    let redis = Redis::start("");
+    let begin = |_| Watch::every(Duration::from_millis(1), &redis.url()).settled();
+    let mut watches: Vec<Watch> = (0..8).map(begin).collect();
+    for _ in 0..30 {
+        tell(&redis, &["FLUSHALL"]);
+        watches.iter_mut().for_each(|watch| watch.says(std::slice::from_ref(&EMPTIED)));
+    }
+    watches.iter_mut().for_each(Watch::says_no_more);
+}
+
+#[test]
 fn each_installation_has_its_own_database_prefix_and_marker() {
     let redis = Redis::start("");
     tell(&redis, &["ACL", "SETUSER", "warm", "~staging:warm:*"]);
