@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{self, Failure, nearest};
@@ -24,7 +25,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
-4 Redis unreachable or refused · 5 stopped by a guard · 128+n signal n
+4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug); every setting of warm.toml as WARM_TABLE__FIELD";
 
@@ -45,6 +46,9 @@ pub struct Now {
     /// Run jobs once, at once, in order of priority
     #[arg(long)]
     now: bool,
+    /// Run what has come due since its last run, once, and end: for a timer or cron
+    #[arg(long, conflicts_with_all = ["now", "jobs"])]
+    due: bool,
     /// Write absent keys only
     #[arg(long, requires = "now")]
     pub missing: bool,
@@ -70,8 +74,29 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+    /// Run jobs on their schedules, in the foreground: for a systemd service
+    Serve,
     /// List the jobs with schedule, next run and keys
-    List,
+    List(List),
+}
+
+/// `warm list`.
+#[derive(Debug, Clone, Args)]
+pub struct List {
+    /// Show instead when each job is due the next N times (1 … 1000), in its time zone
+    #[arg(long, value_name = "N", value_parser = times)]
+    pub next: Option<usize>,
+    /// Look from this moment on, written 2027-03-27T00:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<DateTime<Utc>>,
+}
+
+fn times(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|times| (1..=1000).contains(times)).ok_or("it is a number from 1 to 1000")
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    text.parse().map_err(|_| "a moment is written 2027-03-27T00:00:00Z, or with its offset, 2027-03-27T01:00:00+01:00")
 }
 
 /// Parses the command line and runs the command.
@@ -86,9 +111,13 @@ pub fn main() -> ExitCode {
         return failed(&Failure::usage(message), json);
     }
     let result = match cli.command {
-        Some(_) if cli.now.now => Err(Failure::usage("--now runs jobs; it does not go together with another command")),
+        Some(_) if cli.now.now || cli.now.due => {
+            Err(Failure::usage("--now and --due run jobs; they do not go together with another command"))
+        }
         Some(Command::Check { offline, jobs }) => commands::check::run(&cli.common, offline, &jobs),
-        Some(Command::List) => commands::list::run(&cli.common),
+        Some(Command::Serve) => commands::serve::run(&cli.common),
+        Some(Command::List(list)) => commands::list::run(&cli.common, &list),
+        None if cli.now.due => commands::due::run(&cli.common),
         None if cli.now.now => commands::now::run(&cli.common, &cli.now),
         None => Err(no_command(cli.now.jobs.first())),
     };

@@ -6,28 +6,27 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
-use crate::ground::request::Request;
 use crate::ground::run::{Report, Stats};
 use crate::ground::show::visible;
 use crate::observe::{counted, human_bytes};
 
 /// Prints the reports on standard output.
-pub(super) fn print(reports: &[Report], request: &Request, as_json: bool, code: u8) {
+pub(super) fn print(reports: &[Report], dry_run: bool, as_json: bool, code: u8) {
     let text = if as_json {
-        format!("{:#}\n", as_value(reports, request, code))
+        format!("{:#}\n", as_value(reports, dry_run, code))
     } else if std::io::stdout().is_terminal() {
-        table(reports, request)
+        table(reports, dry_run)
     } else {
-        reports.iter().map(|report| line(report, request) + "\n").collect()
+        reports.iter().map(|report| line(report, dry_run) + "\n").collect()
     };
     // A closed standard output takes nothing away from what was done.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn table(reports: &[Report], request: &Request) -> String {
+fn table(reports: &[Report], dry_run: bool) -> String {
     let mut table = Table::new();
-    let keys = if request.dry_run { "WOULD WRITE" } else { "KEYS" };
-    let all_notes: Vec<String> = reports.iter().map(|report| notes(report, request).join(", ")).collect();
+    let keys = if dry_run { "WOULD WRITE" } else { "KEYS" };
+    let all_notes: Vec<String> = reports.iter().map(|report| notes(report, dry_run).join(", ")).collect();
     let some_notes = all_notes.iter().any(|notes| !notes.is_empty());
     let mut header = vec!["JOB", keys, "ROWS", "BYTES", "TIME"];
     header.extend(some_notes.then_some("NOTES"));
@@ -44,13 +43,16 @@ fn table(reports: &[Report], request: &Request) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let samples: String = reports.iter().filter(|_| request.dry_run).map(samples).collect();
+    let samples: String = reports.iter().filter(|_| dry_run).map(samples).collect();
     format!("{table}\n{samples}")
 }
 
-fn line(report: &Report, request: &Request) -> String {
+fn line(report: &Report, dry_run: bool) -> String {
+    if let Some(why) = report.left_to_others() {
+        return format!("{}: not run: {why}", report.job);
+    }
     let Stats { written, rows, bytes, .. } = &report.stats;
-    let verb = if request.dry_run { "would write" } else { "wrote" };
+    let verb = if dry_run { "would write" } else { "wrote" };
     let state = if report.failure.is_some() { "failed; " } else { "" };
     let done = if has_read(report) {
         let (keys, rows) = (counted(*written, "key", "keys"), counted(*rows, "row", "rows"));
@@ -59,10 +61,10 @@ fn line(report: &Report, request: &Request) -> String {
         "failed before any row was read,".to_owned()
     };
     let mut line = format!("{}: {done} in {}", report.job, time(report));
-    for note in stats_notes(&report.stats, request) {
+    for note in stats_notes(&report.stats, dry_run) {
         line += &format!(", {note}");
     }
-    if request.dry_run {
+    if dry_run {
         line += &format!("\n{}", samples(report));
     }
     line.trim_end().to_owned()
@@ -91,12 +93,15 @@ fn samples(report: &Report) -> String {
 }
 
 /// What a person should know beside the counts of success.
-fn notes(report: &Report, request: &Request) -> Vec<String> {
-    let failed = report.failure.is_some().then(|| "failed".to_owned());
-    failed.into_iter().chain(stats_notes(&report.stats, request)).collect()
+fn notes(report: &Report, dry_run: bool) -> Vec<String> {
+    let failed = match report.left_to_others() {
+        Some(why) => Some(format!("not run: {why}")),
+        None => report.failure.is_some().then(|| "failed".to_owned()),
+    };
+    failed.into_iter().chain(stats_notes(&report.stats, dry_run)).collect()
 }
 
-fn stats_notes(stats: &Stats, request: &Request) -> Vec<String> {
+fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
     let left = |count: u64, why: &str| (count > 0).then(|| format!("{count} left alone: {why}"));
     let some = |count: u64, one: &str, many: &str| (count > 0).then(|| counted(count, one, many));
     let notes = [
@@ -113,14 +118,14 @@ fn stats_notes(stats: &Stats, request: &Request) -> Vec<String> {
         (stats.no_room > 0).then(|| format!("{} refused: no room in Redis", stats.no_room)),
         some(stats.bad_rows, "row skipped", "rows skipped"),
         some(stats.duplicates, "duplicate key", "duplicate keys"),
-        (stats.swept > 0).then(|| swept(stats.swept, request)),
+        (stats.swept > 0).then(|| swept(stats.swept, dry_run)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
     ];
     notes.into_iter().flatten().collect()
 }
 
-fn swept(count: u64, request: &Request) -> String {
-    match request.dry_run {
+fn swept(count: u64, dry_run: bool) -> String {
+    match dry_run {
         true => format!("would remove {} whose rows are gone", counted(count, "key", "keys")),
         false => format!("{count} removed: their rows are gone"),
     }
@@ -133,9 +138,9 @@ fn time(report: &Report) -> String {
     }
 }
 
-fn as_value(reports: &[Report], request: &Request, code: u8) -> Value {
+fn as_value(reports: &[Report], dry_run: bool, code: u8) -> Value {
     let jobs: Vec<_> = reports.iter().map(job_value).collect();
-    json!({ "dry_run": request.dry_run, "exit_code": code, "jobs": jobs })
+    json!({ "dry_run": dry_run, "exit_code": code, "jobs": jobs })
 }
 
 fn job_value(report: &Report) -> Value {

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::near::nearest;
 use super::units;
-use crate::ground::schedule::Schedule;
+use crate::ground::schedule::{KINDS, NICKNAMES, Schedule};
 
 /// What is wrong with a schedule.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,8 +19,6 @@ pub(super) struct Fault {
     pub(super) help: String,
 }
 
-const KINDS: &str = "a schedule is cron (`0 * * * *`), a nickname (`@hourly`) or an interval (`every 4m`)";
-const NICKNAMES: [&str; 6] = ["@hourly", "@daily", "@weekly", "@monthly", "@yearly", "@annually"];
 /// The fields of cron, the optional first one included, and what stands in them.
 const FIELDS: [(&str, &str); 6] = [
     ("second", "0-59"),
@@ -43,7 +41,7 @@ pub(super) fn fault(text: &str, reason: &str) -> Fault {
     }
     let fields = words(text);
     if let [(_, word)] = fields[..] {
-        let near = nearest(&format!("@{}", word.trim_start_matches('@')), NICKNAMES);
+        let near = nearest(&format!("@{}", word.trim_start_matches('@')), NICKNAMES.map(|(name, _)| name));
         let help = near.map_or_else(|| KINDS.to_owned(), |near| format!("did you mean `{near}`?"));
         return Fault { place: whole, message: format!("`{text}` is no schedule"), help };
     }

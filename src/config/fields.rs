@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 
 use super::cron;
@@ -13,18 +14,22 @@ use super::settings::{TIMEOUT_BOUNDS, TTL_BOUNDS, bounded, duration, must_be, si
 use super::sources::Sources;
 use super::units;
 use crate::ground::guard::Guard;
-use crate::ground::job::{Invalidates, Mode, OnBadRow, Parameter, Values, Verify, Version};
+use crate::ground::job::{CatchUp, Invalidates, Mode, OnBadRow, Overlap, Parameter, Values, Verify, Version};
 use crate::ground::key::{KeyTemplate, is_name};
 use crate::ground::schedule::Schedule;
 use crate::ground::sql::{Lines, NOW, Sql};
 use crate::ground::ttl::{JobTtl, TtlPolicy};
 use crate::ground::value::{BigInt, FormatInfo, ValueShape};
 
+/// Bounds of the delay of a job that is due.
+const SPLAY_BOUNDS: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
+
 /// What the fields say that `[defaults]` has too.
 pub(super) struct Common {
     pub(super) format: FormatInfo,
     pub(super) bigint: BigInt,
     pub(super) schedule: Schedule,
+    pub(super) splay: Duration,
     pub(super) priority: i32,
     pub(super) retries: u32,
     pub(super) timeout: Duration,
@@ -32,6 +37,9 @@ pub(super) struct Common {
     pub(super) mode: Mode,
     pub(super) verify: Verify,
     pub(super) invalidates: Invalidates,
+    pub(super) catch_up: CatchUp,
+    pub(super) misfire_grace: TimeDelta,
+    pub(super) overlap: Overlap,
     pub(super) max_value: usize,
     pub(super) guard: Guard,
     pub(super) jitter: f64,
@@ -56,6 +64,8 @@ impl Reader<'_> {
         let bigints = [("string", BigInt::String), ("number", BigInt::Number)];
         let bigint = collector.take(self.choice("bigint", raw.bigint.as_ref(), &bigints));
         let schedule = collector.take(self.schedule(raw.schedule.as_ref(), raw.timezone.as_ref()));
+        let splay = raw.splay.as_ref().map(|length| duration("splay", length, SPLAY_BOUNDS, sources));
+        let splay = collector.take(splay.unwrap_or(Ok(Duration::from_secs(30))));
         let priority = raw.priority.as_ref().map_or(Ok(0), |n| bounded("priority", n, -1000..=1000, sources));
         let priority = collector.take(priority);
         let retries = raw.retries.as_ref().map_or(Ok(2), |n| bounded("retries", n, 0..=10, sources));
@@ -69,6 +79,11 @@ impl Reader<'_> {
         let verify = collector.take(self.verify(raw.verify.as_ref()));
         let times = [("after-commit", Invalidates::AfterCommit), ("before-commit", Invalidates::BeforeCommit)];
         let invalidates = collector.take(self.choice("invalidates", raw.invalidates.as_ref(), &times));
+        let policies = [("latest", CatchUp::Latest), ("all", CatchUp::All), ("none", CatchUp::None)];
+        let catch_up = collector.take(self.choice("catch_up", raw.catch_up.as_ref(), &policies));
+        let misfire_grace = collector.take(self.misfire_grace(raw.misfire_grace.as_ref()));
+        let policies = [("skip", Overlap::Skip), ("replace", Overlap::Replace), ("allow", Overlap::Allow)];
+        let overlap = collector.take(self.choice("overlap", raw.overlap.as_ref(), &policies));
         let max_value = collector.take(self.max_value(raw_guard.max_value.as_ref()));
         let missing = raw.mode.as_ref().filter(|_| mode == Some(Mode::Missing));
         let guard = self.guard(&raw_guard, missing, collector);
@@ -77,6 +92,7 @@ impl Reader<'_> {
             format: format?,
             bigint: bigint?,
             schedule: schedule?,
+            splay: splay?,
             priority: priority?,
             retries: retries?,
             timeout: timeout?,
@@ -84,6 +100,9 @@ impl Reader<'_> {
             mode: mode?,
             verify: verify?,
             invalidates: invalidates?,
+            catch_up: catch_up?,
+            misfire_grace: misfire_grace?,
+            overlap: overlap?,
             max_value: max_value?,
             guard: guard?,
             jitter: jitter?,
@@ -252,6 +271,13 @@ impl Reader<'_> {
                 Err(must_be("verify", "\"requery\", \"none\" or { version = \"COLUMN\" }", given.span(), self.sources))
             }
         }
+    }
+
+    /// Below a second every start would be late: the schedule is looked at once a second.
+    fn misfire_grace(&self, given: Option<&toml::Spanned<raw::Length>>) -> Result<TimeDelta, Diagnostic> {
+        let bounds = (Duration::from_secs(2), Duration::from_secs(7 * 86_400));
+        let grace = given.map(|length| duration("misfire_grace", length, bounds, self.sources)).transpose()?;
+        Ok(grace.and_then(|grace| TimeDelta::from_std(grace).ok()).unwrap_or(TimeDelta::minutes(1)))
     }
 
     fn max_value(&self, value: Option<&toml::Spanned<raw::Size>>) -> Result<usize, Diagnostic> {

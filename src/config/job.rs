@@ -10,6 +10,7 @@ use super::raw::{self, Text};
 use super::sources::Sources;
 use crate::ground::job::{Invalidates, Job, Parameter, Values, Verify};
 use crate::ground::key::KeyTemplate;
+use crate::ground::schedule::Splay;
 use crate::ground::settings::Limits;
 use crate::ground::sql::{NOW, Sql};
 use crate::ground::ttl::TtlPolicy;
@@ -80,6 +81,7 @@ pub(super) fn resolve(
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
     idle_invalidates(sources, &raw, &context.defaults, &common).into_iter().for_each(|warning| collector.push(warning));
     let job = Job {
+        splay: Splay::new(common.splay, &name),
         name,
         file: file.to_owned(),
         description: raw.description,
@@ -102,6 +104,9 @@ pub(super) fn resolve(
         max_value: common.max_value,
         guard: common.guard,
         sweep: sweep.is_some(),
+        catch_up: common.catch_up,
+        misfire_grace: common.misfire_grace,
+        overlap: common.overlap,
     };
     Some(Read { job, key: sources.place(key_span)? })
 }

@@ -25,6 +25,8 @@ pub(super) struct Config {
     pub(super) defaults: Option<Defaults>,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) serve: Serve,
 }
 
 impl Config {
@@ -61,6 +63,7 @@ impl Config {
             timeout,
             memory_limit
         );
+        merge!(self.serve, other.serve, grace_period);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -71,6 +74,7 @@ impl Config {
                 from,
                 schedule,
                 timezone,
+                splay,
                 format,
                 bigint,
                 priority,
@@ -80,7 +84,10 @@ impl Config {
                 ttl_jitter,
                 mode,
                 verify,
-                invalidates
+                invalidates,
+                catch_up,
+                misfire_grace,
+                overlap
             );
             if let Some(guard) = from.guard {
                 into.guard.get_or_insert_default().merge(guard);
@@ -126,12 +133,20 @@ pub(super) struct Limits {
     pub(super) buffer: Option<Spanned<Size>>,
 }
 
+/// `[serve]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Serve {
+    pub(super) grace_period: Option<Spanned<Length>>,
+}
+
 /// `[defaults]`: the fields of a job that make sense for all jobs.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Defaults {
     pub(super) schedule: Option<Text>,
     pub(super) timezone: Option<Text>,
+    pub(super) splay: Option<Spanned<Length>>,
     pub(super) format: Option<Text>,
     pub(super) bigint: Option<Text>,
     pub(super) priority: Option<Number>,
@@ -142,6 +157,9 @@ pub(super) struct Defaults {
     pub(super) mode: Option<Text>,
     pub(super) verify: Option<Spanned<Verify>>,
     pub(super) invalidates: Option<Text>,
+    pub(super) catch_up: Option<Text>,
+    pub(super) misfire_grace: Option<Spanned<Length>>,
+    pub(super) overlap: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -178,6 +196,7 @@ pub(super) struct Job {
     // The fields below are those of [defaults].
     pub(super) schedule: Option<Text>,
     pub(super) timezone: Option<Text>,
+    pub(super) splay: Option<Spanned<Length>>,
     pub(super) format: Option<Text>,
     pub(super) bigint: Option<Text>,
     pub(super) priority: Option<Number>,
@@ -188,6 +207,9 @@ pub(super) struct Job {
     pub(super) mode: Option<Text>,
     pub(super) verify: Option<Spanned<Verify>>,
     pub(super) invalidates: Option<Text>,
+    pub(super) catch_up: Option<Text>,
+    pub(super) misfire_grace: Option<Spanned<Length>>,
+    pub(super) overlap: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -200,6 +222,7 @@ impl Job {
         let mut common = own_or_default!(
             schedule,
             timezone,
+            splay,
             format,
             bigint,
             priority,
@@ -210,6 +233,9 @@ impl Job {
             mode,
             verify,
             invalidates,
+            catch_up,
+            misfire_grace,
+            overlap,
             guard
         );
         // A table of the job's own does not take the defaults of its other fields away.

@@ -1,8 +1,10 @@
 //! What happens during a run, said once: one event feeds the log, the progress display and, later, the metrics.
 
 use super::error::Error;
+use super::passed::Passed;
 use super::request::Trigger;
 use super::run::{Report, Stats};
+use super::watch::Seen;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -60,6 +62,38 @@ pub enum Event<'a> {
     Unguarded {
         /// The job's name.
         job: &'a str,
+    },
+    /// A run cannot keep other instances from running the same job.
+    WithoutLease {
+        /// Why, and the way out.
+        reason: &'a str,
+    },
+    /// Other instances do not know that a run has served its due time, and may serve it again.
+    NotShared {
+        /// The job's name.
+        job: &'a str,
+        /// Why.
+        error: &'a Error,
+    },
+    /// Something was noticed about Redis.
+    Cache {
+        /// What.
+        seen: &'a Seen,
+    },
+    /// Due times began no run.
+    Passed {
+        /// Which, and why.
+        passed: &'a Passed,
+    },
+    /// Other jobs or settings are in use from now on.
+    Reloaded {
+        /// How many jobs there are now.
+        jobs: usize,
+    },
+    /// Other jobs or settings were found, but something is wrong with them; those before stay in use.
+    NotReloaded {
+        /// What is wrong.
+        reason: &'a str,
     },
     /// A run ended, well or not.
     Finished {

@@ -1,6 +1,7 @@
 //! Short names for long things: what is compared again in a later process, so the hash is one that never changes.
 
 use std::fmt;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,6 +20,17 @@ impl Fingerprint {
         }
         Fingerprint(xxh3_64(&bytes))
     }
+
+    /// As a number, for what has no names.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// A part of a length of time, from nothing up to but not including the whole, always the same for the same texts. Parts for many texts are spread evenly.
+    pub fn part_of(self, length: Duration) -> Duration {
+        let nanos = (u128::from(self.0) * length.as_nanos()) >> u64::BITS;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -30,6 +42,14 @@ impl fmt::Display for Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_lie_within_the_length() {
+        for (fingerprint, nanos) in [(0, 0), (u64::MAX / 2 + 1, 500), (u64::MAX, 999)] {
+            assert_eq!(Fingerprint(fingerprint).part_of(Duration::from_nanos(1000)), Duration::from_nanos(nanos));
+            assert_eq!(Fingerprint(fingerprint).part_of(Duration::ZERO), Duration::ZERO);
+        }
+    }
 
     #[test]
     fn it_is_the_same_in_every_process_and_tells_lists_apart() {

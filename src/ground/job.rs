@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::fingerprint::Fingerprint;
 use super::guard::Guard;
 use super::key::KeyTemplate;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Splay};
 use super::sql::Sql;
 use super::ttl::JobTtl;
 use super::value::{BigInt, ValueShape};
@@ -22,6 +24,8 @@ pub struct Job {
     pub description: Option<String>,
     /// When it runs.
     pub schedule: Schedule,
+    /// How long it waits when it is due.
+    pub splay: Splay,
     /// The query that gives the rows.
     pub query: Sql,
     /// How keys are made from parameters and columns.
@@ -58,12 +62,23 @@ pub struct Job {
     pub guard: Guard,
     /// Whether keys are removed whose rows are gone.
     pub sweep: bool,
+    /// What happens to starts that were missed.
+    pub catch_up: CatchUp,
+    /// How late a start may be and still be none that was missed.
+    pub misfire_grace: TimeDelta,
+    /// What happens when the job comes due while it still runs.
+    pub overlap: Overlap,
 }
 
 impl Job {
     /// Whether the key is made of parameters only, so that it is known before the query runs.
     pub fn key_is_known_beforehand(&self) -> bool {
         self.key.names().iter().all(|name| self.parameter(name).is_some())
+    }
+
+    /// When a run starts that is due then: after a delay of the job's own, so that not all jobs start at once.
+    pub fn start_of(&self, due: DateTime<Utc>) -> DateTime<Utc> {
+        self.splay.start(&self.schedule, due)
     }
 
     /// Which rows the job asks for: its query and the parameters' values, whatever is made of the rows then.
@@ -118,6 +133,28 @@ pub enum Mode {
     Refresh,
     /// Absent keys only.
     Missing,
+}
+
+/// What happens to starts that were missed (`catch_up`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    /// One run makes up for all of them.
+    Latest,
+    /// Each is made up, one after the other.
+    All,
+    /// They are counted.
+    None,
+}
+
+/// What happens when a job comes due while it still runs (`overlap`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// The new run is not begun.
+    Skip,
+    /// The old run is stopped, and the new one begun.
+    Replace,
+    /// Both run.
+    Allow,
 }
 
 /// How a run makes sure that what it wrote is still right (`verify`).

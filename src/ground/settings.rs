@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::job::Job;
 use super::keyspace::KeySpace;
@@ -24,11 +24,18 @@ pub struct Settings {
     pub ttl: TtlPolicy,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[serve]`.
+    pub serve: ServeSettings,
     /// The jobs, highest priority first, then by name.
     pub jobs: Vec<Job>,
 }
 
 impl Settings {
+    /// Whether the other configuration means the same servers, reached in the same way: then their connections can be kept.
+    pub fn has_same_servers(&self, other: &Settings) -> bool {
+        self.postgres.is_same(&other.postgres) && self.redis.is_same(&other.redis)
+    }
+
     /// The key templates of all jobs.
     pub fn key_space(&self) -> KeySpace {
         KeySpace::new(self.jobs.iter().map(|job| (job.name.clone(), job.key.clone())).collect())
@@ -55,6 +62,17 @@ pub struct PostgresSettings {
     pub primary: Option<Box<PostgresSettings>>,
 }
 
+impl PostgresSettings {
+    fn is_same(&self, other: &Self) -> bool {
+        let terms = |of: &Self| (of.connections, of.connect_timeout, of.statement_timeout);
+        let primaries = match (&self.primary, &other.primary) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        self.url.expose_secret() == other.url.expose_secret() && terms(self) == terms(other) && primaries
+    }
+}
+
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
@@ -74,6 +92,23 @@ pub struct RedisSettings {
     pub timeout: Duration,
     /// The share of `maxmemory` (0 … 1) beyond which no key is added.
     pub memory_limit: f64,
+}
+
+/// `[serve]`: the service.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeSettings {
+    /// How long runs may still take when the service is to end.
+    pub grace_period: Duration,
+}
+
+impl RedisSettings {
+    fn is_same(&self, other: &Self) -> bool {
+        let terms = |of: &Self| (of.database, of.connect_timeout, of.timeout, of.memory_limit);
+        let texts = |of: &Self| (of.key_prefix.clone(), of.ca_file.clone());
+        self.url.expose_secret() == other.url.expose_secret()
+            && terms(self) == terms(other)
+            && texts(self) == texts(other)
+    }
 }
 
 /// `[limits]`: bounds that protect memory and servers.

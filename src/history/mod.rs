@@ -22,6 +22,7 @@ mod handle;
 mod inspect;
 mod keeper;
 mod manifest;
+mod served;
 mod table;
 
 pub use handle::{History, Place};

@@ -5,12 +5,15 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use chrono::SecondsFormat;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::counted;
 use crate::ground::event::{Event, Observer};
+use crate::ground::passed::{Passed, Reason};
 use crate::ground::run::{Report, Stats};
+use crate::ground::watch::Seen;
 
 /// How many skipped rows of one run are described; all are counted.
 const DESCRIBED_ROWS: u64 = 5;
@@ -42,6 +45,7 @@ pub fn init_log(filter: &str) -> Result<(), String> {
 pub struct LogObserver {
     skipped: Mutex<HashMap<String, u64>>,
     unguarded: AtomicBool,
+    leaseless: AtomicBool,
 }
 
 impl Observer for LogObserver {
@@ -59,6 +63,16 @@ impl Observer for LogObserver {
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
             Event::Unguarded { job } => self.unguarded(job),
+            Event::Passed { passed } => self::passed(passed),
+            Event::WithoutLease { reason } => self.without_lease(reason),
+            Event::NotShared { job, error } => {
+                warn!(job, "{job}: other instances may run it again for the same time: {error}");
+            }
+            Event::Cache { seen } => cache(seen),
+            Event::Reloaded { jobs } => {
+                info!(jobs, "the configuration was read again: {}", counted(*jobs as u64, "job", "jobs"))
+            }
+            Event::NotReloaded { reason } => error!("the configuration cannot be used, the one before stays: {reason}"),
             Event::Finished { report } => finished(report),
         }
     }
@@ -75,6 +89,13 @@ impl LogObserver {
         }
     }
 
+    /// Once for a process, too.
+    fn without_lease(&self, reason: &str) {
+        if !self.leaseless.swap(true, Ordering::Relaxed) {
+            warn!("other instances may run the same jobs at the same time: {reason}");
+        }
+    }
+
     fn bad_row(&self, job: &str, reason: &str) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let count = skipped.entry(job.to_owned()).or_default();
@@ -87,6 +108,27 @@ impl LogObserver {
     }
 }
 
+fn cache(seen: &Seen) {
+    match seen {
+        Seen::Up => info!("Redis answers"),
+        Seen::Down { reason } => warn!("Redis is away, and no job begins until it is back: {reason}"),
+        Seen::Lost(loss) => warn!("{loss}; all jobs run"),
+        Seen::Cold => info!("nothing says that this cache was filled before; all jobs run"),
+        Seen::Blind { reason } => warn!("{reason}"),
+    }
+}
+
+fn passed(passed: &Passed) {
+    let Passed { job, due, count, reason } = passed;
+    let times = counted(*count as u64, "start", "starts");
+    let due = due.to_rfc3339_opts(SecondsFormat::Secs, true);
+    match reason {
+        // That is how it should be.
+        Reason::Elsewhere => info!(job, count, %reason, "{job}: no run for {due}: {reason}"),
+        _ => warn!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
+    }
+}
+
 fn finished(report: &Report) {
     let Report { job, file, stats, took, failure, .. } = report;
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -95,6 +137,7 @@ fn finished(report: &Report) {
             let Stats { written, rows, bytes, swept, .. } = stats;
             info!(job, keys = written, rows, bytes, swept, millis, "{job}: done");
         }
+        Some(why) if why.kind.leaves_it_to_others() => info!(job, "{job}: not run: {why}"),
         Some(failure) => {
             let advice = failure.kind.consequence().advice;
             error!(

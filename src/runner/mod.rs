@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Request ─► run       attempts within the job's time-out, a panic ends its job only
+//!              ├► admission  nobody else runs the job, and its due time is not served
 //!              └► attempt    Redis first (no query for a cache that is down), then a snapshot
 //!                    ├► plan      [for_each] × parameters → combinations, one query each
 //!                    ├► gate      the guard sees how many rows there are before any goes on
@@ -13,6 +14,7 @@
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
 
+mod admission;
 mod assemble;
 mod attempt;
 mod gate;
@@ -40,7 +42,7 @@ use crate::ground::request::Request;
 use crate::ground::run::Report;
 use crate::ground::settings::Limits;
 use crate::history::History;
-use crate::source::Postgres;
+use crate::source::{Leases, Postgres};
 
 pub use keys::Keys;
 pub use plan::{Combination, Plan};
@@ -60,11 +62,33 @@ pub struct Runner {
     pub clock: Arc<dyn Clock>,
     /// Who hears what happens.
     pub observer: Arc<dyn Observer>,
+    /// Keeps other instances from running the same job; `None` where that is not wanted.
+    pub leases: Option<Leases>,
     /// What earlier runs did; where finished runs are recorded, but for dry ones.
     pub history: Option<History>,
 }
 
 impl Runner {
+    /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more.
+    pub fn slots(&self) -> usize {
+        self.source.connections().saturating_sub(usize::from(self.leases.is_some())).max(1)
+    }
+
+    /// Runs one job. When `stop` becomes true it ends as soon as it can; what it wrote until then stays, each key complete.
+    pub async fn run_one(self: Arc<Self>, job: Arc<Job>, request: Request, stop: watch::Receiver<bool>) -> Report {
+        run::run(self, job, request, stop).await
+    }
+
+    /// Closes what nobody uses any more, and waits until the history is written.
+    pub async fn close(&self) {
+        let flush = async {
+            if let Some(history) = &self.history {
+                history.flush().await;
+            }
+        };
+        tokio::join!(self.source.close(), flush);
+    }
+
     /// Runs the jobs, started in the given order, several at a time. One job's failure is its own.
     ///
     /// When `stop` becomes true, runs end as soon as they can; what they wrote until then stays, each key complete.
@@ -76,11 +100,11 @@ impl Runner {
         stop: watch::Receiver<bool>,
     ) -> Vec<Report> {
         let runs = jobs.iter().enumerate().map(|(place, job)| {
-            let run = run::run(Arc::clone(self), Arc::clone(job), request, stop.clone());
+            let run = Arc::clone(self).run_one(Arc::clone(job), request, stop.clone());
             async move { (place, run.await) }
         });
         // Unordered: a slow job must not keep those from starting that come after it.
-        let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(self.source.connections()).collect().await;
+        let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(self.slots()).collect().await;
         reports.sort_unstable_by_key(|(place, _)| *place);
         reports.into_iter().map(|(_, report)| report).collect()
     }

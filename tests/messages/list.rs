@@ -64,6 +64,7 @@ fn programs_get_json() {
             "schedule": "30 6 * * MON",
             "timezone": "Africa/Lagos",
             "next": null,
+            "splay_seconds": 30.0,
             "key": "t:list:{kind}",
             "ttl_seconds": 5400.0,
             "format": "prisma",
@@ -72,6 +73,82 @@ fn programs_get_json() {
     );
     let order: Vec<_> = listed["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap()).collect();
     assert_eq!(order, ["lists", "things", "top"]);
+}
+
+/// Jobs in Berlin, where the clocks are put forward on 2027-03-28 and back on 2027-10-31.
+fn in_berlin() -> Files {
+    let files = Files::new();
+    let jobs = [
+        ("a-nightly", "30 2 * * *", ""),
+        ("b-twice", "0,30 2 * * *", "splay = '1m'\n"),
+        ("c-hourly", "0 * * * *", "splay = '0s'\n"),
+        ("d-seconds", "15 59 2 * * 0", ""),
+        ("e-after", "0 3 * * *", ""),
+        ("f-every", "every 1500ms", ""),
+    ];
+    for (name, schedule, more) in jobs {
+        let key = format!("key = 't:{name}:{{id}}'\n");
+        let text = GOOD.replace("key = 't:{id}'\n", &key);
+        let text = format!("{text}schedule = '{schedule}'\ntimezone = 'Europe/Berlin'\n{more}");
+        files.write(&format!("jobs/{name}.toml"), text);
+    }
+    files
+}
+
+#[test]
+fn the_next_times_are_listed_and_summer_time_is_explained() {
+    let files = in_berlin();
+    let mut text = String::new();
+    for (title, from) in [
+        ("an ordinary day", "2027-01-15T12:00:00Z"),
+        ("forward", "2027-03-28T00:00:00+01:00"),
+        ("back", "2027-10-31T01:00:00+02:00"),
+    ] {
+        let arguments = ["list", "--next", "4", "--from", from];
+        let ran = files.warm(&arguments).exits(0);
+        assert_eq!(ran.err, "");
+        assert_eq!(files.warm(&arguments).exits(0).out, ran.out, "delays differ from one process to the other");
+        text += &format!("━━━ {title}: warm {}\n{}\n", arguments.join(" "), ran.out);
+    }
+    assert!(files.untouched());
+    compare("list_next_lines", &text);
+}
+
+#[test]
+fn a_terminal_gets_a_table_of_the_next_times() {
+    let ran = in_berlin().at_terminal("list --next 2 --from 2027-03-28T00:00:00+01:00").exits(0);
+    let lines: Vec<String> = ran.out.lines().map(|line| line.trim_end().to_owned()).collect();
+    compare("list_next_table", &lines.join("\n"));
+}
+
+#[test]
+fn programs_get_the_next_times_in_utc_and_on_the_clock() {
+    let files = in_berlin();
+    let ran = files.warm(&["list", "--json", "--next", "1000", "--from", "2027-03-28T01:00:00Z"]).exits(0);
+    let listed = ran.json();
+    let nightly = &listed["jobs"][0];
+    // The moment itself belongs to what comes.
+    assert_eq!(nightly["next"], "2027-03-28T01:00:00Z");
+    let runs = nightly["next_runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 1000);
+    let due = |run: &serde_json::Value| run["due"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert!(runs.is_sorted_by(|a, b| due(a) < due(b)));
+    let mut first = runs[0].clone();
+    let start: chrono::DateTime<chrono::Utc> = first["start"].as_str().unwrap().parse().unwrap();
+    assert!((0..30_000).contains(&(start - due(&first)).num_milliseconds()), "{first}");
+    first["start"] = json!(null);
+    assert_eq!(
+        first,
+        json!({
+            "due": "2027-03-28T01:00:00Z",
+            "local": "2027-03-28T03:00:00+02:00",
+            "start": null,
+            "note": "02:30 does not exist on this day: runs right after the gap",
+        })
+    );
+    assert_eq!(runs[1]["note"], json!(null));
+    let plain = files.warm(&["list", "--json"]).exits(0).json();
+    assert_eq!(plain["jobs"][0].get("next_runs"), None);
 }
 
 #[test]
@@ -122,6 +199,13 @@ fn what_cannot_be_meant_ends_with_code_2_and_the_way_out() {
         &["--nwo"],
         &["check", "--ofline"],
         &["list", "--now"],
+        &["list", "--next"],
+        &["list", "--next", "0"],
+        &["list", "--next", "1001"],
+        &["list", "--next", "soon"],
+        &["list", "--from", "tomorrow"],
+        &["list", "--from", "2027-03-27 00:00:00"],
+        &["check", "--next", "3"],
         &["--config"],
     ] {
         let ran = files.warm(arguments).exits(2);
@@ -157,7 +241,7 @@ fn programs_get_json_also_when_nothing_was_begun() {
             &["check", "--ofline", "--json"],
             "unexpected argument '--ofline' found; a similar argument exists: '--offline'",
         ),
-        (&["--now", "list", "--json"], "--now runs jobs; it does not go together with another command"),
+        (&["--now", "list", "--json"], "--now and --due run jobs; they do not go together with another command"),
     ] {
         assert_eq!(said(&files, arguments).0, message);
     }
@@ -186,6 +270,7 @@ fn help_and_version_are_no_errors() {
     assert_eq!(version.out, format!("warm {}\n", env!("CARGO_PKG_VERSION")));
     for command in ["check", "list"] {
         let help = files.warm(&[command, "--help"]).exits(0);
+        compare(&format!("help_{command}"), &help.out);
         assert!(help.out.contains("--config <FILE>") && help.out.contains("--json"), "{}", help.all());
     }
 }

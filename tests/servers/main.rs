@@ -6,9 +6,14 @@ mod support;
 
 mod bouncer;
 mod certificates;
+mod leases;
 mod limits;
+mod lost_leases;
+mod machine;
 mod pooler;
 mod secrets;
+mod served;
 mod standby;
 mod tls_postgres;
 mod tls_redis;
+mod watch;

@@ -124,11 +124,13 @@ fn a_panic_ends_its_job_only() {
         limits: loaded.settings.limits,
         clock: Arc::new(ground::clock::SystemClock),
         observer: Arc::new(Panics),
+        leases: None,
         history: None,
     });
     let jobs: Vec<_> = loaded.settings.jobs.into_iter().map(Arc::new).collect();
     let request = ground::request::Request {
         trigger: ground::request::Trigger::Manual,
+        due: None,
         mode: None,
         dry_run: false,
         accept: false,

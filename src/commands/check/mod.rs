@@ -66,7 +66,7 @@ struct Subject {
 impl Subject {
     /// Reads all files.
     fn new(common: &Common, names: &[String]) -> Result<Self, Failure> {
-        let Loaded { settings, warnings } = load(common)?;
+        let Loaded { settings, warnings, .. } = load(common)?;
         let jobs = select(&settings, names)?;
         let (source, cache) = (super::postgres(&settings)?, super::redis(&settings)?);
         Ok(Subject { settings, warnings, jobs, source, cache })

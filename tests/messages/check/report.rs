@@ -108,7 +108,7 @@ fn programs_get_json_with_the_same_findings() {
 #[test]
 fn programs_get_json_also_when_the_configuration_is_wrong() {
     let mut files = Files::new();
-    files.write("jobs/a.toml", format!("{GOOD}overlap = 'skip'\n"));
+    files.write("jobs/a.toml", format!("{GOOD}compress = 'zstd'\n"));
     files.write("jobs/b.toml", "query = 'SELECT 1'\nkey = 't:b'\n");
     let ran = files.warm(&["check", "--json"]).exits(2);
     assert_eq!(ran.err, "");
@@ -116,7 +116,7 @@ fn programs_get_json_also_when_the_configuration_is_wrong() {
     let found = |at: usize, field: &str| report["findings"][at][field].clone();
     assert_eq!(report["exit_code"], 2);
     assert_eq!((found(0, "severity"), found(0, "at")), ("error".into(), "jobs/a.toml:4:1".into()));
-    assert_eq!(found(0, "message"), "unknown field `overlap`");
+    assert_eq!(found(0, "message"), "unknown field `compress`");
     assert_eq!((found(1, "at"), found(1, "message")), ("jobs/b.toml".into(), "the field `value` is missing".into()));
     assert_eq!(found(2, "at"), Value::Null);
     assert!(files.untouched());
@@ -134,7 +134,7 @@ fn only_the_named_jobs_are_checked_but_all_files_are_read() {
     world.job("a", &job("SELECT nope FROM thing", "t:a:{nope}", "ttl = '5m'"));
     world.job("b", &job("SELECT id FROM thing", "t:b:{id}", ""));
     world.job("c", &job("SELECT id FROM thing", "other:{id}", "ttl = '9m'"));
-    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*"]);
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*", "~warm:*"]);
     let ran = world.warm(&["check", "b"]).exits(0).says("1 of 3 jobs in warm.toml\n").says("b: writes about ");
     assert_eq!(ran.out.matches("writes about").count(), 1, "{}", ran.all());
     // What is said of a file stands there, whichever job was asked for.

@@ -18,6 +18,7 @@ fn each_setting_can_be_given_in_the_environment() {
         ("WARM_TTL", "{ 't:' = '7m' }"),
         ("WARM_DEFAULTS__SCHEDULE", "every 6m"),
         ("WARM_DEFAULTS__TIMEZONE", "Africa/Lagos"),
+        ("WARM_DEFAULTS__SPLAY", "45s"),
         ("WARM_DEFAULTS__PRIORITY", "12"),
         ("WARM_DEFAULTS__FORMAT", "prisma5"),
         ("WARM_DEFAULTS__GUARD__MAX_VALUE", "2MiB"),
@@ -44,6 +45,7 @@ fn each_setting_can_be_given_in_the_environment() {
     assert_eq!(job["ttl_seconds"], 420.0);
     assert_eq!((&job["schedule"], &job["timezone"]), (&"every 6m".into(), &"Africa/Lagos".into()));
     assert_eq!((&job["priority"], &job["format"]), (&12.into(), &"prisma5".into()));
+    assert_eq!(job["splay_seconds"], 45.0);
 }
 
 #[test]

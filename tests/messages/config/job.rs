@@ -71,6 +71,11 @@ fn a_schedule_that_cannot_be_is_shown_at_the_part_at_fault() {
         "0 0 32 * *",
         "0 0 1 13 *",
         "0 0 * * MOONDAY",
+        "0 0 * MON *",
+        "0 0 ? * MON",
+        "0 0 * * L",
+        "0,,5 * * * *",
+        "*/15 5/10 * * *",
         "60 0 * * * *",
         "0 0 30 2 *",
         "hourly",
@@ -101,6 +106,9 @@ fn lengths_of_time_sizes_and_numbers_have_bounds() {
     }
     for timeout in ["0s", "2d"] {
         cases.line(&format!("timeout {timeout}"), &format!("timeout = '{timeout}'"));
+    }
+    for splay in ["-1s", "2h", "much", "30"] {
+        cases.line(&format!("splay {splay}"), &format!("splay = '{splay}'"));
     }
     for size in ["0", "513MiB", "1mb", "much", "99999999999999GiB"] {
         cases.line(&format!("max_value {size}"), &format!("guard.max_value = '{size}'"));

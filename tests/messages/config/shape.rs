@@ -44,7 +44,7 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
     cases.job(
         "of a job, all at once",
         format!(
-            "{GOOD}overlap = 'skip'\ncatch_up = 'latest'\n\
+            "{GOOD}compress = 'zstd'\nencrypt = true\n\
              refresh_ahead = '1m'\n"
         ),
     );

@@ -1,45 +1,51 @@
-//! `warm list`: the jobs, as a table on a terminal, one plain line each elsewhere, JSON on request.
+//! `warm list`: the jobs, as a table on a terminal, one plain line each elsewhere, JSON on request; with `--next`, when they are due.
+
+mod coming;
 
 use std::io::{IsTerminal, Write};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
 use super::{Failure, load};
-use crate::cli::Common;
+use crate::cli::{Common, List};
 use crate::config::show_duration;
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::exit;
 use crate::ground::job::Job;
 
 /// Lists the jobs in order of priority.
-pub fn run(common: &Common) -> Result<u8, Failure> {
+pub fn run(common: &Common, list: &List) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let jobs = &loaded.settings.jobs;
-    let now = SystemClock.now();
-    let text = if common.json {
-        let jobs: Vec<_> = jobs.iter().map(|job| value(job, now)).collect();
-        format!("{:#}\n", json!({ "jobs": jobs }))
-    } else if std::io::stdout().is_terminal() {
-        table(jobs, now)
-    } else {
-        jobs.iter().map(|job| line(job, now)).collect()
+    // A job that is due at the given moment itself belongs to what comes.
+    let given = list.from.and_then(|from| from.checked_sub_signed(TimeDelta::nanoseconds(1)));
+    let after = given.unwrap_or_else(|| SystemClock.now());
+    let text = match (common.json, std::io::stdout().is_terminal(), list.next) {
+        (true, _, times) => {
+            let jobs: Vec<_> = jobs.iter().map(|job| value(job, after, times)).collect();
+            format!("{:#}\n", json!({ "jobs": jobs }))
+        }
+        (false, true, Some(times)) => coming::table(jobs, after, times),
+        (false, true, None) => table(jobs, after),
+        (false, false, Some(times)) => jobs.iter().map(|job| coming::lines(job, after, times)).collect(),
+        (false, false, None) => jobs.iter().map(|job| line(job, after)).collect(),
     };
     // A closed standard output is the reader's decision.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(exit::OK)
 }
 
-fn table(jobs: &[Job], now: DateTime<Utc>) -> String {
+fn table(jobs: &[Job], after: DateTime<Utc>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["JOB", "SCHEDULE", "NEXT RUN", "KEY", "TTL", "PRIORITY", "DESCRIPTION"]);
     for job in jobs {
         table.add_row([
             job.name.clone(),
             job.schedule.to_string(),
-            next(job, now),
+            next(job, after),
             job.key.to_string(),
             show_duration(job.ttl.base()),
             job.priority.to_string(),
@@ -49,7 +55,7 @@ fn table(jobs: &[Job], now: DateTime<Utc>) -> String {
     format!("{table}\n")
 }
 
-fn line(job: &Job, now: DateTime<Utc>) -> String {
+fn line(job: &Job, after: DateTime<Utc>) -> String {
     let description = description(job).map(|text| format!(" ({text})")).unwrap_or_default();
     format!(
         "{}: key {}, ttl {}, schedule {}, next run {}, priority {}{description}\n",
@@ -57,24 +63,33 @@ fn line(job: &Job, now: DateTime<Utc>) -> String {
         job.key,
         show_duration(job.ttl.base()),
         job.schedule,
-        next(job, now),
+        next(job, after),
         job.priority
     )
 }
 
-fn value(job: &Job, now: DateTime<Utc>) -> Value {
-    json!({
+fn value(job: &Job, after: DateTime<Utc>, times: Option<usize>) -> Value {
+    let mut value = json!({
         "job": job.name,
         "description": job.description,
         "file": job.file,
         "schedule": job.schedule.to_string(),
         "timezone": job.schedule.zone().name(),
-        "next": job.schedule.next(now).map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        "next": job.schedule.next(after).map(rfc3339),
+        "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
         "ttl_seconds": job.ttl.base().as_secs_f64(),
         "format": job.format,
         "priority": job.priority,
-    })
+    });
+    if let Some(times) = times {
+        value["next_runs"] = coming::values(job, after, times);
+    }
+    value
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// The job's description in one line.
@@ -83,8 +98,8 @@ fn description(job: &Job) -> Option<String> {
 }
 
 /// The next run in the job's time zone.
-fn next(job: &Job, now: DateTime<Utc>) -> String {
-    let time = job.schedule.next(now);
+fn next(job: &Job, after: DateTime<Utc>) -> String {
+    let time = job.schedule.next(after);
     time.map_or("never".to_owned(), |time| {
         time.with_timezone(&job.schedule.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string()
     })

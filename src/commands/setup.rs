@@ -1,0 +1,63 @@
+//! What a scheduler begins with: jobs, what runs them, and which due times have been served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{Failure, history, runner};
+use crate::config::Loaded;
+use crate::ground::event::Observer;
+use crate::runner::Runner;
+use crate::service::Setup;
+
+/// What is in use: what was read, and what was made of it.
+pub(super) struct InUse {
+    pub(super) loaded: Loaded,
+    pub(super) runner: Arc<Runner>,
+}
+
+impl InUse {
+    /// What a reader of other files may go on with: connections, if they would be the same ones.
+    fn servers_for(&self, loaded: &Loaded) -> Option<&Runner> {
+        self.loaded.settings.has_same_servers(&loaded.settings).then_some(&*self.runner)
+    }
+}
+
+/// Makes it from a configuration, within a runtime. What is in use already is kept as far as it is the same.
+pub(super) async fn setup(
+    loaded: Loaded,
+    in_use: Option<&InUse>,
+    observer: Arc<dyn Observer>,
+) -> Result<(InUse, Setup), Failure> {
+    let settings = &loaded.settings;
+    let mut runner = runner(settings, observer)?;
+    if let Some(Runner { source, redis, leases, .. }) = in_use.and_then(|in_use| in_use.servers_for(&loaded)) {
+        (runner.source, runner.redis, runner.leases) = (source.clone(), redis.clone(), leases.clone());
+    } else {
+        runner.leases = Some(runner.source.leases());
+    }
+    runner.history = Some(history(settings, &runner, false));
+    let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
+    let marks = marks(&runner, &jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>()).await;
+    let grace = settings.serve.grace_period;
+    let runner = Arc::new(runner);
+    Ok((InUse { loaded, runner: Arc::clone(&runner) }, Setup { runner, jobs, marks, grace }))
+}
+
+/// What this host and all hosts remember; of two the later one, but none from the future if the other is from the past.
+async fn marks(runner: &Runner, jobs: &[String]) -> HashMap<String, DateTime<Utc>> {
+    let own = match &runner.history {
+        // What is wrong with it has been said; then all jobs run.
+        Some(history) => history.served().await.unwrap_or_default(),
+        None => HashMap::new(),
+    };
+    let now = runner.clock.now();
+    // A Redis that is away now says so when a run begins.
+    let shared = runner.redis.served(jobs.to_vec()).await.unwrap_or_else(|_| vec![None; jobs.len()]);
+    let latest = |job: &String, shared: Option<DateTime<Utc>>| {
+        let known = own.get(job).copied().into_iter().chain(shared);
+        known.max_by_key(|due| (*due <= now, *due))
+    };
+    jobs.iter().zip(shared).filter_map(|(job, shared)| Some((job.clone(), latest(job, shared)?))).collect()
+}

@@ -1,0 +1,149 @@
+//! `warm serve` and `warm --due`: jobs run when they are due, and the process ends in good order.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::server::wait_for;
+use crate::support::world::World;
+
+const EVERY_SECOND: &str = "schedule = '* * * * * *'\nquery = 'SELECT n AS id, now()::text AS t FROM generate_series(1, 3) n'\nkey = 't:{id}'\nvalue = 'row'\nverify = 'none'";
+/// Comes due once a year.
+const SELDOM: &str =
+    "schedule = '@yearly'\nquery = 'SELECT n AS id FROM generate_series(1, 3) n'\nkey = 't:s:{id}'\nvalue = 'row'";
+
+/// A running `warm serve`.
+pub(crate) struct Serving {
+    pub(crate) world: World,
+    child: Child,
+}
+
+impl Serving {
+    fn start(jobs: &[(&str, &str)]) -> Serving {
+        let world = World::new();
+        jobs.iter().for_each(|(name, text)| world.job(name, text));
+        Serving::of(world)
+    }
+
+    pub(crate) fn of(mut world: World) -> Serving {
+        world.set("WARM_LOG", "info");
+        let log = File::create(world.folder.path.join("log")).unwrap();
+        let child = world.program(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Serving { world, child }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.world.folder.path.join("log")).unwrap()
+    }
+
+    pub(crate) fn wait_until_it_says(&self, text: &str) {
+        wait_for(text, || self.log().contains(text).then_some(()));
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// The exit code after SIGTERM, and all that was said.
+    pub(crate) fn end(mut self) -> (World, Option<i32>, String) {
+        self.signal("TERM");
+        let code = self.child.wait().unwrap().code();
+        let log = self.log();
+        (self.world, code, log)
+    }
+}
+
+#[test]
+fn jobs_run_at_once_and_then_on_their_schedules() {
+    let serving = Serving::start(&[("often", EVERY_SECOND), ("seldom", SELDOM)]);
+    let first = wait_for("the first run", || serving.world.value("t:1"));
+    wait_for("the next one", || serving.world.value("t:1").filter(|value| *value != first));
+    wait_for("the job that nobody has seen run", || serving.world.value("t:s:1"));
+    let (_, code, log) = serving.end();
+    assert_eq!((code, log.matches("seldom: done").count()), (Some(0), 1), "{log}");
+}
+
+#[test]
+fn what_was_served_is_remembered() {
+    let serving = Serving::start(&[("seldom", SELDOM)]);
+    wait_for("the first run", || serving.world.value("t:s:1"));
+    let (world, ..) = serving.end();
+    let _: i64 = world.ask(&["DEL", "t:s:1"]);
+    let ran = world.warm(&["--due"]).exits(0);
+    assert_eq!((world.value("t:s:1"), ran.out.as_str()), (None, ""), "nothing is due");
+    fs::remove_dir_all(world.state()).unwrap();
+    assert_eq!(world.warm(&["--due"]).exits(0).out, "", "Redis knows, too");
+    fs::remove_dir_all(world.state()).unwrap();
+    let _: () = world.ask(&["FLUSHALL"]);
+    world.warm(&["--due"]).exits(0).says("seldom: wrote 3 keys");
+    assert_eq!(world.warm(&["--due"]).exits(0).out, "");
+}
+
+#[test]
+fn changed_files_are_read_all_or_nothing() {
+    let serving = Serving::start(&[("seldom", SELDOM)]);
+    let world = &serving.world;
+    wait_for("the first run", || world.value("t:s:1"));
+    world.job("more", &SELDOM.replace("t:s:", "t:more:"));
+    wait_for("the new job", || world.value("t:more:1"));
+    world.job("broken", "query = ");
+    world.job("good", &SELDOM.replace("t:s:", "t:good:"));
+    serving.signal("HUP");
+    serving.wait_until_it_says("the one before stays");
+    assert_eq!(world.value("t:good:1"), None);
+    fs::remove_file(world.folder.path.join("jobs/broken.toml")).unwrap();
+    wait_for("the good job", || world.value("t:good:1"));
+    let (_, code, log) = serving.end();
+    assert!(log.contains("broken.toml:1"), "{log}");
+    assert!(log.contains("the configuration was read again: 3 jobs"), "{log}");
+    assert_eq!((code, log.matches("seldom: done").count()), (Some(0), 1), "{log}");
+}
+
+#[test]
+fn a_signal_lets_runs_finish_and_a_second_one_stops_them() {
+    let slow = "query = 'SELECT n AS id, pg_sleep(0.01)::text AS x FROM generate_series(1, 200) n'\nkey = 't:{id}'\nvalue = 'row'\nverify = 'none'";
+    let begun = |world: &World| wait_for("the middle", || (world.ask::<u64>(&["DBSIZE"]) > 60).then_some(()));
+    let serving = Serving::start(&[("slow", slow)]);
+    begun(&serving.world);
+    let (world, code, log) = serving.end();
+    assert!(code == Some(0) && log.contains("slow: done"), "{log}");
+    assert_eq!(world.ask::<Vec<String>>(&["KEYS", "t:*"]).len(), 200);
+    let serving = Serving::start(&[("slow", &slow.replace("200)", "100000)"))]);
+    begun(&serving.world);
+    serving.signal("TERM");
+    let (_, code, log) = serving.end();
+    assert!(code == Some(143) && log.contains("stopped by a signal"), "{code:?}: {log}");
+}
+
+#[test]
+fn a_cache_that_was_emptied_is_filled_again() {
+    let mut serving = Serving::start(&[("seldom", SELDOM)]);
+    let filled = |world: &World| wait_for("the keys", || world.value("t:s:3"));
+    filled(&serving.world);
+    let _: () = serving.world.ask(&["FLUSHALL"]);
+    filled(&serving.world);
+    serving.wait_until_it_says("Redis was emptied, by FLUSHALL or the like; all jobs run");
+    serving.world.redis.server.end();
+    serving.wait_until_it_says("Redis is away, and no job begins until it is back");
+    serving.world.redis.start_again();
+    serving.world.redis.allow_all_keys();
+    filled(&serving.world);
+    let (_, code, log) = serving.end();
+    assert!(code == Some(0) && log.contains("Redis was restarted"), "{code:?}: {log}");
+}
+
+#[test]
+fn nothing_is_asked_of_the_database_for_a_cache_that_is_down() {
+    let mut world = World::new();
+    world.job("often", EVERY_SECOND);
+    world.redis.server.end();
+    let mut serving = Serving::of(world);
+    serving.wait_until_it_says("no job begins");
+    let asked =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'warm' AND datname = current_database()";
+    assert_eq!(serving.world.sql(asked), "0");
+    serving.world.redis.start_again();
+    serving.world.redis.allow_all_keys();
+    wait_for("the first run", || serving.world.value("t:1"));
+    assert_eq!(serving.end().1, Some(0));
+}
