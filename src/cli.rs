@@ -24,7 +24,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
-4 Redis unreachable or refused · 5 stopped by a guard · 128+n signal n
+4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug); every setting of warm.toml as WARM_TABLE__FIELD";
 
@@ -45,6 +45,9 @@ pub struct Now {
     /// Run jobs once, at once, in order of priority
     #[arg(long)]
     now: bool,
+    /// Run what has come due since its last run, once, and end: for a timer or cron
+    #[arg(long, conflicts_with_all = ["now", "jobs"])]
+    due: bool,
     /// Write absent keys only
     #[arg(long, requires = "now")]
     pub missing: bool,
@@ -67,6 +70,8 @@ enum Command {
         #[arg(long)]
         offline: bool,
     },
+    /// Run jobs on their schedules, in the foreground: for a systemd service
+    Serve,
     /// List the jobs with schedule, next run and keys
     List,
 }
@@ -86,9 +91,11 @@ pub fn main() -> ExitCode {
         return failed(Failure::usage(message));
     }
     let result = match cli.command {
-        Some(_) if cli.now.now => Err(Failure::usage("--now runs jobs; it does not go together with another command")),
+        Some(_) if cli.now.now || cli.now.due => Err(Failure::usage("--now and --due run jobs; they do not go together with another command")),
         Some(Command::Check { offline }) => commands::check::run(&cli.common, offline),
+        Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List) => commands::list::run(&cli.common),
+        None if cli.now.due => commands::due::run(&cli.common),
         None if cli.now.now => commands::now::run(&cli.common, &cli.now),
         None => Err(no_command(cli.now.jobs.first())),
     };

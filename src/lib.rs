@@ -11,4 +11,6 @@ pub mod ground;
 pub mod history;
 pub mod observe;
 pub mod runner;
+pub mod service;
 pub mod source;
+pub mod triggers;

@@ -1,9 +1,13 @@
 //! The commands: each reads the configuration, makes what it needs, and reports.
 
 pub mod check;
+pub mod due;
 pub mod list;
 pub mod now;
 mod report;
+pub mod serve;
+mod setup;
+mod signals;
 
 use std::sync::Arc;
 

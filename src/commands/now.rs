@@ -3,10 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
-
-use super::{Failure, history, load, report, runner, runtime, select};
+use super::{Failure, history, load, report, runner, runtime, select, signals};
 use crate::cli::{Common, Now};
 use crate::ground::event::Observer;
 use crate::ground::exit;
@@ -22,72 +19,42 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let jobs = select(&loaded.settings, &now.jobs)?;
     let request = Request {
         trigger: Trigger::Manual,
+        due: None,
         mode: now.missing.then_some(Mode::Missing),
         dry_run: now.dry_run,
         accept: now.accept,
     };
     let mut runner = runner(&loaded.settings, observer())?;
-    let (reports, signal) = runtime()?.block_on(async {
+    let (reports, caught) = runtime()?.block_on(async {
         runner.history = Some(history(&loaded.settings, &runner, request.dry_run));
         let runner = Arc::new(runner);
-        let (stop, stopped) = watch::channel(false);
-        let signal = tokio::spawn(stop_on_signal(stop));
+        let (stopped, caught) = signals::catch(false, &[true]);
         let reports = runner.run(&jobs, request, stopped).await;
         tokio::join!(runner.source.close(), flush(runner.history.as_ref()));
-        signal.abort();
-        (reports, signal.await.ok())
+        (reports, caught)
     });
-    let code = signal.map_or_else(|| exit_code(&reports), |number| 128 + number);
-    report::print(&reports, &request, common.json, code);
+    let code = caught.exit_code().unwrap_or_else(|| exit_code(&reports));
+    report::print(&reports, request.dry_run, common.json, code);
     Ok(code)
 }
 
-async fn flush(history: Option<&History>) {
+pub(super) async fn flush(history: Option<&History>) {
     if let Some(history) = history {
         history.flush().await;
     }
 }
 
 /// The exit code of several reports: that of the failed job with the highest priority.
-fn exit_code(reports: &[Report]) -> u8 {
+pub(super) fn exit_code(reports: &[Report]) -> u8 {
     let failed = reports.iter().filter_map(|report| Some((report.priority, report.failure.as_ref()?)));
     // Of equal priorities the first, as in the order of running.
     let worst = failed.rev().max_by_key(|(priority, _)| *priority);
     worst.map_or(exit::OK, |(_, failure)| failure.kind.consequence().exit)
 }
 
-fn observer() -> Arc<dyn Observer> {
+pub(super) fn observer() -> Arc<dyn Observer> {
     let log = LogObserver::default();
     if std::io::stderr().is_terminal() { Arc::new(ProgressObserver::around(log)) } else { Arc::new(log) }
-}
-
-/// Waits for SIGINT or SIGTERM, asks the runs to stop and returns the signal's number. A second signal ends the process at once.
-async fn stop_on_signal(stop: watch::Sender<bool>) -> u8 {
-    let (Ok(interrupt), Ok(terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        // Without handlers the signals end the process at once, which is right too.
-        return std::future::pending().await;
-    };
-    let mut signals = Signals { interrupt, terminate };
-    let number = signals.next().await;
-    // Runs that have ended already need no word.
-    let _ = stop.send(true);
-    tokio::spawn(async move { std::process::exit(i32::from(128 + signals.next().await)) });
-    number
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    /// The number of the next signal.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-        }
-    }
 }
 
 #[cfg(test)]

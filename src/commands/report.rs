@@ -6,26 +6,25 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
-use crate::ground::request::Request;
 use crate::ground::run::{Report, Stats};
 use crate::observe::{counted, human_bytes};
 
 /// Prints the reports on standard output.
-pub(super) fn print(reports: &[Report], request: &Request, as_json: bool, code: u8) {
+pub(super) fn print(reports: &[Report], dry_run: bool, as_json: bool, code: u8) {
     let text = if as_json {
-        format!("{:#}\n", as_value(reports, request, code))
+        format!("{:#}\n", as_value(reports, dry_run, code))
     } else if std::io::stdout().is_terminal() {
-        table(reports, request)
+        table(reports, dry_run)
     } else {
-        reports.iter().map(|report| line(report, request) + "\n").collect()
+        reports.iter().map(|report| line(report, dry_run) + "\n").collect()
     };
     // A closed standard output takes nothing away from what was done.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn table(reports: &[Report], request: &Request) -> String {
+fn table(reports: &[Report], dry_run: bool) -> String {
     let mut table = Table::new();
-    let keys = if request.dry_run { "WOULD WRITE" } else { "KEYS" };
+    let keys = if dry_run { "WOULD WRITE" } else { "KEYS" };
     let all_notes: Vec<String> = reports.iter().map(|report| notes(report).join(", ")).collect();
     let some_notes = all_notes.iter().any(|notes| !notes.is_empty());
     let mut header = vec!["JOB", keys, "ROWS", "BYTES", "TIME"];
@@ -43,13 +42,13 @@ fn table(reports: &[Report], request: &Request) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let samples: String = reports.iter().filter(|_| request.dry_run).map(samples).collect();
+    let samples: String = reports.iter().filter(|_| dry_run).map(samples).collect();
     format!("{table}\n{samples}")
 }
 
-fn line(report: &Report, request: &Request) -> String {
+fn line(report: &Report, dry_run: bool) -> String {
     let Stats { written, rows, bytes, .. } = &report.stats;
-    let verb = if request.dry_run { "would write" } else { "wrote" };
+    let verb = if dry_run { "would write" } else { "wrote" };
     let state = if report.failure.is_some() { "failed; " } else { "" };
     let mut line = format!(
         "{}: {state}{verb} {} ({}) from {} in {}",
@@ -62,7 +61,7 @@ fn line(report: &Report, request: &Request) -> String {
     for note in stats_notes(&report.stats) {
         line += &format!(", {note}");
     }
-    if request.dry_run {
+    if dry_run {
         line += &format!("\n{}", samples(report));
     }
     line.trim_end().to_owned()
@@ -119,9 +118,9 @@ fn time(report: &Report) -> String {
     }
 }
 
-fn as_value(reports: &[Report], request: &Request, code: u8) -> Value {
+fn as_value(reports: &[Report], dry_run: bool, code: u8) -> Value {
     let jobs: Vec<_> = reports.iter().map(job_value).collect();
-    json!({ "dry_run": request.dry_run, "exit_code": code, "jobs": jobs })
+    json!({ "dry_run": dry_run, "exit_code": code, "jobs": jobs })
 }
 
 fn job_value(report: &Report) -> Value {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 
 use super::cron;
@@ -13,7 +14,7 @@ use super::settings::{TIMEOUT_BOUNDS, TTL_BOUNDS, bounded, duration, must_be, si
 use super::sources::Sources;
 use super::units;
 use crate::ground::guard::Guard;
-use crate::ground::job::{Invalidates, Mode, OnBadRow, Parameter, Values, Verify};
+use crate::ground::job::{CatchUp, Invalidates, Mode, OnBadRow, Overlap, Parameter, Values, Verify};
 use crate::ground::key::{KeyTemplate, is_name};
 use crate::ground::schedule::Schedule;
 use crate::ground::sql::{Lines, NOW, Sql};
@@ -32,6 +33,9 @@ pub(super) struct Common {
     pub(super) mode: Mode,
     pub(super) verify: Verify,
     pub(super) invalidates: Invalidates,
+    pub(super) catch_up: CatchUp,
+    pub(super) misfire_grace: TimeDelta,
+    pub(super) overlap: Overlap,
     pub(super) max_value: usize,
     pub(super) guard: Guard,
     pub(super) jitter: f64,
@@ -69,6 +73,11 @@ impl Reader<'_> {
         let verify = collector.take(self.verify(raw.verify.as_ref()));
         let times = [("after-commit", Invalidates::AfterCommit), ("before-commit", Invalidates::BeforeCommit)];
         let invalidates = collector.take(self.choice("invalidates", raw.invalidates.as_ref(), &times));
+        let policies = [("latest", CatchUp::Latest), ("all", CatchUp::All), ("none", CatchUp::None)];
+        let catch_up = collector.take(self.choice("catch_up", raw.catch_up.as_ref(), &policies));
+        let misfire_grace = collector.take(self.misfire_grace(raw.misfire_grace.as_ref()));
+        let policies = [("skip", Overlap::Skip), ("replace", Overlap::Replace), ("allow", Overlap::Allow)];
+        let overlap = collector.take(self.choice("overlap", raw.overlap.as_ref(), &policies));
         let max_value = collector.take(self.max_value(raw_guard.max_value.as_ref()));
         let missing = raw.mode.as_ref().filter(|_| mode == Some(Mode::Missing));
         let guard = self.guard(&raw_guard, missing, collector);
@@ -84,6 +93,9 @@ impl Reader<'_> {
             mode: mode?,
             verify: verify?,
             invalidates: invalidates?,
+            catch_up: catch_up?,
+            misfire_grace: misfire_grace?,
+            overlap: overlap?,
             max_value: max_value?,
             guard: guard?,
             jitter: jitter?,
@@ -251,6 +263,13 @@ impl Reader<'_> {
                 Err(must_be("verify", "\"requery\", \"none\" or { version = \"COLUMN\" }", given.span(), self.sources))
             }
         }
+    }
+
+    /// Below a second every start would be late: the schedule is looked at once a second.
+    fn misfire_grace(&self, given: Option<&toml::Spanned<raw::Length>>) -> Result<TimeDelta, Diagnostic> {
+        let bounds = (Duration::from_secs(2), Duration::from_secs(7 * 86_400));
+        let grace = given.map(|length| duration("misfire_grace", length, bounds, self.sources)).transpose()?;
+        Ok(grace.and_then(|grace| TimeDelta::from_std(grace).ok()).unwrap_or(TimeDelta::minutes(1)))
     }
 
     fn max_value(&self, value: Option<&toml::Spanned<raw::Size>>) -> Result<usize, Diagnostic> {

@@ -101,6 +101,9 @@ pub(super) fn resolve(
         max_value: common.max_value,
         guard: common.guard,
         sweep: sweep.is_some(),
+        catch_up: common.catch_up,
+        misfire_grace: common.misfire_grace,
+        overlap: common.overlap,
     };
     Some(Read { job, key: sources.place(key_span)? })
 }

@@ -29,6 +29,7 @@ mod secret;
 mod settings;
 mod shape;
 mod sources;
+mod stamp;
 mod state;
 mod sweep;
 mod units;
@@ -37,6 +38,7 @@ mod values;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};
 pub use environment::Environment;
 pub use near::nearest;
+pub use stamp::Stamp;
 pub use units::show_duration;
 
 use std::path::{Path, PathBuf};
@@ -59,6 +61,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// Warnings.
     pub warnings: Vec<Diagnostic>,
+    /// Where it was read from: the file, and the folder of job files.
+    pub places: Vec<PathBuf>,
 }
 
 /// Finds the configuration file: `given`, else `$WARM_CONFIG`, else the usual places.
@@ -102,13 +106,14 @@ pub fn load(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> R
     // A mistake in them is one even if every job says otherwise.
     Reader { sources: &sources }.common(&defaults, formats, &mut collector);
     let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, defaults };
-    let read = folder.map(|folder| read_jobs(&folder, &context, &sources, &mut collector)).unwrap_or_default();
+    let read = folder.as_ref().map(|folder| read_jobs(folder, &context, &sources, &mut collector)).unwrap_or_default();
     settings::conflicts(&read, &mut collector);
+    let places = std::iter::once(file.to_owned()).chain(folder).collect();
     let warnings = collector.finish()?;
     let mut jobs: Vec<_> = read.into_iter().map(|read| read.job).collect();
     jobs.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
     let settings = parts.into_settings(file.to_owned(), jobs)?;
-    Ok(Loaded { settings, warnings })
+    Ok(Loaded { settings, warnings, places })
 }
 
 /// The configuration file cannot be read: how it came to be looked for.

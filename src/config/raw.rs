@@ -25,6 +25,8 @@ pub(super) struct Config {
     pub(super) defaults: Option<Defaults>,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) serve: Serve,
 }
 
 impl Config {
@@ -61,6 +63,7 @@ impl Config {
             timeout,
             memory_limit
         );
+        merge!(self.serve, other.serve, grace_period);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -80,7 +83,10 @@ impl Config {
                 ttl_jitter,
                 mode,
                 verify,
-                invalidates
+                invalidates,
+                catch_up,
+                misfire_grace,
+                overlap
             );
             if let Some(guard) = from.guard {
                 into.guard.get_or_insert_default().merge(guard);
@@ -126,6 +132,13 @@ pub(super) struct Limits {
     pub(super) buffer: Option<Spanned<Size>>,
 }
 
+/// `[serve]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Serve {
+    pub(super) grace_period: Option<Spanned<Length>>,
+}
+
 /// `[defaults]`: the fields of a job that make sense for all jobs.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
@@ -142,6 +155,9 @@ pub(super) struct Defaults {
     pub(super) mode: Option<Text>,
     pub(super) verify: Option<Spanned<Verify>>,
     pub(super) invalidates: Option<Text>,
+    pub(super) catch_up: Option<Text>,
+    pub(super) misfire_grace: Option<Spanned<Length>>,
+    pub(super) overlap: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -188,6 +204,9 @@ pub(super) struct Job {
     pub(super) mode: Option<Text>,
     pub(super) verify: Option<Spanned<Verify>>,
     pub(super) invalidates: Option<Text>,
+    pub(super) catch_up: Option<Text>,
+    pub(super) misfire_grace: Option<Spanned<Length>>,
+    pub(super) overlap: Option<Text>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -210,6 +229,9 @@ impl Job {
             mode,
             verify,
             invalidates,
+            catch_up,
+            misfire_grace,
+            overlap,
             guard
         );
         // A table of the job's own does not take the defaults of its other fields away.

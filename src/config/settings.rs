@@ -13,7 +13,7 @@ use super::secret::{self, Given, relative_to};
 use super::sources::Sources;
 use super::{raw, state, units};
 use crate::ground::job::Job;
-use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, Settings};
+use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
 use crate::ground::ttl::TtlPolicy;
 
 /// The shortest and the longest lifetime of a key.
@@ -25,6 +25,7 @@ pub(super) const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_millis(1
 pub(super) struct Parts {
     pub(super) ttl: TtlPolicy,
     pub(super) limits: Limits,
+    pub(super) serve: ServeSettings,
     state: Option<PathBuf>,
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
@@ -54,7 +55,9 @@ impl Parts {
             in_flight: field.size("in_flight", given.in_flight.as_ref(), defaults.in_flight),
             buffer: field.size("buffer", given.buffer.as_ref(), defaults.buffer),
         };
-        Parts { ttl: ttl_policy(raw, sources, collector), limits, state, postgres, redis }
+        let mut field = Fields { table: "serve", sources, collector: &mut *collector };
+        let serve = ServeSettings { grace_period: field.timeout("grace_period", raw.serve.grace_period.as_ref(), 25) };
+        Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, state, postgres, redis }
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.
@@ -62,7 +65,7 @@ impl Parts {
         let (Some(postgres), Some(redis)) = (self.postgres, self.redis) else {
             return Err(Diagnostic::about(&file, "the servers' URLs are missing"));
         };
-        Ok(Settings { file, state: self.state, postgres, redis, ttl: self.ttl, limits: self.limits, jobs })
+        Ok(Settings { file, state: self.state, postgres, redis, ttl: self.ttl, limits: self.limits, serve: self.serve, jobs })
     }
 }
 

@@ -15,6 +15,13 @@ pub fn pause_before_attempt(attempt: u32) -> Duration {
     Duration::from_millis(fastrand::u64(0..=ceiling))
 }
 
+/// The pause before a job is run again that failed `failures` times in a row for a reason that may pass: full jitter over a ceiling that doubles from 10 s
+/// up to 5 minutes, and a second at least.
+pub fn pause_before_another_run(failures: u32) -> Duration {
+    let ceiling = 10_000_u64.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(300_000);
+    Duration::from_millis(fastrand::u64(1000..=ceiling))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,6 +31,8 @@ mod tests {
         for attempt in 2..40 {
             assert!(pause_before_attempt(attempt) <= Duration::from_secs(30));
             assert!(pause_between_tries() > Duration::from_secs(1));
+            let again = pause_before_another_run(attempt);
+            assert!((Duration::from_secs(1)..=Duration::from_secs(300)).contains(&again));
         }
         assert!(pause_before_attempt(2) <= Duration::from_millis(500));
     }

@@ -52,6 +52,21 @@ pub enum ErrorKind {
     Panic,
     /// The run was stopped by a signal.
     Cancelled,
+    /// Another instance runs the job; this run did nothing.
+    HeldElsewhere,
+    /// Another instance has served the due time; this run did nothing.
+    ServedElsewhere,
+}
+
+/// Whether another try can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Not before somebody has changed something: the schedule's next time is soon enough.
+    Never,
+    /// The next run, a while later: this one has waited for as long as it may.
+    Run,
+    /// A new attempt of the same run, from a new snapshot, and after the last one the next run.
+    Attempt,
 }
 
 /// What follows from an [`ErrorKind`].
@@ -59,49 +74,51 @@ pub enum ErrorKind {
 pub struct Consequence {
     /// The kind.
     pub kind: ErrorKind,
-    /// Whether a new attempt of the whole job, from a new snapshot, can succeed.
-    pub retry: bool,
+    /// Whether another try can succeed, and which.
+    pub retry: Retry,
     /// The process' exit code if this is the failure that counts.
     pub exit: u8,
     /// What the operator can do about it.
     pub advice: &'static str,
 }
 
-const fn row(kind: ErrorKind, retry: bool, exit: u8, advice: &'static str) -> Consequence {
+const fn row(kind: ErrorKind, retry: Retry, exit: u8, advice: &'static str) -> Consequence {
     Consequence { kind, retry, exit, advice }
 }
 
-/// The one table: kind → retried or not, exit code, advice.
+/// The one table: kind → what is tried again, exit code, advice.
 #[rustfmt::skip]
 pub const TABLE: &[Consequence] = &[
-    row(ErrorKind::PostgresUnreachable, false, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for a standby primary_url, too) names its host and port"),
-    row(ErrorKind::PostgresRefused, false, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL, and pg_hba.conf"),
-    row(ErrorKind::PostgresPermission, false, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),
-    row(ErrorKind::Unverified, false, exit::JOB_FAILED, "end what keeps transactions open or the standby behind, or read docs/freshness.md about `verify` and `invalidates`; what was written is left to die"),
-    row(ErrorKind::PostgresLost, true, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
-    row(ErrorKind::StatementTimeout, false, exit::JOB_FAILED, "make the query cheaper (EXPLAIN shows where the time goes), or raise statement_timeout in [postgres]"),
-    row(ErrorKind::SnapshotLost, true, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
-    row(ErrorKind::Query, false, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
-    row(ErrorKind::Row, false, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),
-    row(ErrorKind::Definition, false, exit::JOB_FAILED, "run `warm check`: it compares every job with the database"),
-    row(ErrorKind::RedisUnreachable, false, exit::REDIS, "check that Redis runs and that REDIS_URL names its host and port"),
-    row(ErrorKind::RedisRefused, false, exit::REDIS, "check user and password of REDIS_URL and the account's rights (config/redis-acl.conf shows the least account)"),
-    row(ErrorKind::RedisFull, false, exit::GUARD, "give Redis more memory or cache less; nothing was deleted to make room"),
-    row(ErrorKind::RedisTight, false, exit::GUARD, "raise maxmemory, cache less, or raise memory_limit in [redis]; nothing was deleted to make room"),
-    row(ErrorKind::RedisEvicts, false, exit::GUARD, "raise maxmemory or cache less: what is written pushes out what others need"),
-    row(ErrorKind::RedisReply, true, exit::REDIS, "check what stands between warm and Redis"),
-    row(ErrorKind::RedisRestarted, true, exit::REDIS, "look into the Redis log for the reason of its restart"),
-    row(ErrorKind::Guard, false, exit::GUARD, "look at the data: the old keys stay; if it is right, `warm --now JOB --accept` publishes it once"),
-    row(ErrorKind::JobTimeout, false, exit::JOB_FAILED, "raise the job's timeout, or make its query cheaper"),
-    row(ErrorKind::Panic, false, exit::JOB_FAILED, "this is a defect of warm: please report it with the log"),
-    row(ErrorKind::Cancelled, false, exit::JOB_FAILED, "run it again: what was written is complete key by key"),
+    row(ErrorKind::PostgresUnreachable, Retry::Run, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for a standby primary_url, too) names its host and port"),
+    row(ErrorKind::PostgresRefused, Retry::Never, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL, and pg_hba.conf"),
+    row(ErrorKind::PostgresPermission, Retry::Never, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),
+    row(ErrorKind::Unverified, Retry::Run, exit::JOB_FAILED, "end what keeps transactions open or the standby behind, or read docs/freshness.md about `verify` and `invalidates`; what was written is left to die"),
+    row(ErrorKind::PostgresLost, Retry::Attempt, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
+    row(ErrorKind::StatementTimeout, Retry::Never, exit::JOB_FAILED, "make the query cheaper (EXPLAIN shows where the time goes), or raise statement_timeout in [postgres]"),
+    row(ErrorKind::SnapshotLost, Retry::Attempt, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
+    row(ErrorKind::Query, Retry::Never, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
+    row(ErrorKind::Row, Retry::Never, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),
+    row(ErrorKind::Definition, Retry::Never, exit::JOB_FAILED, "run `warm check`: it compares every job with the database"),
+    row(ErrorKind::RedisUnreachable, Retry::Run, exit::REDIS, "check that Redis runs and that REDIS_URL names its host and port"),
+    row(ErrorKind::RedisRefused, Retry::Never, exit::REDIS, "check user and password of REDIS_URL and the account's rights (config/redis-acl.conf shows the least account)"),
+    row(ErrorKind::RedisFull, Retry::Never, exit::GUARD, "give Redis more memory or cache less; nothing was deleted to make room"),
+    row(ErrorKind::RedisTight, Retry::Never, exit::GUARD, "raise maxmemory, cache less, or raise memory_limit in [redis]; nothing was deleted to make room"),
+    row(ErrorKind::RedisEvicts, Retry::Never, exit::GUARD, "raise maxmemory or cache less: what is written pushes out what others need"),
+    row(ErrorKind::RedisReply, Retry::Attempt, exit::REDIS, "check what stands between warm and Redis"),
+    row(ErrorKind::RedisRestarted, Retry::Attempt, exit::REDIS, "look into the Redis log for the reason of its restart"),
+    row(ErrorKind::Guard, Retry::Never, exit::GUARD, "look at the data: the old keys stay; if it is right, `warm --now JOB --accept` publishes it once"),
+    row(ErrorKind::JobTimeout, Retry::Never, exit::JOB_FAILED, "raise the job's timeout, or make its query cheaper"),
+    row(ErrorKind::Panic, Retry::Never, exit::JOB_FAILED, "this is a defect of warm: please report it with the log"),
+    row(ErrorKind::Cancelled, Retry::Never, exit::JOB_FAILED, "run it again: what was written is complete key by key"),
+    row(ErrorKind::HeldElsewhere, Retry::Never, exit::HELD, "wait until the other instance is done, or allow both with overlap = \"allow\""),
+    row(ErrorKind::ServedElsewhere, Retry::Never, exit::OK, "nothing: another instance has done it"),
 ];
 
 impl ErrorKind {
     /// What follows from this kind.
     pub fn consequence(self) -> Consequence {
         // The table is complete: a test walks every kind. The fallback keeps this total without a panic.
-        TABLE.iter().copied().find(|row| row.kind == self).unwrap_or(row(self, false, exit::JOB_FAILED, ""))
+        TABLE.iter().copied().find(|row| row.kind == self).unwrap_or(row(self, Retry::Never, exit::JOB_FAILED, ""))
     }
 }
 
@@ -159,6 +176,6 @@ mod tests {
             assert!(!row.advice.is_empty(), "{:?}", row.kind);
         }
         // The last kind's number counts the kinds: a new one without a row fails here.
-        assert_eq!(TABLE.len(), ErrorKind::Cancelled as usize + 1);
+        assert_eq!(TABLE.len(), ErrorKind::ServedElsewhere as usize + 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What happens during a run, said once: one event feeds the log, the progress display and, later, the metrics.
 
 use super::error::Error;
+use super::passed::Passed;
 use super::request::Trigger;
 use super::run::{Report, Stats};
 
@@ -60,6 +61,26 @@ pub enum Event<'a> {
     Unguarded {
         /// The job's name.
         job: &'a str,
+    },
+    /// Due times began no run.
+    Passed {
+        /// Which, and why.
+        passed: &'a Passed,
+    },
+    /// Redis has lost what was in it; all jobs run.
+    Lost {
+        /// How that was noticed.
+        how: &'a str,
+    },
+    /// Other jobs or settings are in use from now on.
+    Reloaded {
+        /// How many jobs there are now.
+        jobs: usize,
+    },
+    /// Other jobs or settings were found, but something is wrong with them; those before stay in use.
+    NotReloaded {
+        /// What is wrong.
+        reason: &'a str,
     },
     /// A run ended, well or not.
     Finished {

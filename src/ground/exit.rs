@@ -14,3 +14,5 @@ pub const POSTGRES: u8 = 3;
 pub const REDIS: u8 = 4;
 /// A guard stopped the run before it did harm.
 pub const GUARD: u8 = 5;
+/// Another instance runs the job.
+pub const HELD: u8 = 6;

@@ -25,6 +25,8 @@ pub struct Record {
     pub stats: Stats,
     /// The failure that ended it.
     pub failure: Option<Error>,
+    /// The due time that is done with now.
+    pub served: Option<DateTime<Utc>>,
     /// What a good run read, as the measure of later ones; `None` for a run that failed or that did not look at everything.
     pub measure: Option<Measure>,
 }

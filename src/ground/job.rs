@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::fingerprint::Fingerprint;
 use super::guard::Guard;
 use super::key::KeyTemplate;
@@ -58,6 +60,12 @@ pub struct Job {
     pub guard: Guard,
     /// Whether keys are removed whose rows are gone.
     pub sweep: bool,
+    /// What happens to starts that were missed.
+    pub catch_up: CatchUp,
+    /// How late a start may be and still be none that was missed.
+    pub misfire_grace: TimeDelta,
+    /// What happens when the job comes due while it still runs.
+    pub overlap: Overlap,
 }
 
 impl Job {
@@ -118,6 +126,28 @@ pub enum Mode {
     Refresh,
     /// Absent keys only.
     Missing,
+}
+
+/// What happens to starts that were missed (`catch_up`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    /// One run makes up for all of them.
+    Latest,
+    /// Each is made up, one after the other.
+    All,
+    /// They are counted.
+    None,
+}
+
+/// What happens when a job comes due while it still runs (`overlap`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// The new run is not begun.
+    Skip,
+    /// The old run is stopped, and the new one begun.
+    Replace,
+    /// Both run.
+    Allow,
 }
 
 /// How a run makes sure that what it wrote is still right (`verify`).

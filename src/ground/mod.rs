@@ -14,6 +14,7 @@ pub mod job;
 pub mod key;
 pub mod keyspace;
 pub mod manifest;
+pub mod passed;
 pub mod request;
 pub mod row;
 pub mod run;

@@ -1,6 +1,8 @@
 //! What makes a run begin. Every trigger becomes one `Request`, and the runner serves nothing else: so there is one path, and
 //! each run knows why it began. A request may narrow a run; it never carries data.
 
+use chrono::{DateTime, Utc};
+
 use super::job::Mode;
 
 /// A run that somebody asks for.
@@ -8,6 +10,8 @@ use super::job::Mode;
 pub struct Request {
     /// Why.
     pub trigger: Trigger,
+    /// The due time that it serves, if it serves one.
+    pub due: Option<DateTime<Utc>>,
     /// Overrides the job's `mode`.
     pub mode: Option<Mode>,
     /// Whether to look only: nothing is written, what would be written is counted.
@@ -21,6 +25,14 @@ pub struct Request {
 pub enum Trigger {
     /// A person, or a script, ran `warm --now`.
     Manual,
+    /// The job's schedule.
+    Schedule,
+    /// A start was missed, or nobody knows when the job last ran.
+    CatchUp,
+    /// The last run failed for a reason that may pass.
+    Retry,
+    /// Redis has lost what was in it.
+    Refill,
 }
 
 impl Trigger {
@@ -28,6 +40,10 @@ impl Trigger {
     pub fn name(self) -> &'static str {
         match self {
             Trigger::Manual => "manual",
+            Trigger::Schedule => "schedule",
+            Trigger::CatchUp => "catch-up",
+            Trigger::Retry => "retry",
+            Trigger::Refill => "refill",
         }
     }
 }

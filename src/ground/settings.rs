@@ -24,6 +24,8 @@ pub struct Settings {
     pub ttl: TtlPolicy,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[serve]`.
+    pub serve: ServeSettings,
     /// The jobs, highest priority first, then by name.
     pub jobs: Vec<Job>,
 }
@@ -74,6 +76,13 @@ pub struct RedisSettings {
     pub timeout: Duration,
     /// The share of `maxmemory` (0 … 1) beyond which no key is added.
     pub memory_limit: f64,
+}
+
+/// `[serve]`: the service.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeSettings {
+    /// How long runs may still take when the service is to end.
+    pub grace_period: Duration,
 }
 
 /// `[limits]`: bounds that protect memory and servers.

@@ -1,5 +1,6 @@
 //! What the runner holds of the history.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -67,6 +68,14 @@ impl History {
     /// When the history cannot be used; why, the observer has been told.
     pub async fn last_good(&self, job: &str, definition: Fingerprint) -> Result<Option<LastGood>, Unknown> {
         self.ask(|answer| Order::LastGood(job.to_owned(), definition, answer)).await.flatten().ok_or(Unknown)
+    }
+
+    /// The due time that each job has served last, by its name.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn served(&self) -> Result<HashMap<String, DateTime<Utc>>, Unknown> {
+        self.ask(Order::Served).await.flatten().ok_or(Unknown)
     }
 
     /// Begins a run of a sweeping job.

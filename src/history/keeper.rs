@@ -1,9 +1,11 @@
 //! The thread that owns the connection.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,7 +13,7 @@ use super::error::{Trouble, translate};
 use super::file::{self, Opened};
 use super::handle::Place;
 use super::manifest::Asked;
-use super::table;
+use super::{served, table};
 use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Record};
@@ -22,6 +24,8 @@ pub(super) enum Order {
     Record(Box<Record>),
     /// Looks a job's last good run up. The outer `None` when that cannot be done.
     LastGood(String, Fingerprint, oneshot::Sender<Option<Option<LastGood>>>),
+    /// Gives the due time that each job has served last. `None` when that cannot be done.
+    Served(oneshot::Sender<Option<HashMap<String, DateTime<Utc>>>>),
     /// Something about the manifest.
     Manifest(Asked),
     /// Says when everything before is done.
@@ -106,6 +110,11 @@ impl Keeper {
                 let look = async |connection: &mut SqliteConnection| {
                     table::last_good(connection, &installation, &job, definition).await
                 };
+                let _ = answer.send(self.with(look).await);
+            }
+            Order::Served(answer) => {
+                let installation = self.installation.clone();
+                let look = async |connection: &mut SqliteConnection| served::all(connection, &installation).await;
                 let _ = answer.send(self.with(look).await);
             }
             Order::Manifest(asked) => self.answer_about_manifest(asked).await,

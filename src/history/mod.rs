@@ -20,6 +20,7 @@ mod file;
 mod handle;
 mod keeper;
 mod manifest;
+mod served;
 mod table;
 
 pub use handle::{History, Place};

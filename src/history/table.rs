@@ -4,6 +4,7 @@ use chrono::{DateTime, Days, Utc};
 use serde_json::Value;
 use sqlx::{Connection, Row, SqliteConnection};
 
+use super::served;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Measure, NamedType, Record};
 
@@ -27,6 +28,7 @@ pub(super) async fn record(
     for record in records {
         add(&mut transaction, installation, record).await?;
         prune(&mut transaction, installation, record).await?;
+        served::note(&mut transaction, installation, record).await?;
         if let Some(measure) = &record.measure {
             add_good(&mut transaction, installation, record, measure).await?;
         }
@@ -141,6 +143,7 @@ mod tests {
             ended: started + TimeDelta::seconds(1),
             stats: Stats::default(),
             failure: None,
+            served: None,
             measure: Some(Measure { rows: minute.unsigned_abs(), columns }),
         }
     }

@@ -5,11 +5,14 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use chrono::SecondsFormat;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::counted;
+use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
+use crate::ground::passed::{Passed, Reason};
 use crate::ground::run::{Report, Stats};
 
 /// How many skipped rows of one run are described; all are counted.
@@ -59,6 +62,10 @@ impl Observer for LogObserver {
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
             Event::Unguarded { job } => self.unguarded(job),
+            Event::Passed { passed } => self::passed(passed),
+            Event::Lost { how } => warn!("Redis has lost what was in it ({how}); all jobs run"),
+            Event::Reloaded { jobs } => info!(jobs, "the configuration was read again: {}", counted(*jobs as u64, "job", "jobs")),
+            Event::NotReloaded { reason } => error!("the configuration cannot be used, the one before stays: {reason}"),
             Event::Finished { report } => finished(report),
         }
     }
@@ -87,6 +94,17 @@ impl LogObserver {
     }
 }
 
+fn passed(passed: &Passed) {
+    let Passed { job, due, count, reason } = passed;
+    let times = counted(*count as u64, "start", "starts");
+    let due = due.to_rfc3339_opts(SecondsFormat::Secs, true);
+    match reason {
+        // That is how it should be.
+        Reason::Elsewhere => info!(job, count, %reason, "{job}: no run for {due}: {reason}"),
+        _ => warn!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
+    }
+}
+
 fn finished(report: &Report) {
     let Report { job, file, stats, took, failure, .. } = report;
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -94,6 +112,9 @@ fn finished(report: &Report) {
         None => {
             let Stats { written, rows, bytes, swept, .. } = stats;
             info!(job, keys = written, rows, bytes, swept, millis, "{job}: done");
+        }
+        Some(Error { kind: ErrorKind::HeldElsewhere | ErrorKind::ServedElsewhere, message, .. }) => {
+            info!(job, "{job}: not run: {message}");
         }
         Some(failure) => {
             let advice = failure.kind.consequence().advice;

@@ -56,6 +56,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             }
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
+            Event::Passed { .. } | Event::Lost { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));
     }

@@ -65,6 +65,16 @@ pub struct Runner {
 }
 
 impl Runner {
+    /// How many runs there may be at a time: each needs a connection to PostgreSQL.
+    pub fn slots(&self) -> usize {
+        self.source.connections()
+    }
+
+    /// Runs one job. When `stop` becomes true it ends as soon as it can; what it wrote until then stays, each key complete.
+    pub async fn run_one(self: Arc<Self>, job: Arc<Job>, request: Request, stop: watch::Receiver<bool>) -> Report {
+        run::run(self, job, request, stop).await
+    }
+
     /// Runs the jobs, started in the given order, several at a time. One job's failure is its own.
     ///
     /// When `stop` becomes true, runs end as soon as they can; what they wrote until then stays, each key complete.
@@ -76,11 +86,11 @@ impl Runner {
         stop: watch::Receiver<bool>,
     ) -> Vec<Report> {
         let runs = jobs.iter().enumerate().map(|(place, job)| {
-            let run = run::run(Arc::clone(self), Arc::clone(job), request, stop.clone());
+            let run = Arc::clone(self).run_one(Arc::clone(job), request, stop.clone());
             async move { (place, run.await) }
         });
         // Unordered: a slow job must not keep those from starting that come after it.
-        let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(self.source.connections()).collect().await;
+        let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(self.slots()).collect().await;
         reports.sort_unstable_by_key(|(place, _)| *place);
         reports.into_iter().map(|(_, report)| report).collect()
     }

@@ -12,7 +12,7 @@ use super::attempt::Attempt;
 use super::gate::Gate;
 use crate::cache::{Ours, Policy, Redis, Tally};
 use crate::ground::backoff::pause_before_attempt;
-use crate::ground::error::{Error, ErrorKind};
+use crate::ground::error::{Error, ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::history::{Measure, NamedType, Record};
 use crate::ground::job::{Job, Mode};
@@ -154,10 +154,17 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             ended: runner.clock.now(),
             stats: report.stats.clone(),
             failure: report.failure.clone(),
+            served: request.due.filter(|_| is_served(&report)),
             measure: whole.then(|| progress.measure()),
         });
     }
     report
+}
+
+/// Whether the due time that the run was for is done with: it went well, or trying again would change nothing.
+fn is_served(report: &Report) -> bool {
+    let failure = report.failure.as_ref().map(|failure| failure.kind);
+    failure.is_none_or(|kind| kind != ErrorKind::Cancelled && kind.consequence().retry == Retry::Never)
 }
 
 async fn attempts(attempt: &Attempt<'_>) -> Result<(), Error> {
@@ -168,7 +175,7 @@ async fn attempts(attempt: &Attempt<'_>) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        if number > job.retries || !error.kind.consequence().retry {
+        if number > job.retries || error.kind.consequence().retry != Retry::Attempt {
             return Err(error);
         }
         runner.observer.on(&Event::Retry { job: &job.name, error: &error, attempt: number + 1 });

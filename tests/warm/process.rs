@@ -129,6 +129,7 @@ fn a_panic_ends_its_job_only() {
     let jobs: Vec<_> = loaded.settings.jobs.into_iter().map(Arc::new).collect();
     let request = ground::request::Request {
         trigger: ground::request::Trigger::Manual,
+        due: None,
         mode: None,
         dry_run: false,
         accept: false,

@@ -24,7 +24,7 @@ use room::Estimate;
 
 /// Runs the checks. Errors give the exit code of the first of: PostgreSQL, Redis, a job; warnings alone give 0.
 pub fn run(common: &Common, offline: bool) -> Result<u8, Failure> {
-    let Loaded { settings, warnings } = match load(common) {
+    let Loaded { settings, warnings, .. } = match load(common) {
         Ok(loaded) => loaded,
         Err(failure) if common.json => return Ok(print_failure(&failure)),
         Err(failure) => return Err(failure),

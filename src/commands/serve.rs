@@ -1,0 +1,86 @@
+//! `warm serve`: the scheduler, in the foreground.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::interval;
+
+use super::now::{flush, observer};
+use super::setup::setup;
+use super::{Failure, load, runtime, signals};
+use crate::cli::Common;
+use crate::config::{Loaded, Stamp};
+use crate::ground::event::{Event, Observer};
+use crate::ground::exit;
+use crate::service::{Daemon, Inputs, Setup, Stop};
+
+/// How often the files are looked at. What has changed is read when it has not changed any more since the last look: it may have been half written.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Runs jobs as they come due, until a signal says that it is enough: 0 if what ran could finish, else 128 and the signal's number.
+pub fn run(common: &Common) -> Result<u8, Failure> {
+    let loaded = load(common)?;
+    warn(&loaded);
+    let observer = observer();
+    runtime()?.block_on(async {
+        // The first signal lets runs finish, the second stops them.
+        let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
+        let first = setup(&loaded, Arc::clone(&observer)).await?;
+        let runner = Arc::clone(&first.runner);
+        let (setups, more) = mpsc::channel(1);
+        let (_losses, losses) = mpsc::channel(1);
+        let reloading = tokio::spawn(reload(common.clone(), loaded, observer, setups));
+        let all_done = Daemon::new(first).serve(Inputs { stop: stopped, setups: more, losses }).await;
+        reloading.abort();
+        tokio::join!(runner.source.close(), flush(runner.history.as_ref()));
+        Ok(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK))
+    })
+}
+
+fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        // Nobody can be told that nobody can be told.
+        let _ = writeln!(std::io::stderr(), "{}", warning.render(std::io::stderr().is_terminal()));
+    }
+}
+
+/// Reads the configuration again when the files have changed, or SIGHUP comes. Only a good one is handed on.
+async fn reload(common: Common, loaded: Loaded, observer: Arc<dyn Observer>, setups: mpsc::Sender<Setup>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut looks = interval(LOOK);
+    let mut places = loaded.places;
+    let mut used = Stamp::of(&places);
+    let mut seen = used.clone();
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {
+                let now = Stamp::of(&places);
+                let settled = std::mem::replace(&mut seen, now.clone()) == now;
+                if !settled || now == used {
+                    continue;
+                }
+            }
+            Some(()) = hangup.recv() => {}
+        }
+        used = Stamp::of(&places);
+        match again(&common, &observer).await {
+            Ok((loaded, setup)) => {
+                places = loaded.places;
+                if setups.send(setup).await.is_err() {
+                    return;
+                }
+            }
+            Err(failure) => observer.on(&Event::NotReloaded { reason: &failure.render(false) }),
+        }
+    }
+}
+
+async fn again(common: &Common, observer: &Arc<dyn Observer>) -> Result<(Loaded, Setup), Failure> {
+    let loaded = load(common)?;
+    warn(&loaded);
+    let setup = setup(&loaded, Arc::clone(observer)).await?;
+    Ok((loaded, setup))
+}

@@ -1,0 +1,244 @@
+//! The loop: it looks what is due, begins runs, hears how they end, and ends in good order.
+//!
+//! Everything that happens reaches it as a message, and only the loop changes the agenda, so that nothing needs a lock. Runs are tasks of their own: what
+//! one of them does, a panic included, ends that run alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::notify;
+use crate::ground::error::{ErrorKind, Retry};
+use crate::ground::event::Event;
+use crate::ground::job::Job;
+use crate::ground::request::Request;
+use crate::ground::run::Report;
+use crate::runner::Runner;
+use crate::triggers::{Agenda, Ended, Heartbeat, RunId, Start};
+
+/// How much longer than its time-out a run may take to end, before the service counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the edges make from the configuration.
+pub struct Setup {
+    /// What runs jobs.
+    pub runner: Arc<Runner>,
+    /// The jobs.
+    pub jobs: Vec<Arc<Job>>,
+    /// The due time that each job has served last, by its name, as far as anybody knows.
+    pub marks: HashMap<String, DateTime<Utc>>,
+    /// How long runs may still take when the service is to end.
+    pub grace: Duration,
+}
+
+/// How urgently the service is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Not at all.
+    No,
+    /// What runs may finish.
+    Drain,
+    /// What runs is stopped.
+    Cancel,
+}
+
+/// What reaches the loop from outside.
+pub struct Inputs {
+    /// How urgently it is to end.
+    pub stop: watch::Receiver<Stop>,
+    /// Other jobs or settings, which have been found to be right.
+    pub setups: mpsc::Receiver<Setup>,
+    /// That Redis has lost what was in it, and how that was noticed.
+    pub losses: mpsc::Receiver<String>,
+}
+
+/// Runs jobs as they come due, until it is told to end.
+pub struct Daemon {
+    runner: Arc<Runner>,
+    agenda: Agenda,
+    grace: Duration,
+    runs: JoinSet<(RunId, Report)>,
+    running: HashMap<RunId, Running>,
+}
+
+/// A run that is under way.
+struct Running {
+    job: Arc<Job>,
+    stop: watch::Sender<bool>,
+    /// When it has to be over, if all is well.
+    latest: Instant,
+}
+
+impl Daemon {
+    /// A daemon that begins with these jobs.
+    pub fn new(setup: Setup) -> Self {
+        let Setup { runner, jobs, marks, grace } = setup;
+        let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
+        Daemon { runner, agenda, grace, runs: JoinSet::new(), running: HashMap::new() }
+    }
+
+    /// Serves until it is told to end; then what runs has a while to finish. Returns whether everything did.
+    pub async fn serve(mut self, mut inputs: Inputs) -> bool {
+        let mut heartbeat = Heartbeat::start().await;
+        notify::ready();
+        loop {
+            self.look();
+            tokio::select! {
+                () = heartbeat.next() => self.show_life(),
+                Some(ended) = self.runs.join_next() => self.ended(ended),
+                Some(how) = inputs.losses.recv() => self.lost(&how),
+                Some(setup) = inputs.setups.recv() => self.replace(setup),
+                // Whoever could say so is gone: then nobody could ever end this otherwise.
+                _ = inputs.stop.wait_for(|stop| *stop > Stop::No) => break,
+            }
+        }
+        notify::stopping();
+        self.drain(inputs.stop).await
+    }
+
+    /// Serves what is due now, and what follows from it at once, and ends. Returns what was done.
+    pub async fn serve_once(mut self, mut stop: watch::Receiver<Stop>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        self.look();
+        while !self.runs.is_empty() {
+            tokio::select! {
+                Some(ended) = self.runs.join_next() => {
+                    reports.extend(ended.as_ref().ok().map(|(_, report)| report.clone()));
+                    self.ended(ended);
+                    self.begin();
+                }
+                Ok(_) = stop.wait_for(|stop| *stop > Stop::No) => {
+                    self.stop_all();
+                    while let Some(ended) = self.runs.join_next().await {
+                        reports.extend(ended.ok().map(|(_, report)| report));
+                    }
+                }
+            }
+        }
+        reports
+    }
+
+    /// Looks what is due, and begins what there is room for.
+    fn look(&mut self) {
+        let tick = self.agenda.tick(self.runner.clock.now());
+        for passed in &tick.passed {
+            self.runner.observer.on(&Event::Passed { passed });
+        }
+        for run in tick.stop {
+            self.running.get(&run).inspect(|running| stop(running));
+        }
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        let free = self.runner.slots().saturating_sub(self.running.len());
+        for Start { run, job, due, trigger } in self.agenda.take(self.runner.clock.now(), free) {
+            let (stop, stopped) = watch::channel(false);
+            let request = Request { trigger, due, mode: None, dry_run: false, accept: false };
+            let latest = Instant::now() + job.timeout + PATIENCE;
+            let (runner, of) = (Arc::clone(&self.runner), Arc::clone(&job));
+            self.runs.spawn(async move { (run, runner.run_one(of, request, stopped).await) });
+            self.running.insert(run, Running { job, stop, latest });
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(RunId, Report), tokio::task::JoinError>) {
+        // A run never panics: whatever its job does, it reports. Should it all the same, the watchdog sees a run that does not end.
+        let Ok((run, report)) = ended else { return };
+        self.running.remove(&run);
+        if let Some(passed) = self.agenda.ended(run, how(&report), self.runner.clock.now()) {
+            self.runner.observer.on(&Event::Passed { passed: &passed });
+        }
+    }
+
+    fn lost(&mut self, how: &str) {
+        self.runner.observer.on(&Event::Lost { how });
+        self.agenda.refill(self.runner.clock.now());
+    }
+
+    /// Takes other jobs and settings; what runs goes on with the old ones.
+    fn replace(&mut self, setup: Setup) {
+        notify::reloading();
+        let Setup { runner, jobs, marks, grace } = setup;
+        self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
+        (self.runner, self.grace) = (runner, grace);
+        self.runner.observer.on(&Event::Reloaded { jobs: jobs.len() });
+        notify::ready();
+    }
+
+    /// Tells the service manager how things are; that all is well only while runs end in time.
+    fn show_life(&self) {
+        let now = Instant::now();
+        let stuck = self.running.values().find(|running| running.latest < now);
+        match stuck {
+            Some(Running { job, .. }) => notify::status(&format!("{} does not end", job.name)),
+            None => {
+                notify::status(&self.status());
+                notify::alive();
+            }
+        }
+    }
+
+    fn status(&self) -> String {
+        if !self.running.is_empty() {
+            let mut names: Vec<&str> = self.running.values().map(|running| running.job.name.as_str()).collect();
+            names.sort_unstable();
+            return format!("running {}", names.join(", "));
+        }
+        match self.agenda.next(self.runner.clock.now()) {
+            Some((job, due)) => {
+                format!("next: {} at {}", job.name, due.to_rfc3339_opts(SecondsFormat::Secs, true))
+            }
+            None => "no job will come due".to_owned(),
+        }
+    }
+
+    /// Waits for what runs, for the grace period; then it is stopped.
+    async fn drain(mut self, mut urgency: watch::Receiver<Stop>) -> bool {
+        let end = Instant::now() + self.grace;
+        if !self.running.is_empty() {
+            notify::status(&format!("stopping; {}", self.status()));
+        }
+        let mut all_done = true;
+        loop {
+            tokio::select! {
+                biased;
+                ended = self.runs.join_next() => match ended {
+                    Some(ended) => self.ended(ended),
+                    None => return all_done,
+                },
+                () = sleep_until(end), if all_done => all_done = false,
+                Ok(_) = urgency.wait_for(|stop| *stop == Stop::Cancel), if all_done => all_done = false,
+            }
+            if !all_done {
+                self.stop_all();
+            }
+        }
+    }
+
+    fn stop_all(&self) {
+        self.running.values().for_each(stop);
+    }
+}
+
+fn stop(running: &Running) {
+    // A run that has ended needs no word.
+    let _ = running.stop.send(true);
+}
+
+/// What a run's report means for the job's agenda.
+fn how(report: &Report) -> Ended {
+    match report.failure.as_ref().map(|failure| failure.kind) {
+        None => Ended::Served,
+        Some(ErrorKind::HeldElsewhere) => Ended::HeldElsewhere,
+        Some(ErrorKind::ServedElsewhere) => Ended::ServedElsewhere,
+        Some(ErrorKind::Cancelled) => Ended::Stopped,
+        Some(kind) if kind.consequence().retry == Retry::Never => Ended::Served,
+        Some(_) => Ended::FailedForNow,
+    }
+}

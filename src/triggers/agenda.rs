@@ -1,0 +1,323 @@
+//! Which job is due, which missed time is made up, which run waits.
+//!
+//! ```text
+//! due ─► late? (misfire_grace, catch_up) ─► still running? (overlap) ─► waiting ─► started ─► ended ─► again? (retry)
+//! ```
+//!
+//! Time is only ever handed in, so that a year can be simulated in a second. However long nobody asked, what is done at a [`tick`](Agenda::tick) is
+//! bounded: the latest due time is computed, not reached by walking. Each job has a mark, the due time up to which everything is done with; it is what
+//! outlives the process. Every due time either begins a run or is [`Passed`] with a reason, so that nothing is lost unseen.
+//!
+//! A mark that lies further in the future than the next due time is not believed: somebody's clock was wrong, and a job must not be silent
+//! until it is right again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::ground::backoff::pause_before_another_run;
+use crate::ground::job::{CatchUp, Job, Overlap};
+use crate::ground::passed::{Passed, Reason};
+use crate::ground::request::Trigger;
+
+/// The most missed times that are counted one by one, and the most that `catch_up = "all"` makes up.
+const MOST: usize = 1000;
+/// After how long a job is looked at again that another instance is running.
+const ELSEWHERE: TimeDelta = TimeDelta::seconds(5);
+/// No pause before another run is as long.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
+
+/// A run, by its number in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(u64);
+
+/// A run that is to begin now.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// Its number.
+    pub run: RunId,
+    /// The job.
+    pub job: Arc<Job>,
+    /// The due time that it serves; `None` if the job was never due.
+    pub due: Option<DateTime<Utc>>,
+    /// Why it begins.
+    pub trigger: Trigger,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Well, or in a way that another run will not change.
+    Served,
+    /// It failed for a reason that may pass.
+    FailedForNow,
+    /// It did not begin: another instance runs the job.
+    HeldElsewhere,
+    /// It did not begin: another instance has served its due time.
+    ServedElsewhere,
+    /// It was stopped.
+    Stopped,
+}
+
+/// What a tick has brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// Runs to stop, because a new one takes their place.
+    pub stop: Vec<RunId>,
+    /// Due times that began no run.
+    pub passed: Vec<Passed>,
+}
+
+/// The jobs and what is to come of them.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    slots: Vec<Slot>,
+    runs: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    job: Arc<Job>,
+    /// Due times up to this one are done with, waiting or running.
+    mark: DateTime<Utc>,
+    /// Oldest first. More than one only where each due time gets its own run.
+    waiting: VecDeque<Wanted>,
+    running: Vec<(RunId, Wanted)>,
+    /// Failures in a row.
+    failures: u32,
+    paused: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    due: Option<DateTime<Utc>>,
+    trigger: Trigger,
+    not_before: DateTime<Utc>,
+}
+
+impl Agenda {
+    /// The agenda for these jobs. `mark` gives the last due time that was served, as far as anybody knows.
+    pub fn new(jobs: &[Arc<Job>], mark: impl Fn(&Job) -> Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        let slots = jobs.iter().map(|job| Slot::new(job, mark(job), now)).collect();
+        Agenda { slots, runs: 0 }
+    }
+
+    /// Takes other jobs instead. Those of the same name go on where they are; runs of jobs that are gone end on their own.
+    pub fn replace_jobs(&mut self, jobs: &[Arc<Job>], mark: impl Fn(&Job) -> Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        let mut old = std::mem::take(&mut self.slots);
+        self.slots = jobs
+            .iter()
+            .map(|job| match old.iter().position(|slot| slot.job.name == job.name) {
+                Some(at) => Slot { job: Arc::clone(job), ..old.swap_remove(at) },
+                None => Slot::new(job, mark(job), now),
+            })
+            .collect();
+    }
+
+    /// Looks which jobs have come due since the last tick.
+    pub fn tick(&mut self, now: DateTime<Utc>) -> Tick {
+        let mut tick = Tick::default();
+        for slot in &mut self.slots {
+            slot.tick(now, &mut tick);
+        }
+        tick
+    }
+
+    /// The runs that are to begin now, at most `free`, the job with the highest priority first.
+    pub fn take(&mut self, now: DateTime<Utc>, free: usize) -> Vec<Start> {
+        let mut ready: Vec<&mut Slot> = self.slots.iter_mut().filter(|slot| slot.is_ready(now)).collect();
+        ready.sort_by_key(|slot| (std::cmp::Reverse(slot.job.priority), slot.waiting.front().and_then(|wanted| wanted.due)));
+        let mut starts = Vec::new();
+        for slot in ready.into_iter().take(free) {
+            let Some(wanted) = slot.waiting.pop_front() else { continue };
+            self.runs += 1;
+            let run = RunId(self.runs);
+            slot.running.push((run, wanted));
+            starts.push(Start { run, job: Arc::clone(&slot.job), due: wanted.due, trigger: wanted.trigger });
+        }
+        starts
+    }
+
+    /// Says how a run ended.
+    pub fn ended(&mut self, run: RunId, how: Ended, now: DateTime<Utc>) -> Option<Passed> {
+        self.slots.iter_mut().find_map(|slot| slot.ended(run, how, now)).flatten()
+    }
+
+    /// Every job runs as soon as there is room: the cache has lost what was in it. A run that is under way is followed by another one.
+    pub fn refill(&mut self, now: DateTime<Utc>) {
+        for slot in &mut self.slots {
+            let due = slot.waiting.front().map_or(Some(slot.mark), |wanted| wanted.due);
+            slot.waiting.retain(|wanted| wanted.trigger != Trigger::Refill);
+            slot.waiting.push_front(Wanted { due, trigger: Trigger::Refill, not_before: now });
+        }
+    }
+
+    /// Pauses jobs, or lets them go on.
+    pub fn pause(&mut self, paused: impl Fn(&str) -> bool) {
+        for slot in &mut self.slots {
+            slot.paused = paused(&slot.job.name);
+        }
+    }
+
+    /// The job that begins next, and when.
+    pub fn next(&self, now: DateTime<Utc>) -> Option<(&Arc<Job>, DateTime<Utc>)> {
+        let coming = self.slots.iter().filter(|slot| !slot.paused).filter_map(|slot| Some((&slot.job, slot.next(now)?)));
+        coming.min_by_key(|(_, start)| *start)
+    }
+}
+
+impl Slot {
+    fn new(job: &Arc<Job>, mark: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+        let mut slot = Slot {
+            job: Arc::clone(job),
+            mark: now,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            failures: 0,
+            paused: false,
+        };
+        match mark.filter(|mark| slot.is_believable(*mark, now)) {
+            Some(mark) => slot.mark = mark,
+            None => {
+                let due = slot.last_begun(now);
+                slot.mark = due.unwrap_or(now);
+                if job.catch_up != CatchUp::None {
+                    slot.waiting.push_back(Wanted { due, trigger: Trigger::CatchUp, not_before: now });
+                }
+            }
+        }
+        slot
+    }
+
+    /// A mark may lie before now, or be the next due time, which a clock that was set back brings a second time.
+    fn is_believable(&self, mark: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        mark <= now || self.job.schedule.next(now).is_some_and(|next| mark <= next)
+    }
+
+    /// The last due time whose run was to begin by now.
+    fn last_begun(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let due = self.job.schedule.latest(now)?;
+        if self.job.start_of(due) <= now { Some(due) } else { self.before(due) }
+    }
+
+    /// The due time before this one.
+    fn before(&self, due: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.job.schedule.latest(due - TimeDelta::milliseconds(1))
+    }
+
+    /// When its next run begins, if nothing else comes first.
+    fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let due = self.job.schedule.next(self.mark.max(now))?;
+        let waiting = self.waiting.front().map(|wanted| wanted.not_before.max(now));
+        Some(waiting.map_or(self.job.start_of(due), |waiting| waiting.min(self.job.start_of(due))))
+    }
+
+    fn tick(&mut self, now: DateTime<Utc>, tick: &mut Tick) {
+        if !self.is_believable(self.mark, now) {
+            self.mark = self.last_begun(now).unwrap_or(now);
+        }
+        let Some(due) = self.last_begun(now).filter(|due| *due > self.mark) else { return };
+        let since = std::mem::replace(&mut self.mark, due);
+        let on_time = now - self.job.start_of(due) <= self.job.misfire_grace;
+        if self.paused {
+            tick.passed.extend(self.passed(since, due, Reason::Paused));
+            return;
+        }
+        match self.job.catch_up {
+            CatchUp::None if !on_time => tick.passed.extend(self.passed(since, due, Reason::Missed)),
+            CatchUp::All => self.queue(since, due, on_time, now, tick),
+            policy => {
+                let reason = if policy == CatchUp::None { Reason::Missed } else { Reason::Superseded };
+                let before = self.before(due).filter(|before| *before > since);
+                tick.passed.extend(before.and_then(|before| self.passed(since, before, reason)));
+                let trigger = if on_time && before.is_none() { Trigger::Schedule } else { Trigger::CatchUp };
+                self.arrive(Wanted { due: Some(due), trigger, not_before: now }, tick);
+            }
+        }
+    }
+
+    /// The due times after `since`, the last of which is `until`, as passed over.
+    fn passed(&self, since: DateTime<Utc>, until: DateTime<Utc>, reason: Reason) -> Option<Passed> {
+        let count = self.job.schedule.count_between(since, until, MOST);
+        (count > 0).then(|| Passed { job: self.job.name.clone(), due: until, count, reason })
+    }
+
+    /// Each due time after `since` is to have a run of its own.
+    fn queue(&mut self, since: DateTime<Utc>, until: DateTime<Utc>, on_time: bool, now: DateTime<Utc>, tick: &mut Tick) {
+        let back = std::iter::successors(Some(until), |due| self.before(*due).filter(|before| *before > since));
+        let dues: Vec<DateTime<Utc>> = back.take(MOST).collect();
+        let oldest = dues.last().copied().unwrap_or(until);
+        tick.passed.extend(self.before(oldest).and_then(|before| self.passed(since, before, Reason::Superseded)));
+        if let ([due], true, true) = (&dues[..], on_time, self.waiting.is_empty()) {
+            return self.arrive(Wanted { due: Some(*due), trigger: Trigger::Schedule, not_before: now }, tick);
+        }
+        for due in dues.into_iter().rev() {
+            self.waiting.push_back(Wanted { due: Some(due), trigger: Trigger::CatchUp, not_before: now });
+        }
+        while self.waiting.len() > MOST {
+            let dropped = self.waiting.pop_front();
+            tick.passed.extend(dropped.and_then(|wanted| self.superseded(&wanted)));
+        }
+    }
+
+    /// A run is wanted; `overlap` says what that means for one that is under way.
+    fn arrive(&mut self, wanted: Wanted, tick: &mut Tick) {
+        match self.job.overlap {
+            Overlap::Skip if !self.running.is_empty() => {
+                let due = wanted.due.unwrap_or(self.mark);
+                tick.passed.push(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Overlap });
+                return;
+            }
+            Overlap::Replace => tick.stop.extend(self.running.iter().map(|(run, _)| *run)),
+            Overlap::Skip | Overlap::Allow => {}
+        }
+        // One run serves all that have been waiting.
+        let waiting = std::mem::take(&mut self.waiting);
+        let refill = waiting.iter().any(|wanted| wanted.trigger == Trigger::Refill);
+        tick.passed.extend(waiting.iter().filter_map(|wanted| self.superseded(wanted)));
+        let trigger = if refill { Trigger::Refill } else { wanted.trigger };
+        self.waiting.push_back(Wanted { trigger, ..wanted });
+    }
+
+    /// A due time that has had no run, and gets none of its own.
+    fn superseded(&self, wanted: &Wanted) -> Option<Passed> {
+        let due = wanted.due.filter(|_| matches!(wanted.trigger, Trigger::Schedule | Trigger::CatchUp))?;
+        Some(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Superseded })
+    }
+
+    fn is_ready(&self, now: DateTime<Utc>) -> bool {
+        let room = self.running.is_empty() || self.job.overlap == Overlap::Allow;
+        // A pause that is longer than any that is given is one before a clock that has been set back since.
+        let over = |wanted: &Wanted| wanted.not_before <= now || wanted.not_before - now > LONGEST_PAUSE;
+        room && !self.paused && self.waiting.front().is_some_and(over)
+    }
+
+    /// The outer `None` if this is no run of the job.
+    fn ended(&mut self, run: RunId, how: Ended, now: DateTime<Utc>) -> Option<Option<Passed>> {
+        let at = self.running.iter().position(|(other, _)| *other == run)?;
+        let (_, wanted) = self.running.swap_remove(at);
+        let again = match how {
+            Ended::Served | Ended::Stopped => None,
+            Ended::ServedElsewhere => {
+                self.failures = 0;
+                let due = wanted.due.unwrap_or(self.mark);
+                return Some(Some(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Elsewhere }));
+            }
+            Ended::HeldElsewhere => Some(Wanted { not_before: now + ELSEWHERE, ..wanted }),
+            Ended::FailedForNow => {
+                self.failures = self.failures.saturating_add(1);
+                let pause = TimeDelta::from_std(pause_before_another_run(self.failures)).unwrap_or(LONGEST_PAUSE);
+                Some(Wanted { trigger: Trigger::Retry, not_before: now + pause, ..wanted })
+            }
+        };
+        if how == Ended::Served {
+            self.failures = 0;
+        }
+        match again {
+            Some(again) if self.waiting.is_empty() => self.waiting.push_back(again),
+            _ => {}
+        }
+        Some(None)
+    }
+}

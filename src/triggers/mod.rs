@@ -1,0 +1,14 @@
+//! What makes runs begin without a person: the schedule, what was missed, a Redis that came back empty.
+//!
+//! ```text
+//! heartbeat  beats once a second
+//! agenda     which job is due at a beat, which missed time is made up, which run waits: a pure function of time
+//! ```
+//!
+//! Nothing here runs a job: the daemon takes what is to begin from the agenda, and tells it what ended.
+
+mod agenda;
+mod heartbeat;
+
+pub use agenda::{Agenda, Ended, RunId, Start, Tick};
+pub use heartbeat::Heartbeat;
