@@ -86,6 +86,9 @@ impl Job {
         Fingerprint::of([self.query.text()].into_iter().chain(parameters))
     }
 
+    /// STUB
+    pub fn start_of(&self, due: chrono::DateTime<chrono::Utc>) -> chrono::DateTime<chrono::Utc> { due }
+
     /// The parameter of that name.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
         self.for_each.iter().find(|parameter| parameter.name == name)

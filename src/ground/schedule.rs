@@ -64,6 +64,26 @@ impl Schedule {
         }
     }
 
+    /// STUB
+    pub fn latest(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut step = TimeDelta::seconds(2);
+        loop {
+            let mut due = self.next(at - step)?;
+            if due <= at {
+                while let Some(next) = self.next(due).filter(|next| *next <= at) { due = next; }
+                return Some(due);
+            }
+            step = step * 2;
+            if step > TimeDelta::days(4000) { return None; }
+        }
+    }
+    /// STUB
+    pub fn count_between(&self, after: DateTime<Utc>, until: DateTime<Utc>, cap: usize) -> usize {
+        let mut n = 0; let mut at = after;
+        while n < cap { match self.next(at) { Some(d) if d <= until => { n += 1; at = d; } _ => break } }
+        n
+    }
+
     /// The time zone in which the schedule is read.
     pub fn zone(&self) -> Tz {
         self.zone
