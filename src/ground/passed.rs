@@ -11,7 +11,7 @@ pub struct Passed {
     pub job: String,
     /// The last of them.
     pub due: DateTime<Utc>,
-    /// How many.
+    /// How many; a thousand stands for that many or more.
     pub count: usize,
     /// Why.
     pub reason: Reason,

@@ -81,6 +81,8 @@ struct Slot {
     job: Arc<Job>,
     /// Due times up to this one are done with, waiting or running.
     mark: DateTime<Utc>,
+    /// When the run for the due time after the mark is to begin.
+    coming: Option<DateTime<Utc>>,
     /// Oldest first. More than one only where each due time gets its own run.
     waiting: VecDeque<Wanted>,
     running: Vec<(RunId, Wanted)>,
@@ -109,7 +111,7 @@ impl Agenda {
         self.slots = jobs
             .iter()
             .map(|job| match old.iter().position(|slot| slot.job.name == job.name) {
-                Some(at) => Slot { job: Arc::clone(job), ..old.swap_remove(at) },
+                Some(at) => old.swap_remove(at).with(job),
                 None => Slot::new(job, mark(job), now),
             })
             .collect();
@@ -172,22 +174,36 @@ impl Slot {
         let mut slot = Slot {
             job: Arc::clone(job),
             mark: now,
+            coming: None,
             waiting: VecDeque::new(),
             running: Vec::new(),
             failures: 0,
             paused: false,
         };
         match mark.filter(|mark| slot.is_believable(*mark, now)) {
-            Some(mark) => slot.mark = mark,
+            Some(mark) => slot.set_mark(mark),
             None => {
                 let due = slot.last_begun(now);
-                slot.mark = due.unwrap_or(now);
+                slot.set_mark(due.unwrap_or(now));
                 if job.catch_up != CatchUp::None {
                     slot.waiting.push_back(Wanted { due, trigger: Trigger::CatchUp, not_before: now });
                 }
             }
         }
         slot
+    }
+
+    /// The same with another definition of the job.
+    fn with(self, job: &Arc<Job>) -> Self {
+        let mark = self.mark;
+        let mut slot = Slot { job: Arc::clone(job), ..self };
+        slot.set_mark(mark);
+        slot
+    }
+
+    fn set_mark(&mut self, mark: DateTime<Utc>) {
+        self.mark = mark;
+        self.coming = self.job.schedule.next(mark).map(|due| self.job.start_of(due));
     }
 
     /// A mark may lie before now, or be the next due time, which a clock that was set back brings a second time.
@@ -208,17 +224,20 @@ impl Slot {
 
     /// When its next run begins, if nothing else comes first.
     fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let due = self.job.schedule.next(self.mark.max(now))?;
         let waiting = self.waiting.front().map(|wanted| wanted.not_before.max(now));
-        Some(waiting.map_or(self.job.start_of(due), |waiting| waiting.min(self.job.start_of(due))))
+        waiting.into_iter().chain(self.coming).min()
     }
 
     fn tick(&mut self, now: DateTime<Utc>, tick: &mut Tick) {
         if !self.is_believable(self.mark, now) {
-            self.mark = self.last_begun(now).unwrap_or(now);
+            self.set_mark(self.last_begun(now).unwrap_or(now));
         }
-        let Some(due) = self.last_begun(now).filter(|due| *due > self.mark) else { return };
-        let since = std::mem::replace(&mut self.mark, due);
+        if self.coming.is_none_or(|coming| now < coming) {
+            return;
+        }
+        let since = self.mark;
+        let Some(due) = self.last_begun(now).filter(|due| *due > since) else { return };
+        self.set_mark(due);
         let on_time = now - self.job.start_of(due) <= self.job.misfire_grace;
         if self.paused {
             tick.passed.extend(self.passed(since, due, Reason::Paused));

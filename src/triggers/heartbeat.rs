@@ -55,7 +55,9 @@ impl Heart {
         let scheduler = JobScheduler::new().await?;
         // A beat that nobody has taken yet need not be followed by another.
         let (beat, beats) = mpsc::channel(1);
-        let job = Job::new_repeated(INTERVAL, move |_, _| drop(beat.try_send(())))?;
+        let job = Job::new_repeated(INTERVAL, move |_, _| {
+            let _ = beat.try_send(());
+        })?;
         scheduler.add(job).await?;
         scheduler.start().await?;
         Ok(Heart { scheduler, beats })

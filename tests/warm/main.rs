@@ -18,5 +18,6 @@ mod postgres_faults;
 mod process;
 mod redis_faults;
 mod rows;
+mod serve;
 mod sweep;
 mod terminal;
