@@ -69,6 +69,9 @@ enum Command {
         /// Without servers
         #[arg(long)]
         offline: bool,
+        /// The jobs to check; all files are read all the same [default: all]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
     },
     /// Run jobs on their schedules, in the foreground: for a systemd service
     Serve,
@@ -80,19 +83,16 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to stdout and are no error. Nothing can be said to a closed terminal.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::CONFIG } else { exit::OK });
-        }
+        Err(error) => return not_understood(&error),
     };
+    let json = cli.common.json;
     let filter = std::env::var("WARM_LOG").unwrap_or_else(|_| "warn".to_owned());
     if let Err(message) = init_log(&filter) {
-        return failed(Failure::usage(message));
+        return failed(&Failure::usage(message), json);
     }
     let result = match cli.command {
         Some(_) if cli.now.now || cli.now.due => Err(Failure::usage("--now and --due run jobs; they do not go together with another command")),
-        Some(Command::Check { offline }) => commands::check::run(&cli.common, offline),
+        Some(Command::Check { offline, jobs }) => commands::check::run(&cli.common, offline, &jobs),
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List) => commands::list::run(&cli.common),
         None if cli.now.due => commands::due::run(&cli.common),
@@ -101,8 +101,31 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failed(failure),
+        Err(failure) => failed(&failure, json),
     }
+}
+
+/// Help, version, or a command line that cannot be parsed.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    // Help and version go to stdout and are no error. Nothing can be said to a closed terminal.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::from(exit::OK);
+    }
+    // What was parsed until then is not told.
+    if std::env::args_os().skip(1).take_while(|word| word != "--").any(|word| word == "--json") {
+        print_json(&Failure::usage(in_short(&error.render().to_string())));
+    }
+    ExitCode::from(exit::CONFIG)
+}
+
+/// The first paragraph of the parser's text, which says what is wrong, and its tip if there is one.
+fn in_short(text: &str) -> String {
+    let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let message = paragraphs.next().unwrap_or_default();
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+    let tip = tip.map(|tip| format!("; {tip}")).unwrap_or_default();
+    format!("{}{tip}", message.trim_start_matches("error: "))
 }
 
 /// The way out for a word that is no command, or for no word at all.
@@ -119,8 +142,16 @@ fn no_command(word: Option<&String>) -> Failure {
     })
 }
 
-fn failed(failure: Failure) -> ExitCode {
+fn failed(failure: &Failure, json: bool) -> ExitCode {
+    if json {
+        print_json(failure);
+    }
     // Nobody can be told that nobody can be told.
     let _ = writeln!(std::io::stderr(), "{}", failure.render(std::io::stderr().is_terminal()));
     ExitCode::from(failure.code)
+}
+
+/// A program reads standard output; people, and a unit's log, have standard error.
+fn print_json(failure: &Failure) {
+    let _ = writeln!(std::io::stdout(), "{:#}", failure.value());
 }

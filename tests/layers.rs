@@ -34,6 +34,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["service"]),
     ("sqlparser", &["ground"]),
     ("croner", &["ground"]),
+    ("rustix", &["history"]),
     ("indicatif", &["observe"]),
     ("tracing", &["observe"]),
 ];

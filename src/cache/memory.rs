@@ -69,6 +69,16 @@ struct Evictions {
     begun: bool,
 }
 
+/// The moment at which a batch did not fit.
+#[derive(Debug, Clone, PartialEq)]
+struct Tight {
+    memory: Memory,
+    /// Bytes sent since Redis was asked.
+    in_flight: u64,
+    /// Bytes that the batch may add.
+    needed: usize,
+}
+
 /// Watches one server for one writer.
 #[derive(Debug)]
 pub(super) struct MemoryGuard {
@@ -83,6 +93,8 @@ pub(super) struct MemoryGuard {
     /// What had been sent when a question went out that has no answer yet.
     asked: Option<u64>,
     asked_at: Option<Instant>,
+    /// The last batch that did not fit.
+    tight: Option<Tight>,
     evictions: Evictions,
 }
 
@@ -96,7 +108,7 @@ impl MemoryGuard {
         let speaks = info.is_some();
         // A server without a limit need not be asked again at once.
         let asked_at = seen.is_none().then(Instant::now);
-        MemoryGuard { share, sent, seen, speaks, mark, asked: None, asked_at, evictions }
+        MemoryGuard { share, sent, seen, speaks, mark, asked: None, asked_at, tight: None, evictions }
     }
 
     /// Guards nothing: for a run that only looks.
@@ -155,13 +167,25 @@ impl MemoryGuard {
 
     /// Whether so many bytes more fit by what was seen last, but perhaps not with what has been sent since.
     pub(super) fn doubts(&self, bytes: usize) -> bool {
-        let in_flight = self.sent.load(Ordering::Relaxed).saturating_sub(self.mark);
-        !self.is_tight(bytes) && self.exceeds(bytes as u64 + in_flight)
+        !self.is_tight(bytes) && self.exceeds(bytes as u64 + self.in_flight())
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed).saturating_sub(self.mark)
     }
 
     /// Whether so many bytes more do not fit.
     pub(super) fn is_tight(&self, bytes: usize) -> bool {
         self.exceeds(bytes as u64)
+    }
+
+    /// The same about a batch that is about to be sent: remembered for what is said at the end of the run.
+    pub(super) fn is_tight_for(&mut self, batch: usize) -> bool {
+        let memory = self.seen.clone().filter(|_| self.is_tight(batch));
+        let tight = memory.map(|memory| Tight { memory, in_flight: self.in_flight(), needed: batch });
+        let is_tight = tight.is_some();
+        self.tight = tight.or(self.tight.take());
+        is_tight
     }
 
     fn exceeds(&self, more: u64) -> bool {
@@ -170,12 +194,19 @@ impl MemoryGuard {
 
     /// The failure of a run for some of whose keys there was no room.
     pub(super) fn refusal(&self, keys: u64) -> Error {
-        let figures = self.seen.as_ref().map(figures).unwrap_or_default();
-        let share = self.share * 100.0;
-        let message = format!(
-            "no room for {}: {figures}, and beyond {share} % only keys that are there get a new value of about the same size",
-            counted(keys, "key", "keys")
-        );
+        let why = self.tight.as_ref().map(|Tight { memory, in_flight, needed }| {
+            format!(
+                ": a batch needed {}, with {} in use and {} on their way, and memory_limit allows {} ({} % of {}); \
+                 beyond it only keys that are there get a new value of about the same size",
+                human_bytes(*needed as u64),
+                human_bytes(memory.used),
+                human_bytes(*in_flight),
+                human_bytes((memory.limit as f64 * self.share) as u64),
+                self.share * 100.0,
+                human_bytes(memory.limit)
+            )
+        });
+        let message = format!("no room for {}{}", counted(keys, "key", "keys"), why.unwrap_or_default());
         Error::new(ErrorKind::RedisTight, message)
     }
 }
@@ -248,6 +279,21 @@ mod tests {
         assert!(guard.doubts(90_001), "what was sent after it is not");
         guard.observe(&info(800_001, 0)).unwrap();
         assert!(guard.is_tight(0) && !guard.doubts(0));
+    }
+
+    #[test]
+    fn what_is_refused_below_the_limit_is_explained() {
+        let mut guard = guard(790_000, 0);
+        guard.sending(2048);
+        assert!(guard.is_tight_for(20_480), "79 % are in use, and 81 % would be");
+        assert!(!guard.is_tight_for(1024));
+        guard.observe(&info(100_000, 0)).unwrap();
+        assert_eq!(
+            guard.refusal(12).message,
+            "no room for 12 keys: a batch needed 20.0 KiB, with 771.5 KiB in use and 2.0 KiB on their way, and memory_limit allows 781.2 KiB \
+             (80 % of 976.6 KiB); beyond it only keys that are there get a new value of about the same size",
+            "what counts is the moment at which it was refused"
+        );
     }
 
     #[test]

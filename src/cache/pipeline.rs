@@ -177,7 +177,7 @@ impl Pipeline {
         self.buffer.shrink_to(KEEP);
         item.asked_for_memory = self.guard.ask(&mut self.buffer);
         let growth = item.growth();
-        item.tight = growth > 0 && self.guard.is_tight(growth);
+        item.tight = growth > 0 && self.guard.is_tight_for(growth);
         self.guard.sending(growth);
         let asking = item.asking(self.redis.key_prefix().as_bytes(), &self.scripts, now);
         let mut rest = item.asked.as_slice();
@@ -268,6 +268,7 @@ impl Pipeline {
             Verdict::Confirmed => done(|| self.tally.confirmed()),
             Verdict::Renewed => done(|| self.tally.renewed(prefix, &entry)),
             Verdict::Withdrawn => done(|| self.tally.withdrawn()),
+            Verdict::Missed => done(|| self.tally.missed(&entry)),
             Verdict::Overtaken => done(|| self.tally.overtaken(&entry)),
             Verdict::Left(why) => done(|| self.tally.left(why)),
         };

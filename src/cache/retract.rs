@@ -50,6 +50,26 @@ impl Redis {
         self.apart(move |redis| redis.take_back(&values)).await
     }
 
+    /// The keys of those of the values that are still there; nothing is deleted.
+    ///
+    /// # Errors
+    /// The first that Redis gave.
+    pub async fn still_ours(&self, values: Vec<Ours>) -> Result<Vec<Vec<u8>>, Error> {
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.apart(move |redis| {
+            let mut connected = redis.connect()?;
+            let mut there = Vec::new();
+            for some in values.chunks(AT_A_TIME) {
+                let found = find(redis.key_prefix(), &mut connected.connection, some)?;
+                there.extend(found.into_iter().map(|(ours, _)| ours.key.clone()));
+            }
+            Ok(there)
+        })
+        .await
+    }
+
     fn take_back(&self, values: &[Ours]) -> Result<u64, Error> {
         let mut connected = self.connect()?;
         let (mut deleted, mut failure) = (0, None);
@@ -72,19 +92,11 @@ impl Redis {
     }
 }
 
-/// Looks at all of the keys in one go, and deletes in another one what is ours; counts it.
+/// Deletes what of the values is still ours, in one go after the one that looks; counts it.
 fn retract(prefix: &str, connection: &mut Connection, values: &[Ours], deleted: &mut u64) -> Result<(), Error> {
-    let key = |ours: &Ours| [prefix.as_bytes(), &ours.key].concat();
-    let mut look = redis::pipe();
-    for ours in values {
-        look.cmd("EVAL").arg(LOOK).arg(1).arg(key(ours));
-    }
-    let found: Vec<Option<Vec<u8>>> = look.query(connection).map_err(|error| into_error(translate(&error)))?;
     let mut delete = redis::pipe();
-    for (ours, value) in values.iter().zip(&found) {
-        if let Some(value) = value.as_ref().filter(|value| ours.is(value)) {
-            delete.cmd("EVAL").arg(DELETE_IF).arg(1).arg(key(ours)).arg(value);
-        }
+    for (ours, value) in find(prefix, connection, values)? {
+        delete.cmd("EVAL").arg(DELETE_IF).arg(1).arg(key_of(prefix, ours)).arg(value);
     }
     if delete.is_empty() {
         return Ok(());
@@ -92,6 +104,21 @@ fn retract(prefix: &str, connection: &mut Connection, values: &[Ours], deleted: 
     let counts: Vec<u64> = delete.query(connection).map_err(|error| into_error(translate(&error)))?;
     *deleted += counts.iter().sum::<u64>();
     Ok(())
+}
+
+/// Looks at all of the keys in one go: those whose value is still ours, with the value.
+fn find<'v>(prefix: &str, connection: &mut Connection, values: &'v [Ours]) -> Result<Vec<(&'v Ours, Vec<u8>)>, Error> {
+    let mut look = redis::pipe();
+    for ours in values {
+        look.cmd("EVAL").arg(LOOK).arg(1).arg(key_of(prefix, ours));
+    }
+    let found: Vec<Option<Vec<u8>>> = look.query(connection).map_err(|error| into_error(translate(&error)))?;
+    let ours = |(ours, value): (&'v Ours, Option<Vec<u8>>)| Some((ours, value.filter(|value| ours.is(value))?));
+    Ok(values.iter().zip(found).filter_map(ours).collect())
+}
+
+fn key_of(prefix: &str, ours: &Ours) -> Vec<u8> {
+    [prefix.as_bytes(), &ours.key].concat()
 }
 
 pub(super) fn into_error(trouble: Trouble) -> Error {

@@ -40,7 +40,7 @@ const CONFIRM: &str = "local others, call, dies, full = {}, redis.call, tonumber
     return others";
 
 /// Replaces a value if it is still the one that is meant. ARGV: `digest` or `dies`, that, the new value, when it shall die, and perhaps that memory is
-/// tight. 1: done, 0: it is another, or the command comes too late, 4: no room.
+/// tight. 1: done, 0: it is another, 4: no room, 5: the command comes too late.
 const SWAP: &str = "if redis.call('TYPE', KEYS[1])['ok'] ~= 'string' then return 0 end \
     local dies = redis.call('PEXPIRETIME', KEYS[1]) \
     if dies == -1 then return 0 end \
@@ -48,7 +48,7 @@ const SWAP: &str = "if redis.call('TYPE', KEYS[1])['ok'] ~= 'string' then return
       if dies ~= tonumber(ARGV[2]) then return 0 end \
     elseif string.sub(redis.sha1hex(redis.call('GET', KEYS[1]) .. dies), 1, 15) ~= ARGV[2] then return 0 end \
     local now = redis.call('TIME') \
-    if tonumber(ARGV[4]) <= now[1] * 1000 + math.floor(now[2] / 1000) then return 0 end \
+    if tonumber(ARGV[4]) <= now[1] * 1000 + math.floor(now[2] / 1000) then return 5 end \
     if ARGV[5] and #ARGV[3] > redis.call('STRLEN', KEYS[1]) * 1.1 + 64 then return 4 end \
     redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4]) \
     return 1";

@@ -52,9 +52,11 @@ pub(super) enum Verdict {
     Renewed,
     /// A value that was written before is removed.
     Withdrawn,
-    /// A value that was written before died too early; it can be written again.
+    /// A value that was there before died too early; it can be written again.
     Expired,
-    /// Somebody else wrote or deleted the key.
+    /// Too late: the value that was written before has died, or the one to be written would be dead by now. It cannot be written again.
+    Missed,
+    /// The key is no longer as it was seen: somebody else wrote or deleted it, or it was evicted.
     Overtaken,
     Left(Left),
     /// The second round decides.
@@ -193,10 +195,13 @@ impl Policy {
                 let number = i64::try_from(position + 1).unwrap_or(i64::MAX);
                 let refused = others.contains(&Value::Int(number));
                 match entry.mark {
-                    Mark::Provisional(dies) if refused && dies <= asking.answered && !asking.keys_only => {
+                    Mark::Provisional(dies) | Mark::Equal(dies)
+                        if refused && dies <= asking.answered && !asking.keys_only =>
+                    {
                         Verdict::Expired
                     }
                     // Asked twice, it may be the first answer's work.
+                    Mark::Provisional(dies) if refused && !asking.again && dies <= asking.answered => Verdict::Missed,
                     _ if refused && !asking.again => Verdict::Overtaken,
                     Mark::Equal(_) => Verdict::Renewed,
                     _ => Verdict::Confirmed,
@@ -206,7 +211,10 @@ impl Policy {
             (Mark::Different(_) | Mark::Outdated(_), Value::Int(1)) => self.written(asking, entry),
             // What is there now may be ours: it is looked at again.
             (Mark::Different(_) | Mark::Outdated(_), Value::Int(0)) if asking.again => Verdict::Seen(Mark::New),
+            (Mark::Outdated(dies), Value::Int(0)) if dies <= asking.answered => Verdict::Expired,
+            (Mark::Withdrawn(dies), Value::Int(0)) if dies <= asking.answered => Verdict::Missed,
             (Mark::Different(_) | Mark::Outdated(_) | Mark::Withdrawn(_), Value::Int(0)) => Verdict::Overtaken,
+            (Mark::Different(_) | Mark::Outdated(_), Value::Int(5)) => Verdict::Missed,
             (Mark::Different(_) | Mark::Outdated(_), Value::Int(4)) => Verdict::Left(Left::NoRoom),
             (Mark::New, answer) => self.judge_new(asking, entry, answer),
             _ => Verdict::Nonsense,

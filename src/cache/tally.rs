@@ -6,10 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ground::entry::{Entry, Mark};
-use crate::ground::run::{Left, Sample, Stats};
-
-/// How many keys a run remembers to show.
-const SAMPLES: usize = 5;
+use crate::ground::run::{Left, SAMPLES, Sample, Stats};
 
 /// What has been written so far, shared between the run and its writer.
 #[derive(Debug, Clone, Default)]
@@ -97,18 +94,28 @@ impl Tally {
     pub(super) fn withdrawn(&self) {
         let mut written = self.lock();
         written.settle();
-        written.stats.repaired += 1;
+        written.stats.withdrawn += 1;
     }
 
-    /// Takes the count of an entry back whose value died before it could be confirmed: it is written again.
+    /// Takes the count of an entry back whose value died before it could be confirmed: it is written again. One that others had written was not counted.
     pub(super) fn expired(&self, entry: &Entry<'_>) {
         let mut written = self.lock();
+        if !matches!(entry.mark, Mark::Provisional(_) | Mark::Outdated(_)) {
+            return;
+        }
         written.settle();
         written.stats.written = written.stats.written.saturating_sub(1);
         written.stats.bytes = written.stats.bytes.saturating_sub((entry.key.len() + entry.payload.len()) as u64);
     }
 
-    /// Counts an entry whose key somebody else wrote or deleted.
+    /// Counts an entry for which it is too late: what we wrote has died or is about to, and is counted as not confirmed; what others wrote is left.
+    pub(super) fn missed(&self, entry: &Entry<'_>) {
+        if matches!(entry.mark, Mark::Different(_)) {
+            self.left(Left::Unverified);
+        }
+    }
+
+    /// Counts an entry whose key is no longer as it was seen.
     pub(super) fn overtaken(&self, entry: &Entry<'_>) {
         let mut written = self.lock();
         if matches!(entry.mark, Mark::Provisional(_) | Mark::Outdated(_) | Mark::Withdrawn(_)) {

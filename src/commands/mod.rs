@@ -12,15 +12,15 @@ mod signals;
 use std::sync::Arc;
 
 use anyhow::Context;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::cache::Redis;
 use crate::cli::Common;
 pub(crate) use crate::config::nearest;
-use crate::config::{self, Diagnostics, Environment, Loaded};
+use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, Severity};
 use crate::encode;
 use crate::ground::clock::SystemClock;
-use crate::ground::error::Error;
 use crate::ground::event::Observer;
 use crate::ground::exit;
 use crate::ground::fingerprint::Fingerprint;
@@ -57,18 +57,25 @@ impl Failure {
             What::Message(message) => format!("error: {message}"),
         }
     }
+
+    /// The same for programs: what `warm check` gives, but for findings empty.
+    pub fn value(&self) -> Value {
+        let finding = |diagnostic: &Diagnostic| {
+            let severity = if diagnostic.severity == Severity::Error { "error" } else { "warning" };
+            let (at, message, advice) = (diagnostic.position(), &diagnostic.message, &diagnostic.help);
+            json!({ "severity": severity, "job": null, "at": at, "message": message, "advice": advice })
+        };
+        let findings: Vec<Value> = match &self.what {
+            What::Diagnostics(diagnostics) => diagnostics.0.iter().map(finding).collect(),
+            What::Message(message) => vec![finding(&Diagnostic::error(message))],
+        };
+        json!({ "exit_code": self.code, "facts": [], "jobs": [], "findings": findings })
+    }
 }
 
 impl From<Diagnostics> for Failure {
     fn from(diagnostics: Diagnostics) -> Self {
         Failure { code: exit::CONFIG, what: What::Diagnostics(diagnostics) }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let consequence = error.kind.consequence();
-        Failure { code: consequence.exit, what: What::Message(format!("{error}\nadvice: {}", consequence.advice)) }
     }
 }
 

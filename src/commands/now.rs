@@ -76,6 +76,7 @@ mod tests {
             took: Duration::ZERO,
             failure: kind.map(|kind| Error::new(kind, "")),
             sample: Vec::new(),
+            swept_sample: Vec::new(),
         };
         assert_eq!(exit_code(&[report(9, None)]), 0);
         let reports = [

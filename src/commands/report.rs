@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
 use crate::ground::run::{Report, Stats};
+use crate::ground::show::visible;
 use crate::observe::{counted, human_bytes};
 
 /// Prints the reports on standard output.
@@ -25,15 +26,15 @@ pub(super) fn print(reports: &[Report], dry_run: bool, as_json: bool, code: u8) 
 fn table(reports: &[Report], dry_run: bool) -> String {
     let mut table = Table::new();
     let keys = if dry_run { "WOULD WRITE" } else { "KEYS" };
-    let all_notes: Vec<String> = reports.iter().map(|report| notes(report).join(", ")).collect();
+    let all_notes: Vec<String> = reports.iter().map(|report| notes(report, dry_run).join(", ")).collect();
     let some_notes = all_notes.iter().any(|notes| !notes.is_empty());
     let mut header = vec!["JOB", keys, "ROWS", "BYTES", "TIME"];
     header.extend(some_notes.then_some("NOTES"));
     table.load_style(NOTHING).set_header(header);
     for (report, notes) in reports.iter().zip(all_notes) {
         let Stats { written, rows, bytes, .. } = &report.stats;
-        let mut row =
-            vec![report.job.clone(), written.to_string(), rows.to_string(), human_bytes(*bytes), time(report)];
+        let rows = if has_read(report) { rows.to_string() } else { "-".to_owned() };
+        let mut row = vec![report.job.clone(), written.to_string(), rows, human_bytes(*bytes), time(report)];
         row.extend(some_notes.then_some(notes));
         table.add_row(row);
     }
@@ -50,15 +51,14 @@ fn line(report: &Report, dry_run: bool) -> String {
     let Stats { written, rows, bytes, .. } = &report.stats;
     let verb = if dry_run { "would write" } else { "wrote" };
     let state = if report.failure.is_some() { "failed; " } else { "" };
-    let mut line = format!(
-        "{}: {state}{verb} {} ({}) from {} in {}",
-        report.job,
-        counted(*written, "key", "keys"),
-        human_bytes(*bytes),
-        counted(*rows, "row", "rows"),
-        time(report)
-    );
-    for note in stats_notes(&report.stats) {
+    let done = if has_read(report) {
+        let (keys, rows) = (counted(*written, "key", "keys"), counted(*rows, "row", "rows"));
+        format!("{state}{verb} {keys} ({}) from {rows}", human_bytes(*bytes))
+    } else {
+        "failed before any row was read,".to_owned()
+    };
+    let mut line = format!("{}: {done} in {}", report.job, time(report));
+    for note in stats_notes(&report.stats, dry_run) {
         line += &format!(", {note}");
     }
     if dry_run {
@@ -67,48 +67,62 @@ fn line(report: &Report, dry_run: bool) -> String {
     line.trim_end().to_owned()
 }
 
-fn samples(report: &Report) -> String {
-    let lines = report.sample.iter().map(|sample| {
-        let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
-        // A key is made of values from the database, which may hold anything.
-        let key: String = sample.key.chars().flat_map(visible).collect();
-        format!("  {key}  {}  TTL {ttl}\n", human_bytes(sample.bytes as u64))
-    });
-    let more = report.stats.written.saturating_sub(report.sample.len() as u64);
-    lines.collect::<String>() + &if more > 0 { format!("  and {more} more\n") } else { String::new() }
+/// Whether rows were asked for, or need not be: if not, that there were none says nothing about the query.
+fn has_read(report: &Report) -> bool {
+    report.failure.is_none() || report.stats.queries > 0 || report.stats.rows > 0
 }
 
-/// A character, or its escape if it would do something to a terminal.
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let (clear, escaped) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
-    clear.into_iter().chain(escaped.into_iter().flatten())
+fn samples(report: &Report) -> String {
+    // A key is made of values from the database, which may hold anything: it is made visible.
+    let more = |count: u64, shown: usize, what: &str| match count.saturating_sub(shown as u64) {
+        0 => String::new(),
+        more => format!("  and {more} more{what}\n"),
+    };
+    let written = report.sample.iter().map(|sample| {
+        let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
+        format!("  {}  {}  TTL {ttl}\n", visible(&sample.key), human_bytes(sample.bytes as u64))
+    });
+    let swept = report.swept_sample.iter().map(|swept| format!("  {}  would be removed\n", visible(swept)));
+    written.collect::<String>()
+        + &more(report.stats.written, report.sample.len(), "")
+        + &swept.collect::<String>()
+        + &more(report.stats.swept, report.swept_sample.len(), " would be removed")
 }
 
 /// What a person should know beside the counts of success.
-fn notes(report: &Report) -> Vec<String> {
+fn notes(report: &Report, dry_run: bool) -> Vec<String> {
     let failed = report.failure.is_some().then(|| "failed".to_owned());
-    failed.into_iter().chain(stats_notes(&report.stats)).collect()
+    failed.into_iter().chain(stats_notes(&report.stats, dry_run)).collect()
 }
 
-fn stats_notes(stats: &Stats) -> Vec<String> {
+fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
     let left = |count: u64, why: &str| (count > 0).then(|| format!("{count} left alone: {why}"));
     let some = |count: u64, one: &str, many: &str| (count > 0).then(|| counted(count, one, many));
     let notes = [
         (stats.renewed > 0).then(|| format!("{} of them unchanged", stats.renewed)),
         (stats.repaired > 0).then(|| format!("{} changed meanwhile and set right", stats.repaired)),
-        (stats.overtaken > 0).then(|| format!("{} left to whoever wrote or removed them meanwhile", stats.overtaken)),
+        (stats.withdrawn > 0).then(|| format!("{} changed meanwhile and removed", stats.withdrawn)),
+        left(stats.overtaken, "changed, removed or evicted by others meanwhile"),
         (stats.unconfirmed > 0).then(|| format!("{} not verified, and left to die", stats.unconfirmed)),
         left(stats.present, "already present"),
         left(stats.other_type, "another type"),
         left(stats.no_ttl, "no TTL"),
+        left(stats.unverified, "what would be written could not be verified"),
         (stats.too_large > 0).then(|| format!("{} refused: larger than max_value", stats.too_large)),
         (stats.no_room > 0).then(|| format!("{} refused: no room in Redis", stats.no_room)),
         some(stats.bad_rows, "row skipped", "rows skipped"),
         some(stats.duplicates, "duplicate key", "duplicate keys"),
-        (stats.swept > 0).then(|| format!("{} removed: their rows are gone", stats.swept)),
+        (stats.swept > 0).then(|| swept(stats.swept, dry_run)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
     ];
     notes.into_iter().flatten().collect()
+}
+
+fn swept(count: u64, dry_run: bool) -> String {
+    match dry_run {
+        true => format!("would remove {} whose rows are gone", counted(count, "key", "keys")),
+        false => format!("{count} removed: their rows are gone"),
+    }
 }
 
 fn time(report: &Report) -> String {
@@ -147,6 +161,7 @@ fn job_value(report: &Report) -> Value {
         "bytes": stats.bytes,
         "renewed": stats.renewed,
         "repaired": stats.repaired,
+        "withdrawn": stats.withdrawn,
         "overtaken": stats.overtaken,
         "unconfirmed": stats.unconfirmed,
         "left": {
@@ -155,11 +170,13 @@ fn job_value(report: &Report) -> Value {
             "no_ttl": stats.no_ttl,
             "too_large": stats.too_large,
             "no_room": stats.no_room,
+            "unverified": stats.unverified,
         },
         "bad_rows": stats.bad_rows,
         "duplicates": stats.duplicates,
         "swept": stats.swept,
         "attempts": stats.attempts,
         "sample": sample.collect::<Vec<_>>(),
+        "swept_sample": report.swept_sample,
     })
 }

@@ -112,10 +112,24 @@ impl Place {
     pub(super) fn position(&self) -> String {
         let Some((text, span)) = &self.quoted else { return self.label.clone() };
         let before = text.get(..span.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        format!("{}:{line}:{column}", self.label)
+        format!("{}:{}:{column}", self.label, line_after(before))
     }
+
+    /// `FILE:LINE`, or `FILE` alone, or a variable, which has one line only.
+    pub(super) fn line(&self) -> String {
+        match &self.quoted {
+            Some((text, span)) if !self.label.starts_with('$') => {
+                format!("{}:{}", self.label, line_after(text.get(..span.start).unwrap_or_default()))
+            }
+            _ => self.label.clone(),
+        }
+    }
+}
+
+/// The number of the line, from 1, on which a text ends.
+fn line_after(text: &str) -> usize {
+    text.matches('\n').count() + 1
 }
 
 /// Several messages, at least one of them an error.

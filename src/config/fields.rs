@@ -14,7 +14,7 @@ use super::settings::{TIMEOUT_BOUNDS, TTL_BOUNDS, bounded, duration, must_be, si
 use super::sources::Sources;
 use super::units;
 use crate::ground::guard::Guard;
-use crate::ground::job::{CatchUp, Invalidates, Mode, OnBadRow, Overlap, Parameter, Values, Verify};
+use crate::ground::job::{CatchUp, Invalidates, Mode, OnBadRow, Overlap, Parameter, Values, Verify, Version};
 use crate::ground::key::{KeyTemplate, is_name};
 use crate::ground::schedule::Schedule;
 use crate::ground::sql::{Lines, NOW, Sql};
@@ -255,7 +255,8 @@ impl Reader<'_> {
         let Some(given) = given else { return Ok(Verify::Requery) };
         match given.get_ref() {
             raw::Verify::Version(column) if !column.get_ref().is_empty() => {
-                Ok(Verify::Version(column.get_ref().clone()))
+                let at = self.sources.place(column.span()).map(|place| place.line()).unwrap_or_default();
+                Ok(Verify::Version(Version { column: column.get_ref().clone(), at }))
             }
             raw::Verify::Word(word) if word == "requery" => Ok(Verify::Requery),
             raw::Verify::Word(word) if word == "none" => Ok(Verify::None),

@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::diagnostic::{Collector, Diagnostic, Place};
-use super::fields::Reader;
+use super::fields::{Common, Reader};
 use super::near::nearest;
 use super::raw::{self, Text};
 use super::sources::Sources;
-use crate::ground::job::{Job, Parameter, Values};
+use crate::ground::job::{Invalidates, Job, Parameter, Values, Verify};
 use crate::ground::key::KeyTemplate;
 use crate::ground::settings::Limits;
 use crate::ground::sql::{NOW, Sql};
@@ -78,6 +78,7 @@ pub(super) fn resolve(
     agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector);
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
+    idle_invalidates(sources, &raw, &context.defaults, &common).into_iter().for_each(|warning| collector.push(warning));
     let job = Job {
         name,
         file: file.to_owned(),
@@ -106,6 +107,27 @@ pub(super) fn resolve(
         overlap: common.overlap,
     };
     Some(Read { job, key: sources.place(key_span)? })
+}
+
+/// Warns about `invalidates` where nothing is verified, so that it changes nothing: but not of a default from which the job's own `verify` departs.
+fn idle_invalidates(
+    sources: &Sources,
+    raw: &raw::Job,
+    defaults: &raw::Defaults,
+    common: &Common,
+) -> Option<Diagnostic> {
+    let departs = raw.verify.is_some() && raw.invalidates.is_none();
+    if common.verify != Verify::None || common.invalidates != Invalidates::BeforeCommit || departs {
+        return None;
+    }
+    let invalidates = raw.invalidates.as_ref().or(defaults.invalidates.as_ref())?;
+    let verify = raw.verify.as_ref().or(defaults.verify.as_ref())?;
+    let at = sources.place(verify.span()).map_or(String::new(), |place| format!(" ({})", place.position()));
+    let message = format!(
+        "`invalidates` has no effect beside verify = \"none\"{at}: it says what a second look at the database waits for, and there is none"
+    );
+    let help = "remove this line, or say verify = \"requery\"";
+    Some(sources.error(invalidates.span(), message).into_warning().help(help))
 }
 
 /// Checks that query, key and `[for_each]` agree on the parameters.

@@ -9,6 +9,7 @@
 //!                                                                                │
 //! units, cron, secret, state ─► settings, fields, job   one function each  ◄─────┘   ─► ground::{Settings, Job}
 //!
+//! paths                    where a path of the configuration leads
 //! diagnostic, mask, near   what is said when something is wrong, and what is not
 //! ```
 //!
@@ -24,6 +25,7 @@ mod guard;
 mod job;
 mod mask;
 mod near;
+mod paths;
 mod raw;
 mod secret;
 mod settings;

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::diagnostic::{Collector, Diagnostic, Place};
 use super::environment::Environment;
 use super::files;
+use super::paths::relative_to;
 use super::raw::Text;
 use super::sources::Sources;
 use crate::ground::settings::Origin;
@@ -110,11 +111,6 @@ pub(super) fn url(
         return from_file(names, &path, origin, collector).map(Some);
     }
     Ok(names.default.map(|default| (SecretString::from(default), "the default".to_owned())))
-}
-
-/// A path of the configuration, which is relative to the configuration file.
-pub(super) fn relative_to(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
 }
 
 fn from_file(

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::environment::Environment;
+use super::paths::relative_to;
 use super::raw::Text;
-use super::secret::relative_to;
 use super::sources::Sources;
 
 /// The first of: `state`, `$STATE_DIRECTORY` (systemd; of several the first), `$XDG_STATE_HOME/warm`, `$HOME/.local/state/warm`.

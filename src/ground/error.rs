@@ -89,8 +89,8 @@ const fn row(kind: ErrorKind, retry: Retry, exit: u8, advice: &'static str) -> C
 /// The one table: kind → what is tried again, exit code, advice.
 #[rustfmt::skip]
 pub const TABLE: &[Consequence] = &[
-    row(ErrorKind::PostgresUnreachable, Retry::Run, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for a standby primary_url, too) names its host and port"),
-    row(ErrorKind::PostgresRefused, Retry::Never, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL, and pg_hba.conf"),
+    row(ErrorKind::PostgresUnreachable, Retry::Run, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for the primary: primary_url) names its host and port"),
+    row(ErrorKind::PostgresRefused, Retry::Never, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL (for the primary: primary_url), and pg_hba.conf"),
     row(ErrorKind::PostgresPermission, Retry::Never, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),
     row(ErrorKind::Unverified, Retry::Run, exit::JOB_FAILED, "end what keeps transactions open or the standby behind, or read docs/freshness.md about `verify` and `invalidates`; what was written is left to die"),
     row(ErrorKind::PostgresLost, Retry::Attempt, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
@@ -131,29 +131,47 @@ pub struct Error {
     pub kind: ErrorKind,
     /// The cause, for people.
     pub message: String,
-    /// The line of the job's file that it is about, from 1, where one can be named.
-    pub line: Option<usize>,
+    /// What it is about.
+    pub at: At,
+}
+
+/// The place that an error is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum At {
+    /// The job's file.
+    #[default]
+    Job,
+    /// A line of it, from 1.
+    Line(usize),
+    /// A place that may be in another file, as people are told it.
+    Place(String),
 }
 
 impl Error {
     /// An error of the given kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), line: None }
+        Error { kind, message: message.into(), at: At::Job }
     }
 
-    /// Where the cause stands in the job's file, as far as it can be told: `FILE:LINE` or `FILE`.
+    /// Where the cause stands, as far as it can be told: `FILE:LINE` or `FILE`. `file` is the job's.
     pub fn place(&self, file: &Path) -> String {
-        match self.line {
-            Some(line) => format!("{}:{line}", file.display()),
-            None => file.display().to_string(),
+        match &self.at {
+            At::Job => file.display().to_string(),
+            At::Line(line) => format!("{}:{line}", file.display()),
+            At::Place(place) => place.clone(),
         }
     }
 
     /// The same about a line of the job's file.
     #[must_use]
-    pub fn at_line(mut self, line: Option<usize>) -> Self {
-        self.line = line;
-        self
+    pub fn at_line(self, line: Option<usize>) -> Self {
+        Error { at: line.map_or(At::Job, At::Line), ..self }
+    }
+
+    /// The same about a place that may be in another file.
+    #[must_use]
+    pub fn at_place(self, place: &str) -> Self {
+        Error { at: At::Place(place.to_owned()), ..self }
     }
 }
 

@@ -159,9 +159,18 @@ pub enum Verify {
     /// The query is run again in a newer snapshot, unless nothing was committed since the first one.
     Requery,
     /// The same, but only this column is compared, and only it and the key's columns are read again.
-    Version(String),
+    Version(Version),
     /// Not at all.
     None,
+}
+
+/// The column with a row's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its name.
+    pub column: String,
+    /// Where it is named, in the job's file or in the configuration: `FILE:LINE` or `$VARIABLE`.
+    pub at: String,
 }
 
 /// When the application removes what a change of its makes stale (`invalidates`).

@@ -1,6 +1,7 @@
 //! The words that all layers share: pure types and functions of their arguments, no I/O.
 
 pub mod backoff;
+pub mod calls;
 pub mod clock;
 pub mod encryption;
 pub mod entry;

@@ -21,6 +21,8 @@ pub enum Left {
     TooLarge,
     /// Redis has no room for it within `memory_limit`.
     NoRoom,
+    /// It was there before, and what would take its place, or give it more time, could not be verified.
+    Unverified,
 }
 
 /// The counts of a run.
@@ -36,10 +38,13 @@ pub struct Stats {
     pub bytes: u64,
     /// Those of the keys written that held the same value already: only their lifetime was renewed.
     pub renewed: u64,
-    /// Keys that the application wrote or deleted while we were about to: its word stands.
+    /// Keys that were no longer as they had been seen, or whose rows were not: what the application did to them stands. A key that Redis evicted, or
+    /// that died, cannot be told from one that was deleted.
     pub overtaken: u64,
     /// Keys whose value was found to have changed after it was written, and was replaced.
     pub repaired: u64,
+    /// Keys whose value was found to have changed after it was written, and was removed, since only its version had been read again.
+    pub withdrawn: u64,
     /// Keys written of which it could not be made sure that they are still right: they die within their provisional lifetime.
     pub unconfirmed: u64,
     /// Keys left alone because they are present.
@@ -52,11 +57,13 @@ pub struct Stats {
     pub too_large: u64,
     /// Keys refused because Redis has no room for them.
     pub no_room: u64,
+    /// Keys left as they were because what would be written could not be verified.
+    pub unverified: u64,
     /// Rows that could not become an entry and were skipped.
     pub bad_rows: u64,
     /// Keys that came a second time; the last row won.
     pub duplicates: u64,
-    /// Keys removed because their rows are gone.
+    /// Keys removed because their rows are gone (in a dry run: that would be removed).
     pub swept: u64,
     /// Tries made, the first included.
     pub attempts: u32,
@@ -71,12 +78,13 @@ impl Stats {
             Left::NoTtl => self.no_ttl += 1,
             Left::TooLarge => self.too_large += 1,
             Left::NoRoom => self.no_room += 1,
+            Left::Unverified => self.unverified += 1,
         }
     }
 
     /// All keys that were left alone.
     pub fn left(&self) -> u64 {
-        self.present + self.other_type + self.no_ttl + self.too_large
+        self.present + self.other_type + self.no_ttl + self.too_large + self.no_room + self.unverified
     }
 }
 
@@ -89,12 +97,14 @@ impl AddAssign<&Stats> for Stats {
         self.renewed += other.renewed;
         self.overtaken += other.overtaken;
         self.repaired += other.repaired;
+        self.withdrawn += other.withdrawn;
         self.unconfirmed += other.unconfirmed;
         self.present += other.present;
         self.other_type += other.other_type;
         self.no_ttl += other.no_ttl;
         self.too_large += other.too_large;
         self.no_room += other.no_room;
+        self.unverified += other.unverified;
         self.bad_rows += other.bad_rows;
         self.duplicates += other.duplicates;
         self.swept += other.swept;
@@ -119,7 +129,12 @@ pub struct Report {
     pub failure: Option<Error>,
     /// A few of the keys, for a dry run to show.
     pub sample: Vec<Sample>,
+    /// A few of the keys that a dry run would remove, with the installation's prefix.
+    pub swept_sample: Vec<String>,
 }
+
+/// How many keys a run remembers to show, of each kind.
+pub const SAMPLES: usize = 5;
 
 /// One key that a dry run would write.
 #[derive(Debug, Clone, PartialEq, Eq)]

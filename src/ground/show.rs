@@ -1,4 +1,6 @@
-//! Counts and sizes as people read them.
+//! Counts, sizes and foreign texts as people read them.
+
+use std::time::Duration;
 
 /// A count with its word: `1 key`, `2 keys`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
@@ -18,9 +20,36 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// A length of time for people, in whole seconds.
+pub fn human_seconds(seconds: f64) -> String {
+    // Rounding down makes sense of negative and infinite numbers, too.
+    humantime::format_duration(Duration::from_secs(seconds as u64)).to_string()
+}
+
+/// A text that may hold anything, with escapes for what would do something to a terminal.
+pub fn visible(text: &str) -> String {
+    let visible = |c: char| {
+        let (clear, escaped) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+        clear.into_iter().chain(escaped.into_iter().flatten())
+    };
+    text.chars().flat_map(visible).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::human_bytes;
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_whole_seconds() {
+        assert_eq!(human_seconds(0.9), "0s");
+        assert_eq!(human_seconds(-3.0), "0s");
+        assert_eq!(human_seconds(7384.5), "2h 3m 4s");
+    }
+
+    #[test]
+    fn what_would_move_the_cursor_is_escaped() {
+        assert_eq!(visible("é\u{1b}[2J\n"), "é\\u{1b}[2J\\n");
+    }
 
     #[test]
     fn bytes_are_shown_in_the_largest_fitting_unit() {

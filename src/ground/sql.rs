@@ -209,7 +209,7 @@ fn parameter(tokens: &[TokenWithSpan], i: usize) -> Option<&TokenWithSpan> {
 }
 
 /// Turns the tokenizer's lines and columns (counted in characters) into byte offsets.
-struct Offsets<'t> {
+pub(super) struct Offsets<'t> {
     text: &'t str,
     lines: Vec<usize>,
     /// The last answer: line, column, offset. Tokens come in order, so that the way from it to the next one is short.
@@ -217,12 +217,12 @@ struct Offsets<'t> {
 }
 
 impl<'t> Offsets<'t> {
-    fn new(text: &'t str) -> Self {
+    pub(super) fn new(text: &'t str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Offsets { text, lines, last: Cell::new((0, 0, 0)) }
     }
 
-    fn of(&self, location: Location) -> usize {
+    pub(super) fn of(&self, location: Location) -> usize {
         let nth = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
         let (line, column) = (nth(location.line), nth(location.column));
         let Some(&start) = self.lines.get(line) else { return self.text.len() };

@@ -18,12 +18,29 @@ impl Trouble {
         Trouble::Unusable(format!("{}: {what}", path.display()))
     }
 
+    /// No folder is known.
+    pub(super) fn no_folder() -> Self {
+        let places = "`state` in the configuration, $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME";
+        Trouble::Unusable(format!("no folder is known for it; set one of {places}"))
+    }
+
     /// The words for people.
     pub(super) fn into_words(self) -> String {
         match self {
             Trouble::Broken(words) | Trouble::Unusable(words) => words,
         }
     }
+}
+
+/// What follows when the history cannot be used for this reason.
+pub(super) fn unusable(reason: &str) -> String {
+    format!("the run history cannot be used, runs go on without it: {reason}")
+}
+
+/// The system's words without its number.
+pub(super) fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
 
 /// What the driver says about the file at `path`.

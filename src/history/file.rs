@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
-use super::error::{Trouble, translate};
+use super::error::{Trouble, translate, words};
 
 /// The file's name in the state folder.
 const NAME: &str = "history.sqlite";
@@ -68,6 +68,18 @@ enum Look {
     Thorough,
     /// Nothing may be changed.
     Only,
+    /// The same, and all of it is read.
+    OnlyThorough,
+}
+
+impl Look {
+    fn is_thorough(self) -> bool {
+        matches!(self, Look::Thorough | Look::OnlyThorough)
+    }
+
+    fn changes_nothing(self) -> bool {
+        matches!(self, Look::Only | Look::OnlyThorough)
+    }
 }
 
 /// What is there at the file's path.
@@ -82,6 +94,10 @@ enum Found {
 /// The path of the file in a state folder.
 pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join(NAME)
+}
+
+fn journal(path: &Path) -> PathBuf {
+    path.with_file_name(format!("{NAME}{JOURNAL}"))
 }
 
 /// Opens the file, begins it if there is none, and replaces one that is damaged. With `doubt` it is read through first.
@@ -120,6 +136,18 @@ pub(super) async fn look_at(folder: &Path) -> Result<Option<SqliteConnection>, T
     }
 }
 
+/// Reads all of a file that is there, if it can be read without repairing it, and changes nothing.
+pub(super) async fn examine(path: &Path) -> Result<(), Trouble> {
+    // What a killed process left unfinished is taken back by the next one that may write: until then nobody can read it.
+    if fs::metadata(journal(path)).is_ok_and(|journal| journal.len() > 0) {
+        return Ok(());
+    }
+    match find(path, Look::OnlyThorough).await? {
+        Found::Good(_) | Found::Nothing | Found::Empty => Ok(()),
+        Found::Broken(reason) => Err(Trouble::Broken(reason)),
+    }
+}
+
 /// Looks at what is there.
 async fn find(path: &Path, how: Look) -> Result<Found, Trouble> {
     match fs::metadata(path) {
@@ -139,12 +167,12 @@ async fn find(path: &Path, how: Look) -> Result<Found, Trouble> {
 
 /// The inner error is a reason to leave the file alone.
 async fn look(path: &Path, how: Look) -> Result<Result<Found, String>, sqlx::Error> {
-    let mut connection = connect(path, how == Look::Only).await?;
+    let mut connection = connect(path, how.changes_nothing()).await?;
     let header = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) \
                   FROM pragma_application_id, pragma_user_version";
     let row = sqlx::query(header).fetch_one(&mut connection).await?;
     let (application, version, objects): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    if how == Look::Thorough {
+    if how.is_thorough() {
         let first = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
         let verdict: String = first.try_get(0)?;
         if verdict != "ok" {
@@ -205,15 +233,8 @@ fn move_aside(path: &Path) -> std::io::Result<String> {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
     let aside = format!("{NAME}.broken-{millis}");
     fs::rename(path, path.with_file_name(&aside))?;
-    let journal = path.with_file_name(format!("{NAME}{JOURNAL}"));
-    match fs::rename(journal, path.with_file_name(format!("{aside}{JOURNAL}"))) {
+    match fs::rename(journal(path), path.with_file_name(format!("{aside}{JOURNAL}"))) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(aside),
     }
-}
-
-/// The system's words without its number.
-fn words(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }

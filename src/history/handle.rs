@@ -19,7 +19,7 @@ use crate::ground::history::{LastGood, Record, Unknown};
 use crate::ground::manifest::{ManifestRun, Noted};
 
 /// The longest that anybody waits for the history.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the history is, and whose.
 #[derive(Debug, Clone)]
@@ -84,6 +84,14 @@ impl History {
     /// As [`History::last_good`].
     pub async fn begin_manifest(&self, job: &str, now: DateTime<Utc>) -> Result<ManifestRun, Unknown> {
         self.ask_manifest(|answer| Asked::Begin(job.to_owned(), now, answer)).await
+    }
+
+    /// All that runs of the job have noted so far, as a run after them all would see it; nothing is begun. None when there is nothing.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn manifest(&self, job: &str) -> Result<Option<ManifestRun>, Unknown> {
+        self.ask_manifest(|answer| Asked::Manifest(job.to_owned(), answer)).await
     }
 
     /// Notes keys that the run is about to write; returns when that is done. What was noted of a key before stays known until it is noted twice more.

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::{Trouble, translate};
+use super::error::{Trouble, translate, unusable};
 use super::file::{self, Opened};
 use super::handle::Place;
 use super::manifest::Asked;
@@ -46,7 +46,7 @@ impl Complaints {
 
     /// The history cannot be used.
     pub(super) fn unusable(&self, reason: &str) {
-        self.say(&format!("the run history cannot be used, runs go on without it: {reason}"));
+        self.say(&unusable(reason));
     }
 
     fn say(&self, problem: &str) {
@@ -142,8 +142,7 @@ impl Keeper {
         doubt: bool,
     ) -> Result<T, Trouble> {
         let Some(folder) = &self.folder else {
-            let places = "`state` in the configuration, $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME";
-            return Err(Trouble::Unusable(format!("no folder is known for it; set one of {places}")));
+            return Err(Trouble::no_folder());
         };
         let mut connection = match self.connection.take() {
             Some(connection) => connection,

@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS manifest (
 pub(super) enum Asked {
     /// Begins a run of the job of this name, now.
     Begin(String, DateTime<Utc>, oneshot::Sender<Option<ManifestRun>>),
+    /// Gives what a run after all others would see, without beginning it.
+    Manifest(String, oneshot::Sender<Option<Option<ManifestRun>>>),
     /// Notes keys of the run.
     Note(ManifestRun, Vec<Noted>, oneshot::Sender<Option<()>>),
     /// Gives some of the keys behind this one that were noted before the run and not in it, in their order.
@@ -52,6 +54,11 @@ impl Keeper {
             Asked::Begin(job, now, answer) => {
                 let installation = self.installation().to_owned();
                 let work = async |connection: &mut SqliteConnection| begin(connection, &installation, &job, now).await;
+                let _ = answer.send(self.with(work).await);
+            }
+            Asked::Manifest(job, answer) => {
+                let installation = self.installation().to_owned();
+                let work = async |connection: &mut SqliteConnection| after_all(connection, &installation, &job).await;
                 let _ = answer.send(self.with(work).await);
             }
             Asked::Note(run, notes, answer) => {
@@ -95,6 +102,20 @@ async fn begin(
     }
     transaction.commit().await?;
     Ok(ManifestRun { job: row.try_get(0)?, run: row.try_get(1)? })
+}
+
+async fn after_all(
+    connection: &mut SqliteConnection,
+    installation: &str,
+    job: &str,
+) -> Result<Option<ManifestRun>, sqlx::Error> {
+    let tables = "SELECT 1 FROM sqlite_schema WHERE name = 'sweeping'";
+    if sqlx::query(tables).fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(None);
+    }
+    let select = sqlx::query("SELECT id FROM sweeping WHERE installation = ? AND job = ?");
+    let row = select.bind(installation).bind(job).fetch_optional(connection).await?;
+    row.map(|row| Ok(ManifestRun { job: row.try_get(0)?, run: i64::MAX })).transpose()
 }
 
 async fn note(connection: &mut SqliteConnection, run: ManifestRun, notes: &[Noted]) -> Result<(), sqlx::Error> {
@@ -183,6 +204,17 @@ mod tests {
         forget(&mut connection, second, &["b".into(), "c".into()]).await.unwrap();
         let left = gone(&mut connection, ManifestRun { run: 9, ..third }, b"").await.unwrap();
         assert_eq!(left, [Noted { earlier: Some(2), ..noted("a", 3) }, noted("c", 1)]);
+    }
+
+    #[tokio::test]
+    async fn who_only_looks_sees_what_all_runs_have_noted() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        assert_eq!(after_all(&mut connection, "here", "job").await.unwrap(), None, "there are no tables yet");
+        let run = begin(&mut connection, "here", "job", DateTime::UNIX_EPOCH).await.unwrap();
+        note(&mut connection, run, &[noted("a", 1)]).await.unwrap();
+        let run = after_all(&mut connection, "here", "job").await.unwrap().unwrap();
+        assert_eq!(keys(&mut connection, run).await, ["a"]);
+        assert_eq!(after_all(&mut connection, "elsewhere", "job").await.unwrap(), None);
     }
 
     #[tokio::test]

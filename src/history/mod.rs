@@ -8,6 +8,7 @@
 //! file     folder and file: begun, found damaged, moved aside
 //! table    the statements about runs
 //! manifest those about the keys that sweeping jobs have written
+//! inspect  what is wrong with folder and file, for `warm check`: looks, and leaves everything as it is
 //! ```
 //!
 //! A thread of its own, because the folder may be on a disk that does not answer: then the thread waits, and nobody else.
@@ -18,9 +19,11 @@
 mod error;
 mod file;
 mod handle;
+mod inspect;
 mod keeper;
 mod manifest;
 mod served;
 mod table;
 
 pub use handle::{History, Place};
+pub use inspect::{Worry, inspect};

@@ -125,7 +125,7 @@ fn finished(report: &Report) {
                 attempts = stats.attempts,
                 millis,
                 kind = ?failure.kind,
-                "{job}: failed after {} were written: {failure}; at {}; advice: {advice}",
+                "{job}: failed after writing {}: {failure}; at {}; advice: {advice}",
                 counted(stats.written, "key", "keys"),
                 failure.place(file)
             );

@@ -345,7 +345,7 @@ impl<'a> Assembler<'a> {
 
     /// Forgets what could not be verified.
     pub(super) fn give_up(&mut self) {
-        self.stats.overtaken += self.outlet.give_up();
+        self.stats.unverified += self.outlet.give_up();
     }
 
     /// Adds the counts to the run's and shows them.

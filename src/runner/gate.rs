@@ -72,12 +72,14 @@ impl<'a> Gate<'a> {
         (plan, due): (&Plan, &[usize]),
         progress: &Progress,
     ) -> Result<Held, Error> {
-        let mut holding = Holding { held: Held::new(), room: self.room, is_full: self.was_large(), rows: 0 };
+        let mut holding =
+            Holding { held: Held::new(), room: self.room, is_full: self.was_large(), rows: 0, queries: 0 };
         let result = self.count_rows(&mut holding, snapshot, statement, (plan, due)).await;
         let result = result.and_then(|()| self.job.guard.allows_rows(holding.rows, self.last.as_ref()).map_err(stop));
         // What is let through is counted on its way.
-        let read = result.as_ref().err().map_or(0, |_| holding.rows);
-        progress.add(&Stats { rows: read, ..Stats::default() });
+        if result.is_err() {
+            progress.add(&Stats { rows: holding.rows, queries: holding.queries, ..Stats::default() });
+        }
         result.map(|()| holding.held)
     }
 
@@ -94,6 +96,7 @@ impl<'a> Gate<'a> {
             let combination = plan.combination(index);
             // One without rows has been read, too.
             holding.held.insert(index, Vec::new());
+            holding.queries += 1;
             let mut rows = snapshot.rows(statement, |name| combination.argument(name))?;
             while let Some(row) = rows.next().await? {
                 holding.take(index, row);
@@ -108,6 +111,7 @@ impl<'a> Gate<'a> {
         }
         let statement = snapshot.prepare(&counting(self.job)?).await?;
         for index in left {
+            holding.queries += 1;
             holding.rows += count(snapshot, &statement, plan.combination(index)).await?;
         }
         Ok(())
@@ -127,6 +131,8 @@ struct Holding {
     room: usize,
     is_full: bool,
     rows: u64,
+    /// Queries run for them.
+    queries: u64,
 }
 
 impl Holding {

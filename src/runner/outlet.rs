@@ -202,7 +202,7 @@ impl<'a> Outlet<'a> {
         self.ledger.take().map_or(0, |ledger| ledger.left())
     }
 
-    /// Forgets what could not be verified, so that the run proves nothing. How much of it is not ours.
+    /// Forgets what could not be verified, so that the run proves nothing. How many keys are left as they were.
     pub(super) fn give_up(&mut self) -> u64 {
         self.shared.manifest.inspect(|manifest| manifest.doubt());
         self.pending.give_up(self.shared.writer)

@@ -8,10 +8,11 @@ use super::keys::{Keys, key_columns};
 use crate::encode::{self, Encoder, Format, RowError, ValueSpec};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::history::NamedType;
-use crate::ground::job::{Job, Verify};
+use crate::ground::job::{Job, Verify, Version};
 use crate::ground::keyspace::Rivals;
 use crate::ground::row::{Column, Row};
 use crate::ground::sql::{Sql, as_sub_select, quote_identifier};
+use crate::ground::value::ValueShape;
 use crate::source::{Snapshot, Statement};
 
 /// A job's statement, ready to run in its snapshot.
@@ -44,9 +45,9 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     let mut statement = snapshot.prepare(&job.query).await?;
     let columns = statement.columns().iter().map(NamedType::from).collect();
     let key_columns = key_columns(job, &statement);
-    let narrow = narrow(job, statement.columns(), &key_columns).map_err(|message| definition(&message))?;
+    let narrow = narrow(job, statement.columns(), &key_columns)?;
     let mut beside = key_columns.clone();
-    beside.extend(version(job).filter(|version| !key_columns.contains(version)).cloned());
+    beside.extend(version(job).map(|version| version.column.clone()).filter(|name| !key_columns.contains(name)));
     let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &beside, bigint: job.bigint };
     if let Some(text) =
         encode::rewrite(format, job.query.text(), statement.columns(), &spec).map_err(|error| definition(&error))?
@@ -82,7 +83,7 @@ impl Prepared {
     ) -> Result<Reading<'j>, Error> {
         let columns = self.statement.columns();
         let keys = Keys::new(job, columns, &self.key_columns, rivals, max_length)?;
-        let version = version(job).and_then(|name| columns.iter().position(|column| column.name == *name));
+        let version = version(job).and_then(|version| columns.iter().position(|column| column.name == version.column));
         Ok(Reading { keys, encoder: self.encoder.take(), version })
     }
 }
@@ -112,26 +113,51 @@ impl Reading<'_> {
     }
 }
 
-fn version(job: &Job) -> Option<&String> {
+fn version(job: &Job) -> Option<&Version> {
     match &job.verify {
-        Verify::Version(column) => Some(column),
+        Verify::Version(version) => Some(version),
         Verify::Requery | Verify::None => None,
     }
 }
 
 /// A select around the job's query that gives the columns of key and version.
-fn narrow(job: &Job, columns: &[Column], key_columns: &[String]) -> Result<Option<Sql>, String> {
-    let Some(version) = version(job) else { return Ok(None) };
+fn narrow(job: &Job, columns: &[Column], key_columns: &[String]) -> Result<Option<Sql>, Error> {
+    let Some(Version { column: version, at }) = version(job) else { return Ok(None) };
+    let definition = |message| Error::new(ErrorKind::Definition, message);
     let mut text = String::from("SELECT ");
-    for (at, name) in key_columns.iter().filter(|name| *name != version).chain([version]).enumerate() {
+    for (place, name) in key_columns.iter().filter(|name| *name != version).chain([version]).enumerate() {
         let mut found = columns.iter().enumerate().filter(|(_, column)| column.name == *name);
-        let (Some((index, _)), None) = (found.next(), found.next()) else {
-            // A column of the key that is missing, others notice too.
-            return Err(format!("verify compares the column `{version}`: the query has to give `{name}` exactly once"));
-        };
-        let comma = if at == 0 { "" } else { ", " };
-        let _ = write!(text, "{comma}q.c{index} AS {}", quote_identifier(name));
+        match (found.next(), found.next()) {
+            (Some((index, _)), None) => {
+                let comma = if place == 0 { "" } else { ", " };
+                let _ = write!(text, "{comma}q.c{index} AS {}", quote_identifier(name));
+            }
+            (None, _) if name == version => return Err(definition(no_version(job, name, columns)).at_place(at)),
+            // Others say so of a column of the key.
+            (None, _) => return Ok(None),
+            (Some(_), Some(_)) => {
+                let message = format!(
+                    "verify compares the column `{version}`, for which `{name}` is read again, and the query gives `{name}` more than once; give all but one of them another name (AS)"
+                );
+                return Err(definition(message).at_line(job.query.line(0)));
+            }
+        }
     }
     let _ = write!(text, " FROM {}", as_sub_select(job.query.text(), columns.len()));
-    Sql::parse(&text).map(Some).map_err(|error| error.message)
+    Sql::parse(&text).map(Some).map_err(|error| definition(error.message))
+}
+
+/// The query does not give the column with the version: what it gives, and what to add.
+fn no_version(job: &Job, version: &str, columns: &[Column]) -> String {
+    let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+    let is_in_value = !matches!(job.value, ValueShape::Column(_)) && !job.hide.iter().any(|hidden| hidden == version);
+    let hide = match is_in_value {
+        true => format!("; hide = [\"{version}\"] keeps it out of the value"),
+        false => String::new(),
+    };
+    format!(
+        "verify compares the column `{version}`, which the query does not give; it gives {}: add {} to its SELECT{hide}",
+        known.join(", "),
+        quote_identifier(version)
+    )
 }

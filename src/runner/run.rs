@@ -29,6 +29,8 @@ pub(super) struct Progress {
     before: Arc<Mutex<Stats>>,
     /// The columns of the job's query.
     columns: Arc<Mutex<Vec<NamedType>>>,
+    /// Some of the keys that would be removed.
+    swept_sample: Arc<Mutex<Vec<String>>>,
 }
 
 impl Progress {
@@ -38,6 +40,7 @@ impl Progress {
         let attempts = last.attempts + 1;
         *lock(&self.before) = last;
         *lock(&self.reading) = Stats { attempts, ..Stats::default() };
+        lock(&self.swept_sample).clear();
         self.tally.reset();
     }
 
@@ -60,6 +63,12 @@ impl Progress {
     /// Notes the columns of the job's query.
     pub(super) fn columns(&self, columns: Vec<NamedType>) {
         *lock(&self.columns) = columns;
+    }
+
+    /// Counts keys that a run which does more than look would remove, and notes some of them.
+    pub(super) fn would_sweep(&self, count: u64, sample: Vec<String>) {
+        self.add(&Stats { swept: count, ..Stats::default() });
+        *lock(&self.swept_sample) = sample;
     }
 
     /// What this attempt has read.
@@ -141,6 +150,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         took: start.elapsed(),
         failure: result.err(),
         sample: progress.tally.sample(),
+        swept_sample: lock(&progress.swept_sample).clone(),
     };
     runner.observer.on(&Event::Finished { report: &report });
     if let Some(history) = runner.history.as_ref().filter(|_| !request.dry_run) {

@@ -8,7 +8,8 @@
 //! A standby shows what was committed only when it has replayed it. So the snapshot waits until the standby has come as far as the primary was when the
 //! value had been written.
 
-use std::collections::HashSet;
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use sqlx::Row as _;
@@ -19,6 +20,7 @@ use super::connections::{MARKER, Postgres};
 use super::error::translate;
 use super::snapshot::Snapshot;
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::show::{human_seconds, visible};
 
 /// The longest wait. What was written lives longer provisionally, so that it can still be confirmed afterwards.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -26,15 +28,17 @@ const LONGEST: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
 
 /// Open transactions of this database that may write: not our own, which hold the lock that marks them, and no worker of the server's. One that is being prepared for
-/// a commit in two phases gets another name, which cannot be told from a new one's.
+/// a commit in two phases gets another name, which cannot be told from a new one's. Since when a transaction of somebody else is open, the server tells a few only.
 fn open_transactions() -> String {
     format!(
-        "SELECT l.virtualtransaction AS open FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+        "SELECT l.virtualtransaction AS open, l.pid AS pid, nullif(a.application_name, '') AS name, \
+         extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
          WHERE l.locktype = 'virtualxid' AND l.granted AND l.pid <> pg_backend_pid() \
          AND a.datname = current_database() AND a.usesysid IS NOT NULL \
          AND NOT EXISTS (SELECT FROM pg_locks m WHERE m.virtualtransaction = l.virtualtransaction AND m.pid = l.pid \
          AND m.locktype = 'advisory' AND m.classid = 0 AND m.objid = {MARKER} AND m.objsubid = 1 AND m.mode = 'ShareLock') \
-         UNION ALL SELECT '{PREPARED}' || gid FROM pg_prepared_xacts WHERE database = current_database()"
+         UNION ALL SELECT '{PREPARED}' || gid, NULL, gid, extract(epoch FROM clock_timestamp() - prepared)::float8 \
+         FROM pg_prepared_xacts WHERE database = current_database()"
     )
 }
 
@@ -44,6 +48,65 @@ const PREPARED: &str = "prepared ";
 /// How far the primary has come: what is visible there is written up to here, even if it is not yet on disk. NULL from a standby.
 const POSITION: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn()::text END AS position, \
      (SELECT system_identifier::text FROM pg_control_system()) AS cluster";
+
+/// Open transactions by the names that tell them apart.
+type Open = HashMap<String, Holder>;
+
+/// Who has a transaction open. What it does may be a secret, and is not asked for.
+#[derive(Debug, Clone, PartialEq)]
+struct Holder {
+    /// The server's process; `None` for a transaction that is prepared.
+    pid: Option<i32>,
+    /// The application's name, if it gives one; that of a prepared transaction.
+    name: Option<String>,
+    /// For how many seconds it has been open, or prepared; `None` if this account is not told.
+    age: Option<f64>,
+}
+
+impl Holder {
+    fn of(row: &PgRow) -> Result<(String, Holder), sqlx::Error> {
+        let holder = Holder { pid: row.try_get("pid")?, name: row.try_get("name")?, age: row.try_get("age")? };
+        Ok((row.try_get("open")?, holder))
+    }
+
+    fn describe(&self) -> String {
+        let name = self.name.as_deref().map(visible);
+        match (self.pid, name, self.age.map(human_seconds)) {
+            (None, gid, age) => {
+                format!(
+                    "the prepared transaction `{}`, prepared {} ago",
+                    gid.unwrap_or_default(),
+                    age.unwrap_or_default()
+                )
+            }
+            (Some(pid), name, age) => {
+                let name = name.map(|name| format!(" (`{name}`)")).unwrap_or_default();
+                let age = age.map_or("for how long, only members of pg_read_all_stats are told".to_owned(), |age| {
+                    format!("open for {age}")
+                });
+                format!("process {pid}{name}, {age}")
+            }
+        }
+    }
+}
+
+/// Says that these transactions have been waited for in vain, and names one of them: the oldest, if all of their ages are known.
+fn still_open(open: &Open, standby: bool) -> String {
+    let mut holders: Vec<&Holder> = open.values().collect();
+    holders.sort_by(|a, b| b.age.partial_cmp(&a.age).unwrap_or(Ordering::Equal).then(a.pid.cmp(&b.pid)));
+    let (server, seconds) = (if standby { " of the primary" } else { "" }, LONGEST.as_secs());
+    let one = holders.first().map(|holder| holder.describe()).unwrap_or_default();
+    if let [_] = holders[..] {
+        return format!(
+            "a transaction{server} that was open when keys were written is still open after {seconds} s: {one}"
+        );
+    }
+    let which = if holders.iter().all(|holder| holder.age.is_some()) { "the oldest" } else { "one of them" };
+    let count = holders.len();
+    format!(
+        "{count} transactions{server} that were open when keys were written are still open after {seconds} s; {which}: {one}"
+    )
+}
 
 /// What a snapshot waits for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,25 +127,24 @@ impl Snapshot {
             let mut tries = 0;
             while !waited_for.is_empty() {
                 if start.elapsed() > LONGEST {
-                    let message = "transactions that were open when keys were written are still open";
-                    return Ok(Some(format!("{message} after {} s", LONGEST.as_secs())));
+                    return Ok(Some(still_open(&waited_for, standby)));
                 }
                 pause(&mut tries).await;
-                let open = self.open_transactions(standby).await?;
-                waited_for.retain(|transaction| open.contains(transaction));
-                // One that was waited for may have become one of these.
-                waited_for.extend(open.into_iter().filter(|name| name.starts_with(PREPARED)));
+                let now = self.open_transactions(standby).await?;
+                // One that was waited for may have become one of those that are prepared.
+                let stays = |name: &String| waited_for.contains_key(name) || name.starts_with(PREPARED);
+                waited_for = now.into_iter().filter(|(name, _)| stays(name)).collect();
             }
         }
         if standby { self.catch_up(start).await } else { Ok(None) }
     }
 
-    async fn open_transactions(&mut self, standby: bool) -> Result<HashSet<String>, Error> {
+    async fn open_transactions(&mut self, standby: bool) -> Result<Open, Error> {
         let rows = match self.primary().filter(|_| standby) {
             Some(primary) => primary.ask(&open_transactions()).await?,
             None => self.ask(&open_transactions()).await?,
         };
-        rows.iter().map(|row| row.try_get("open").map_err(translate)).collect()
+        rows.iter().map(|row| Holder::of(row).map_err(translate)).collect()
     }
 
     /// Waits until this standby has replayed what the primary has done so far.
@@ -126,9 +188,11 @@ impl Postgres {
     /// Runs one statement outside of a transaction. Its text is its own: nothing that comes from outside may stand in it.
     async fn ask(&self, statement: &str) -> Result<Vec<PgRow>, Error> {
         let mut snapshot = self.snapshot().await?;
-        let rows = snapshot.ask(statement).await?;
-        snapshot.finish().await?;
-        Ok(rows)
+        let asked = async {
+            let rows = snapshot.ask(statement).await?;
+            snapshot.finish().await.map(|()| rows)
+        };
+        asked.await.map_err(|error| self.named(error))
     }
 }
 
@@ -158,6 +222,34 @@ async fn pause(tries: &mut usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_of_the_transactions_is_named_if_it_is_known() {
+        let holder = |pid, name: Option<&str>, age| Holder { pid, name: name.map(str::to_owned), age };
+        let said = |holders: &[Holder], standby| {
+            let named = holders.iter().enumerate().map(|(at, holder)| (at.to_string(), holder.clone()));
+            still_open(&named.collect(), standby)
+        };
+        let session = holder(Some(12), Some("shop"), Some(75.4));
+        let prepared = holder(None, Some("a\nb"), Some(9.0));
+        let unknown = holder(Some(7), None, None);
+        assert_eq!(
+            said(std::slice::from_ref(&unknown), false),
+            "a transaction that was open when keys were written is still open after 5 s: \
+             process 7, for how long, only members of pg_read_all_stats are told"
+        );
+        assert_eq!(
+            said(std::slice::from_ref(&prepared), true),
+            "a transaction of the primary that was open when keys were written is still open after 5 s: \
+             the prepared transaction `a\\nb`, prepared 9s ago"
+        );
+        assert_eq!(
+            said(&[prepared.clone(), session.clone()], false),
+            "2 transactions that were open when keys were written are still open after 5 s; \
+             the oldest: process 12 (`shop`), open for 1m 15s"
+        );
+        assert!(said(&[unknown, prepared, session], false).contains("one of them: process 12 (`shop`)"));
+    }
 
     #[test]
     fn a_header_that_comes_next_is_no_record() {

@@ -39,6 +39,8 @@ struct Shared {
     idle: Mutex<Vec<PgConnection>>,
     /// Where the database is written to, if this may be a standby.
     primary: Option<Postgres>,
+    /// Whether this is the primary of another one.
+    is_primary: bool,
 }
 
 /// How often the server looks whether the client of a running query is still there.
@@ -86,13 +88,18 @@ impl Postgres {
     /// # Errors
     /// A URL that cannot be used, with the place where it was found.
     pub fn new(settings: &PostgresSettings) -> Result<Self, UrlError> {
+        Postgres::with_role(settings, false)
+    }
+
+    fn with_role(settings: &PostgresSettings, is_primary: bool) -> Result<Self, UrlError> {
         let target = Target::parse(settings.url.expose_secret())
             .map_err(|error| UrlError(format!("{}: {error}", settings.origin)))?;
         let connections = settings.connections.min(target.connection_limit.unwrap_or(u32::MAX)).max(1) as usize;
-        let primary = settings.primary.as_deref().map(Postgres::new).transpose()?;
+        let primary = settings.primary.as_deref().map(|primary| Postgres::with_role(primary, true)).transpose()?;
         Ok(Postgres {
             shared: Arc::new(Shared {
                 primary,
+                is_primary,
                 connections,
                 connect_timeout: target.connect_timeout.unwrap_or(settings.connect_timeout),
                 statement_timeout: settings.statement_timeout,
@@ -144,7 +151,15 @@ impl Postgres {
             .acquire_owned()
             .await
             .map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))?;
-        self.open(Lease::new(permit)).await
+        self.open(Lease::new(permit)).await.map_err(|error| self.named(error))
+    }
+
+    /// An error of a primary says so: else it would be looked for at the server that is read from.
+    pub(super) fn named(&self, error: Error) -> Error {
+        if !self.shared.is_primary {
+            return error;
+        }
+        Error { message: format!("the primary (primary_url): {}", error.message), ..error }
     }
 
     /// Whether a new snapshot would see the same, as far as that can be found out: `false` also when no connection is free now, or when it breaks.

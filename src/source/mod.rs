@@ -19,7 +19,7 @@ pub mod types;
 mod url;
 
 pub use barrier::{Barrier, Doubt};
-pub use catalog::Account;
+pub use catalog::{Account, Changing};
 pub use connections::{Postgres, State};
 pub use snapshot::{Rows, Snapshot, SourceRow};
 pub use statement::{Argument, Statement};

@@ -109,7 +109,8 @@ fn what_cannot_be_meant_ends_with_code_2_and_the_way_out() {
         &["chekc"][..],
         &["lists"],
         &["things"],
-        &["check", "things"],
+        &["check", "tings"],
+        &["check", "--offline", "things", "nothing"],
         &["--missing"],
         &["--dry-run", "things"],
         &["--accept", "things"],
@@ -124,13 +125,54 @@ fn what_cannot_be_meant_ends_with_code_2_and_the_way_out() {
         &["--config"],
     ] {
         let ran = files.warm(arguments).exits(2);
-        assert_eq!(ran.out, "", "{arguments:?}");
+        assert!(ran.out.is_empty() || arguments.contains(&"--json"), "{arguments:?}");
         text += &format!("━━━ warm {}\n{}\n\n", arguments.join(" "), ran.err.trim_end());
     }
     let ran = files.warm(&[]).exits(2);
     assert!(ran.err.contains("Usage: warm"), "{}", ran.all());
     assert!(files.untouched());
     compare("usage", &text);
+}
+
+#[test]
+fn programs_get_json_also_when_nothing_was_begun() {
+    let mut files = files();
+    let said = |files: &Files, arguments: &[&str]| {
+        let ran = files.warm(arguments).exits(2);
+        let report = ran.json();
+        assert_eq!((&report["exit_code"], &report["jobs"], &report["facts"]), (&json!(2), &json!([]), &json!([])));
+        let finding = report["findings"][0].clone();
+        assert_eq!((&finding["severity"], &finding["job"]), (&json!("error"), &json!(null)));
+        let message = finding["message"].as_str().unwrap().to_owned();
+        let start = message.split("; ").next().unwrap();
+        assert!(ran.err.contains(start.rsplit(": ").next().unwrap()), "stderr says it too: {}", ran.all());
+        (message, finding)
+    };
+    for (arguments, message) in [
+        (&["--json"][..], "no command; `warm --now` runs jobs, `warm --help` shows the rest"),
+        (&["--json", "chekc"], "`chekc` is no command; did you mean `warm check`?"),
+        (&["--now", "--json", "nothing"], "there is no job `nothing`; the jobs are lists, things, top"),
+        (&["--missing", "--json"], "the following required arguments were not provided: --now"),
+        (
+            &["check", "--ofline", "--json"],
+            "unexpected argument '--ofline' found; a similar argument exists: '--offline'",
+        ),
+        (&["--now", "list", "--json"], "--now runs jobs; it does not go together with another command"),
+    ] {
+        assert_eq!(said(&files, arguments).0, message);
+    }
+    assert_eq!(files.warm(&["--help", "--json"]).exits(0).err, "", "that is no error");
+    assert_eq!(files.warm(&["--nwo", "--", "--json"]).exits(2).out, "", "that is the name of a job");
+
+    files.write("jobs/bad.toml", format!("{GOOD}tll = '5m'\n"));
+    for arguments in [["--now", "--json"], ["list", "--json"]] {
+        let (message, finding) = said(&files, &arguments);
+        assert_eq!(message, "unknown field `tll`");
+        assert_eq!((&finding["at"], &finding["advice"]), (&json!("jobs/bad.toml:4:1"), &json!("did you mean `ttl`?")));
+    }
+    files.set("WARM_LOG", "loud");
+    assert!(said(&files, &["list", "--json"]).0.starts_with("WARM_LOG: `loud` is no level"));
+    assert!(files.untouched());
 }
 
 #[test]

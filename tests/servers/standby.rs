@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::postgres::{Database, Postgres};
 use crate::support::redis::Redis;
-use crate::support::server::wait_for;
+use crate::support::server::{free_port, wait_for};
 use crate::support::world::{Ran, World};
 
 #[test]
@@ -85,9 +85,56 @@ fn a_standby_that_is_named_as_the_primary_is_found_out() {
     let (_primary, _standby, _written, mut world) = lagging("0");
     world.set("DATABASE_PRIMARY_URL", &world.database.url());
     world.warm(&["--now"]).exits(1).says("the server that is named as the primary is a standby too");
-    world.warm(&["check"]).exits(1).says("is a standby too");
+    let ran = world.warm(&["check"]).exits(1).says("is a standby too").says("at: $DATABASE_PRIMARY_URL");
+    assert!(!ran.all().contains("its primary at"), "{}", ran.all());
     world.set("DATABASE_PRIMARY_URL", &Postgres::shared().database().url());
-    world.warm(&["--now"]).exits(1).says("the server that is named as the primary is another cluster's");
+    let other = "the server that is named as the primary is another cluster's";
+    world.warm(&["--now"]).exits(1).says(other);
+    world.warm(&["check"]).exits(1).says(other).says("at: $DATABASE_PRIMARY_URL");
+}
+
+#[test]
+fn a_check_says_what_is_wrong_with_the_primary() {
+    let (_primary, _standby, written, mut world) = lagging("10min");
+    let (primary, standby) = (written.url(), world.database.url());
+    world.warm(&["check"]).exits(0).says("its primary at");
+    written.sql("UPDATE t SET v = 'new'");
+    let lag = "warning: the standby lags behind its primary by more than 5 s";
+    world.warm(&["check"]).exits(0).says(lag).says("cannot be verified");
+    // What is written to needs no primary beside it, whoever that is.
+    world.set("DATABASE_URL", &primary);
+    for named in [&primary, &standby] {
+        world.set("DATABASE_PRIMARY_URL", named);
+        let unneeded = "is no standby: nobody ever asks the primary\n  at: $DATABASE_PRIMARY_URL\n";
+        world.warm(&["check"]).exits(0).says("warning: a primary is named, but PostgreSQL at").says(unneeded);
+    }
+    world.unset("DATABASE_PRIMARY_URL");
+    assert!(!world.warm(&["check"]).exits(0).all().contains("primary"));
+    // One that is not there is an error, and the jobs are looked at all the same.
+    world.set("DATABASE_URL", &standby);
+    world.set("DATABASE_PRIMARY_URL", "postgres://warm@127.0.0.1:1/shop");
+    world.set("WARM_POSTGRES__CONNECT_TIMEOUT", "300ms");
+    world.warm(&["check"]).exits(3).says("no connection to PostgreSQL at 127.0.0.1:1/shop").says("job: writes about");
+}
+
+#[test]
+fn an_error_of_the_primary_says_that_it_is_the_primarys() {
+    let (_primary, _standby, written, mut world) = lagging("0");
+    world.set("WARM_POSTGRES__CONNECT_TIMEOUT", "300ms");
+    world.set("DATABASE_PRIMARY_URL", &format!("postgres://warm@127.0.0.1:{}/shop", free_port()));
+    for arguments in [["--now"], ["check"]] {
+        let ran = world.warm(&arguments).exits(3);
+        ran.says("the primary (primary_url): no connection to PostgreSQL at 127.0.0.1")
+            .says("for the primary: primary_url");
+    }
+    world.set("DATABASE_PRIMARY_URL", &written.url().replace("warm:", "nobody:"));
+    for arguments in [["--now"], ["check"]] {
+        world.warm(&arguments).exits(3).says("the primary (primary_url): password authentication failed");
+    }
+    // An error of the server that is read from does not.
+    world.set("DATABASE_URL", &world.database.url().replace("warm:", "nobody:"));
+    let ran = world.warm(&["--now"]).exits(3).says("password authentication failed");
+    assert!(!ran.all().contains("the primary (primary_url)"), "{}", ran.all());
 }
 
 #[test]

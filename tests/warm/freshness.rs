@@ -5,10 +5,11 @@
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::gate::Gate;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::wait_for;
-use crate::support::world::{Ran, World};
+use crate::support::world::{CONFIG, Ran, World};
 
 const SLOW: &str =
     "query = '''SELECT id, v, pg_sleep(0.4)::text AS s FROM t ORDER BY id'''\nkey = 't:{id}'\nvalue = 'column:v'\n";
@@ -59,6 +60,19 @@ fn a_row_that_changes_between_reading_and_writing_is_set_right() {
 }
 
 #[test]
+fn a_value_that_dies_before_it_is_set_right_is_written_again() {
+    let (_postgres, world) = quiet();
+    world.sql("CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL); INSERT INTO t VALUES (1, 'old')");
+    // Reading takes longer than the value may live until it has been read again.
+    world.job("job", &format!("{}ttl = '1s'", SLOW.replace("0.4", "0.8")));
+    let child = while_reading(&world, &["--now", "--json"]);
+    world.sql("UPDATE t SET v = 'new'");
+    let report = end(child).exits(0).json();
+    let job = &report["jobs"][0];
+    assert_eq!((&job["keys"], &job["overtaken"], &job["unconfirmed"]), (&1.into(), &0.into(), &0.into()), "{job:#}");
+}
+
+#[test]
 fn without_verification_the_old_value_stays() {
     let world = slow("verify = 'none'");
     let child = while_reading(&world, &["--now"]);
@@ -74,7 +88,7 @@ fn what_the_application_wrote_meanwhile_stays_as_it_is() {
     let child = while_reading(&world, &["--now"]);
     world.sql("UPDATE t SET v = 'new'");
     let _: () = world.ask(&["SET", "t:1", "theirs", "PX", "123000"]);
-    end(child).exits(0).says("1 left to whoever wrote or removed them meanwhile");
+    end(child).exits(0).says("1 left alone: changed, removed or evicted by others meanwhile");
     assert_eq!(world.value("t:1").as_deref(), Some("theirs"));
     assert!(lifetime(&world) <= 123_000);
 }
@@ -95,13 +109,17 @@ fn a_version_column_is_compared_instead_of_the_value() {
     world.sql("CREATE TABLE t (id int PRIMARY KEY, v text, version int); INSERT INTO t SELECT n, 'old', 1 FROM generate_series(1, 2) n; GRANT SELECT ON t TO PUBLIC");
     world.job(
         "job",
-        "query = 'SELECT id, v, version, pg_sleep(0.2)::text AS s FROM t ORDER BY id;'\nkey = 't:{id}'\nvalue = 'column:v'\nverify = { version = 'version' }",
+        "query = 'SELECT id, v, version FROM t WHERE id <> 1 OR wait(1) ORDER BY id;'\nkey = 't:{id}'\nvalue = 'column:v'\nverify = { version = 'version' }",
     );
-    let child = while_reading(&world, &["--now"]);
+    let gate = Gate::shut(&world.database, 1);
+    let child = world.start(&["--now"]);
+    gate.wait_for_query();
     world.sql("UPDATE t SET v = 'new', version = 2 WHERE id = 1");
     // The version did not change: by the job's own word, nothing did.
     world.sql("UPDATE t SET v = 'unseen' WHERE id = 2");
-    end(child).exits(0).says("wrote 2 keys").says("1 changed meanwhile and set right");
+    gate.open();
+    let ran = end(child).exits(0).says("wrote 2 keys").says("1 changed meanwhile and removed");
+    assert!(!ran.out.contains("set right"), "{}", ran.all());
     assert_eq!(world.value("t:1"), None, "removed: the new value was not read");
     assert_eq!(world.value("t:2").as_deref(), Some("old"));
     assert!(world.ask::<i64>(&["PTTL", "t:2"]) > 500_000);
@@ -134,12 +152,31 @@ fn a_version_works_for_arrays_for_the_servers_own_format_and_for_columns_of_one_
 
 #[test]
 fn a_version_that_the_query_does_not_give_is_an_error() {
-    let world = slow("verify = { version = 'updatedAt' }");
-    world
-        .warm(&["--now"])
-        .exits(1)
-        .says("verify compares the column `updatedAt`: the query has to give `updatedAt` exactly once");
-    world.warm(&["check"]).exits(1).says("verify compares the column `updatedAt`");
+    let mut world = slow("\nverify = { version = 'updatedAt' }");
+    let says = |world: &World, message: &str, at: &str| {
+        let ran = world.warm(&["--now"]).exits(1).says(message);
+        ran.says(&format!("; at {at}; "));
+        world.warm(&["check"]).exits(1).says(message).says(&format!("at: {at}\n"));
+    };
+    let missing = "verify compares the column `updatedAt`, which the query does not give; it gives id, v, s: add \"updatedAt\" to its SELECT";
+    says(&world, missing, "jobs/job.toml:5");
+    world.job("job", &SLOW.replace("'column:v'", "'row'"));
+    world.config(&format!("{CONFIG}[defaults]\nverify.version = 'updatedAt'\n"));
+    let hide = format!("{missing}; hide = [\"updatedAt\"] keeps it out of the value");
+    says(&world, &hide, "warm.toml:5");
+    world.config(CONFIG);
+    world.set("WARM_DEFAULTS__VERIFY", "{ version = 'updatedAt' }");
+    says(&world, &hide, "$WARM_DEFAULTS__VERIFY");
+
+    world.set("WARM_DEFAULTS__VERIFY", "{ version = 'v' }");
+    world.job("job", &SLOW.replace("id, v,", "id, v, v,"));
+    says(
+        &world,
+        "verify compares the column `v`, for which `v` is read again, and the query gives `v` more than once",
+        "jobs/job.toml:1",
+    );
+    world.job("job", &SLOW.replace("SELECT id, v,", "SELECT id AS a, v,"));
+    says(&world, "column \"id\": the key needs it, but the query has no such column", "jobs/job.toml:1");
 }
 
 /// Does the work while something else is committed again and again.

@@ -64,6 +64,16 @@ fn too_few_rows_are_not_published() {
 }
 
 #[test]
+fn no_rows_at_all_are_said_to_have_been_read() {
+    small_and_large("min_rows = 1", |world| {
+        world.sql("DELETE FROM t");
+        stopped(world)
+            .says("the query gives 0 rows, fewer than min_rows = 1")
+            .says("wrote 0 keys (0 B) from 0 rows in ");
+    });
+}
+
+#[test]
 fn too_many_rows_are_not_published() {
     small_and_large("max_rows = 401", |world| {
         world.sql("UPDATE t SET v = 'new'; INSERT INTO t SELECT n, 'new' FROM generate_series(401, 900) n");
@@ -108,7 +118,9 @@ fn other_columns_are_not_published() {
     let world = world(3, "same_columns = true");
     world.warm(&["--now"]).exits(0).says("wrote 3 keys");
     world.sql("ALTER TABLE t ADD COLUMN secret text DEFAULT 'x'; UPDATE t SET v = 'new'");
-    stopped(&world).says("the query's columns are not those of the last good run").says("`secret` (text) is new");
+    let ran =
+        stopped(&world).says("the query's columns are not those of the last good run").says("`secret` (text) is new");
+    ran.says("job: failed before any row was read, in ");
     world.sql("ALTER TABLE t DROP COLUMN secret, ALTER COLUMN v TYPE varchar(300)");
     stopped(&world).says("`v` is character varying and was text");
     world.warm(&["--now", "job", "--accept"]).exits(0).says("wrote 3 keys");

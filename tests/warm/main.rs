@@ -10,6 +10,7 @@ mod ghosts;
 mod guards;
 mod history;
 mod jobs;
+mod json;
 mod memory;
 mod ownership;
 mod parameters;

@@ -144,8 +144,11 @@ fn where_memory_is_tight_only_what_is_there_is_written_and_only_if_it_hardly_gro
     assert_eq!((&missing["keys"], &missing["left"]["present"]), (&0.into(), &12.into()), "{missing:#}");
     assert_eq!(missing["left"]["no_room"], 8);
 
-    let ran = world.warm(&["--now"]).exits(5).says("no room for 12 keys: Redis uses ").says(" %), and beyond 80 %");
-    ran.says("raise maxmemory, cache less, or raise memory_limit").says("12 refused: no room in Redis");
+    let ran = world.warm(&["--now"]).exits(5).says("no room for 12 keys: a batch needed ").says(" in use and ");
+    ran.says("memory_limit allows")
+        .says("(80 % of")
+        .says("raise maxmemory, cache less, or raise memory_limit")
+        .says("12 refused: no room in Redis");
     let refreshed: Vec<usize> = (1..=20).filter(|n| *n != 3 && written(&world, *n)).collect();
     assert_eq!(refreshed, [1, 2, 5, 6, 7, 8], "of the same size, smaller, or a little larger");
     assert_eq!(world.ask::<String>(&["HGET", "t:3", "a"]), "b");
@@ -309,6 +312,34 @@ fn a_check_estimates_what_the_jobs_will_write() {
         assert!((0.5..2.0).contains(&share), "{estimate:#} for {run:#}");
         assert_eq!(estimate["keys"], run["keys"]);
     }
+}
+
+#[test]
+fn an_estimate_is_that_of_several_combinations_and_says_what_it_rests_on() {
+    let world = world("");
+    // One group has one row, one has 999.
+    world.sql("CREATE TABLE g AS SELECT 'g' || n AS g, n * 1000 + m AS id FROM generate_series(1, 2) n, generate_series(1, n * 998 - 997) m");
+    world.sql("GRANT SELECT ON g TO warm; CREATE TABLE \"None\" (id int); GRANT SELECT ON \"None\" TO warm");
+    let of_g = "query = 'SELECT id FROM g WHERE g = :g'\nkey = 't:{g}:{id}'\nvalue = 'row'\nschedule = 'every 8m'\n";
+    world.job("few", &format!("{of_g}for_each.g = ['g1', 'g2']"));
+    let said = "(g was never analyzed: ANALYZE it for a better figure)\n";
+    world.warm(&["check"]).exits(0).says(said);
+    world.sql("ANALYZE g");
+    let ran = world.warm(&["check"]).exits(0).says("few: writes about 1000 keys, ");
+    let line = ran.out.lines().find(|line| line.starts_with("few: ")).unwrap();
+    assert!(!line.contains('('), "nothing else is known: {line}");
+    // Of many combinations some are planned.
+    let many = of_g.replace("= :g", "= substr(:g, 1, 2)").replace("t:", "t:2:").replace("'row'", "'rows'");
+    world.job("many", &format!("{many}for_each.g = {{ query = \"SELECT 'g2' || n FROM generate_series(1, 100) n\" }}"));
+    world.job("none", "query = 'SELECT id FROM \"None\" JOIN g USING (id)'\nkey = 't:3:{id}'\nvalue = 'row'");
+    let ran = world.warm(&["check", "many", "none"]).exits(0).says(" (from the plans of 32 of 100 combinations)\n");
+    ran.says(" (\"None\" was never analyzed: ANALYZE it for a better figure)\n");
+    let report = world.warm(&["check", "--json"]).exits(0).json();
+    let of = |job: &str| report["jobs"].as_array().unwrap().iter().find(|found| found["job"] == job).unwrap().clone();
+    assert_eq!((&of("few")["planned"], &of("few")["combinations"]), (&2.into(), &2.into()), "{report:#}");
+    assert_eq!((&of("many")["planned"], &of("many")["combinations"]), (&32.into(), &100.into()), "{report:#}");
+    assert_eq!(of("none")["never_analyzed"], serde_json::json!(["\"None\""]));
+    assert_eq!(of("few")["never_analyzed"], serde_json::json!([]));
 }
 
 #[test]

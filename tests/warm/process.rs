@@ -31,7 +31,7 @@ fn a_signal_ends_the_run_with_a_true_report() {
         let ran = Ran::of(child.wait_with_output().unwrap()).exits(code);
         let written = world.keys().len();
         assert!(
-            ran.err.contains(&format!("failed after {written} keys were written: stopped by a signal")),
+            ran.err.contains(&format!("failed after writing {written} keys: stopped by a signal")),
             "{}",
             ran.all()
         );

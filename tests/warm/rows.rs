@@ -72,7 +72,7 @@ fn a_job_that_fails_half_way_says_how_far_it_came_and_leaves_the_rest() {
     assert!((4900..=5000).contains(&written), "{written}");
     assert_eq!(world.value("t:9000").as_deref(), Some("old"));
     assert_eq!(world.value("t:other").as_deref(), Some(r#"[{"x":1}]"#), "the other jobs go on");
-    world.warm(&["--now"]).says(&format!("job: failed after {written} keys were written"));
+    world.warm(&["--now"]).says(&format!("job: failed after writing {written} keys"));
 }
 
 #[test]

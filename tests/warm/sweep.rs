@@ -121,6 +121,64 @@ fn a_run_that_writes_absent_keys_only_or_nothing_removes_nothing() {
 }
 
 #[test]
+fn a_dry_run_shows_what_would_be_removed_and_touches_nothing() {
+    let mut world = world(20, "");
+    world.sql("DELETE FROM t WHERE id <= 12; UPDATE t SET v = 'new' WHERE id = 13");
+    let _: () = world.ask(&["SET", "t:2", "theirs", "EX", "1000"]);
+    let _: () = world.ask(&["PERSIST", "t:3"]);
+    let file = world.state().join("history.sqlite");
+    let untouched = || (dump(&world), std::fs::read(&file).unwrap());
+    let before = untouched();
+    let ran = world.warm(&["--now", "--dry-run"]).exits(0).says("would write 8 keys");
+    let ran = ran.says(", would remove 10 keys whose rows are gone\n").says("  t:1  would be removed\n");
+    let ran = ran.says("  and 3 more\n").says("  and 5 more would be removed\n");
+    assert_eq!(ran.out.matches("  would be removed\n").count(), 5, "{}", ran.all());
+    let report = world.warm(&["--now", "--dry-run", "--json"]).exits(0).json();
+    let job = &report["jobs"][0];
+    assert_eq!(job["swept"], 10);
+    assert_eq!(job["swept_sample"], serde_json::json!(["t:1", "t:10", "t:11", "t:12", "t:4"]));
+    assert!(untouched() == before, "a dry run only looks");
+    let report = world.warm(&["--now", "--json"]).exits(0).json();
+    assert_eq!((&report["jobs"][0]["swept"], &report["jobs"][0]["swept_sample"]), (&10.into(), &serde_json::json!([])));
+    let ran = world.warm(&["--now", "--dry-run"]).exits(0);
+    assert!(!ran.out.contains("remove"), "{}", ran.all());
+    // With a prefix, keys are shown as they stand in Redis.
+    world.set("WARM_REDIS__KEY_PREFIX", "p:");
+    world.warm(&["--now"]).exits(0);
+    world.sql("DELETE FROM t WHERE id = 20");
+    world.warm(&["--now", "--dry-run"]).exits(0).says("would remove 1 key whose").says("  p:t:20  would be removed\n");
+}
+
+#[test]
+fn a_dry_run_shows_nothing_where_a_run_would_remove_nothing() {
+    let mut world = world(3, "");
+    world.sql("DELETE FROM t WHERE id = 1");
+    let silent = |world: &World, arguments: &[&str], code: i32| {
+        let ran = world.warm(&[&["--now", "--dry-run"][..], arguments].concat()).exits(code);
+        assert!(!ran.out.contains("remove"), "{}", ran.all());
+        ran
+    };
+    world.warm(&["--now", "--dry-run"]).exits(0).says("would remove 1 key");
+    silent(&world, &["--missing"], 0);
+    world.job("job", &format!("{JOB}guard.min_rows = 3"));
+    silent(&world, &[], 5);
+    world.warm(&["--now", "--dry-run", "--accept", "job"]).exits(0).says("would remove 1 key");
+    world.job("job", JOB);
+    world.sql("INSERT INTO t VALUES (NULL, 'x')");
+    silent(&world, &[], 1);
+    world.job("job", &format!("{JOB}on_bad_row = 'skip'"));
+    silent(&world, &[], 0).says("1 row skipped");
+    world.sql("DELETE FROM t WHERE id IS NULL");
+    world.job("job", &JOB.replace("sweep = true", ""));
+    silent(&world, &[], 0);
+    world.job("job", JOB);
+    world.set("STATE_DIRECTORY", &world.folder.path.join("none").display().to_string());
+    assert_eq!(silent(&world, &[], 0).err, "", "no run has noted anything there");
+    world.set("STATE_DIRECTORY", &world.folder.path.join("warm.toml").display().to_string());
+    silent(&world, &[], 0).says("job: without the run history keys whose rows are gone are not known");
+}
+
+#[test]
 fn a_run_that_a_guard_stops_removes_nothing() {
     let world = world(3, "guard.min_rows = 3");
     world.sql("DELETE FROM t WHERE id = 1");

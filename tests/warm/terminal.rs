@@ -53,7 +53,7 @@ fn a_terminal_shows_progress_and_a_table() {
     };
     assert_eq!(line("JOB"), &["JOB", "KEYS", "ROWS", "BYTES", "TIME", "NOTES"]);
     assert_eq!(line("slow")[..3], ["slow", "1000", "1000"]);
-    assert_eq!(line("broken")[..3], ["broken", "0", "0"]);
+    assert_eq!(line("broken")[..3], ["broken", "0", "-"]);
     assert_eq!(line("broken").last(), Some(&"failed"));
 }
 

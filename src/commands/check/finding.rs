@@ -58,6 +58,12 @@ impl Finding {
         self
     }
 
+    /// The same with the place that it is about.
+    pub(super) fn at(mut self, place: &str) -> Self {
+        self.at = Some(place.to_owned());
+        self
+    }
+
     fn label(&self) -> &'static str {
         if self.error.is_some() { "error" } else { "warning" }
     }

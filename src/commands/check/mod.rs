@@ -4,60 +4,88 @@
 //! config     files and environment: what is wrong there ends every command      ─┐
 //! offline    lifetimes against schedules, URLs                                   ├─► findings ─► text or JSON, exit code
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
+//! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
 //! room       what the jobs write, against what Redis has left                   ─┘
 //! ```
 
+mod changing;
+mod explained;
 mod finding;
 mod offline;
 mod postgres;
 mod redis;
 mod room;
 
-use super::{Failure, What, load, runtime};
+use std::sync::Arc;
+
+use super::{Failure, What, load, runtime, select};
+use crate::cache::Redis;
 use crate::cli::Common;
-use crate::config::Loaded;
+use crate::config::{Diagnostic, Loaded};
+use crate::ground::job::Job;
 use crate::ground::settings::Settings;
+use crate::history::{Worry, inspect};
 use crate::observe::counted;
+use crate::source::Postgres;
 use finding::{Finding, exit_code, print};
 use room::Estimate;
 
-/// Runs the checks. Errors give the exit code of the first of: PostgreSQL, Redis, a job; warnings alone give 0.
-pub fn run(common: &Common, offline: bool) -> Result<u8, Failure> {
-    let Loaded { settings, warnings, .. } = match load(common) {
-        Ok(loaded) => loaded,
+/// Checks the jobs of these names, all if there are none. Errors give the exit code of the first of: PostgreSQL, Redis, a job; warnings alone give 0.
+pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failure> {
+    let Subject { settings, warnings, jobs, source, cache } = match Subject::new(common, names) {
+        Ok(subject) => subject,
         Err(failure) if common.json => return Ok(print_failure(&failure)),
         Err(failure) => return Err(failure),
     };
-    let jobs = counted(settings.jobs.len() as u64, "job", "jobs");
+    let all = counted(settings.jobs.len() as u64, "job", "jobs");
+    let some = if names.is_empty() { String::new() } else { format!("{} of ", jobs.len()) };
     let mut said = Said {
-        facts: vec![format!("{jobs} in {}", settings.file.display())],
+        facts: vec![format!("{some}{all} in {}", settings.file.display())],
         findings: warnings.iter().map(Finding::from).collect(),
         ..Said::default()
     };
-    let (source, cache) = match (super::postgres(&settings), super::redis(&settings)) {
-        (Ok(source), Ok(cache)) => (source, cache),
-        (Err(failure), _) | (_, Err(failure)) if common.json => return Ok(print_failure(&failure)),
-        (Err(failure), _) | (_, Err(failure)) => return Err(failure),
-    };
-    said.findings.extend(offline::check(&settings, &source));
+    said.findings.extend(offline::check(&jobs, &source));
     if !offline {
-        said.add(ask(&settings, source, cache)?);
+        said.add(ask(&settings, &jobs, source, cache)?);
     }
     let code = exit_code(&said.findings);
     print(&said.facts, &said.estimates, &said.findings, common.json, code);
     Ok(code)
 }
 
-/// Asks both servers at the same time.
-fn ask(settings: &Settings, source: crate::source::Postgres, cache: crate::cache::Redis) -> Result<Said, Failure> {
-    let prefixes: Vec<String> = settings.jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
-    let (mut said, from_redis) = runtime()?.block_on(async {
+/// What is checked, and where.
+struct Subject {
+    settings: Settings,
+    warnings: Vec<Diagnostic>,
+    jobs: Vec<Arc<Job>>,
+    source: Postgres,
+    cache: Redis,
+}
+
+impl Subject {
+    /// Reads all files.
+    fn new(common: &Common, names: &[String]) -> Result<Self, Failure> {
+        let Loaded { settings, warnings, .. } = load(common)?;
+        let jobs = select(&settings, names)?;
+        let (source, cache) = (super::postgres(&settings)?, super::redis(&settings)?);
+        Ok(Subject { settings, warnings, jobs, source, cache })
+    }
+}
+
+/// Asks both servers at the same time, and looks at the history meanwhile.
+fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -> Result<Said, Failure> {
+    let prefixes: Vec<String> = jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
+    let (worry, from_postgres, from_redis) = runtime()?.block_on(async {
         let from_redis = tokio::task::spawn_blocking(move || redis::check(&cache, prefixes));
-        let from_postgres = postgres::check(settings, &source).await;
+        let (worry, from_postgres) =
+            tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source));
         source.close().await;
-        (from_postgres, from_redis.await)
+        (worry, from_postgres, from_redis.await)
     });
+    let mut said = Said::default();
+    said.findings.extend(worry.map(|Worry { message, advice }| Finding::warning(message, advice)));
+    said.add(from_postgres);
     let from_redis = from_redis.map_err(|error| Failure::usage(format!("the check of Redis ended early: {error}")));
     let (from_redis, inspection) = from_redis?;
     said.add(from_redis);
@@ -69,7 +97,7 @@ fn ask(settings: &Settings, source: crate::source::Postgres, cache: crate::cache
 fn print_failure(failure: &Failure) -> u8 {
     let findings: Vec<Finding> = match &failure.what {
         What::Diagnostics(diagnostics) => diagnostics.0.iter().map(Finding::from).collect(),
-        What::Message(message) => vec![Finding::from(&crate::config::Diagnostic::error(message))],
+        What::Message(message) => vec![Finding::from(&Diagnostic::error(message))],
     };
     print(&[], &[], &findings, true, failure.code);
     failure.code

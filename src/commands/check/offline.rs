@@ -1,16 +1,16 @@
 //! What can be said without servers: whether keys live long enough for their schedule, and what the URLs ask for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Finding;
 use crate::config::show_duration;
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::job::{Job, Mode};
-use crate::ground::settings::Settings;
 use crate::source::Postgres;
 
-/// Looks at the URLs, and at every job by itself.
-pub(super) fn check(settings: &Settings, source: &Postgres) -> Vec<Finding> {
+/// Looks at the URLs, and at each of the jobs by itself.
+pub(super) fn check(jobs: &[Arc<Job>], source: &Postgres) -> Vec<Finding> {
     let unknown = source.target().unknown.iter().map(|name| {
         let message = format!("the PostgreSQL URL has a parameter `{name}` that nobody knows; it is ignored");
         Finding::warning(message, "remove it, or correct its spelling")
@@ -19,7 +19,7 @@ pub(super) fn check(settings: &Settings, source: &Postgres) -> Vec<Finding> {
         let message = "`sslmode=require` encrypts, but does not look at PostgreSQL's certificate: whoever stands between can answer in its place";
         Finding::warning(message, "use sslmode=verify-full; sslrootcert=FILE names an authority of your own")
     });
-    unknown.chain(unverified).chain(settings.jobs.iter().filter_map(warmth)).collect()
+    unknown.chain(unverified).chain(jobs.iter().filter_map(|job| warmth(job))).collect()
 }
 
 /// Says how long keys are cold if they die before they are written again.

@@ -1,8 +1,13 @@
 //! What PostgreSQL says about the jobs: each query is prepared and planned, none is run but those of `[for_each]`.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use chrono::SecondsFormat;
 
-use super::{Estimate, Finding, Said};
+use super::explained::Explained;
+use super::room::planned;
+use super::{Estimate, Finding, Said, changing};
 use crate::ground::clock::{Clock, SystemClock, to_millis};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, OnBadRow, Parameter, Values};
@@ -10,20 +15,20 @@ use crate::ground::settings::Settings;
 use crate::ground::sql::quote_identifier;
 use crate::observe::counted;
 use crate::runner::{Keys, Plan, Prepared, prepare};
-use crate::source::{Argument, Postgres, Snapshot};
+use crate::source::{Argument, Barrier, Postgres, Snapshot};
 
 /// The most values of a list that are tried. Each costs a round trip.
 const TRIED: usize = 1000;
 
-/// Checks account and jobs.
-pub(super) async fn check(settings: &Settings, source: &Postgres) -> Said {
+/// Checks the account and these of the configured jobs.
+pub(super) async fn check(settings: &Settings, jobs: &[Arc<Job>], source: &Postgres) -> Said {
     let mut said = Said::default();
-    if let Err(error) = account(source, &mut said).await {
+    if let Err(error) = account(settings, source, &mut said).await {
         // Without a connection no job can be looked at.
         said.findings.push(Finding::error(&error));
         return said;
     }
-    for job in &settings.jobs {
+    for job in jobs {
         // One snapshot each: an error ends a transaction.
         if let Err(error) = check_job(settings, source, job, &mut said).await {
             said.findings.push(Finding::error_of(job, &error));
@@ -32,10 +37,9 @@ pub(super) async fn check(settings: &Settings, source: &Postgres) -> Said {
     said
 }
 
-async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
+async fn account(settings: &Settings, source: &Postgres, said: &mut Said) -> Result<(), Error> {
     let mut snapshot = source.snapshot().await?;
     let account = snapshot.account().await?;
-    snapshot.finish().await?;
     let standby = if account.standby { ", a standby" } else { "" };
     let connections = counted(source.connections() as u64, "connection", "connections");
     said.facts.push(format!(
@@ -44,18 +48,14 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
         source.target().describe(),
         account.name
     ));
-    if let Some(primary) = source.primary() {
-        let snapshot = primary.snapshot().await?;
-        let server = primary.target().describe();
-        if snapshot.state().standby {
-            let message = format!("the server at {server}, which is named as the primary, is a standby too");
-            let error = Error::new(ErrorKind::Definition, message);
-            said.findings
-                .push(Finding::error(&error).advise("name the server that is written to as primary_url in [postgres]"));
-        }
-        said.facts.push(format!("its primary at {server}"));
-        snapshot.finish().await?;
+    if let Some((named, server)) = settings.postgres.primary.as_ref().zip(source.primary()) {
+        let finding = match account.standby {
+            true => primary(&mut snapshot, server, said).await,
+            false => Some(unneeded_primary(source)),
+        };
+        said.findings.extend(finding.map(|finding| finding.at(&named.origin)));
     }
+    snapshot.finish().await?;
     let advice = "use a role that may only read: config/postgres-role.sql makes one";
     if account.superuser {
         let message = format!("the PostgreSQL account `{}` is a superuser", account.name);
@@ -65,6 +65,27 @@ async fn account(source: &Postgres, said: &mut Said) -> Result<(), Error> {
         said.findings.push(Finding::warning(message, advice));
     }
     Ok(())
+}
+
+/// Asks the primary what a run asks it: whether the standby follows it, and has come as far.
+async fn primary(standby: &mut Snapshot, server: &Postgres, said: &mut Said) -> Option<Finding> {
+    match standby.renew(Barrier::default()).await {
+        Err(error) if error.kind == ErrorKind::Definition => {
+            Some(Finding::error(&error).advise("name the server that is written to, and that this standby follows"))
+        }
+        Err(error) => Some(Finding::error(&error)),
+        Ok(doubt) => {
+            said.facts.push(format!("its primary at {}", server.target().describe()));
+            let advice = "let it catch up: what runs write meanwhile cannot be verified, and dies soon";
+            doubt.map(|reason| Finding::warning(reason, advice))
+        }
+    }
+}
+
+fn unneeded_primary(source: &Postgres) -> Finding {
+    let server = source.target().describe();
+    let message = format!("a primary is named, but PostgreSQL at {server} is no standby: nobody ever asks the primary");
+    Finding::warning(message, "remove it; or, if a standby is to be read, name that one in DATABASE_URL")
 }
 
 async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut Said) -> Result<(), Error> {
@@ -92,10 +113,7 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
         return snapshot.finish().await;
     }
     plan_with_each_value(job, &prepared, &plan, &mut snapshot).await?;
-    // Where the format has the server make the values, the query is another one.
-    let original = snapshot.prepare(&job.query).await?;
-    let lines = snapshot.explain(&original, |name| plan.combination(0).argument(name)).await?;
-    said.estimates.extend(Estimate::new(job, &prepared, &plan, original.columns(), &lines));
+    estimate(job, &prepared, &plan, &mut snapshot, said).await?;
     for index in 0..plan.len() {
         let combination = plan.combination(index);
         if let Err(reason) = keys.known_beforehand(&plan, combination) {
@@ -104,6 +122,33 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
         }
     }
     snapshot.finish().await
+}
+
+/// Has the query planned with some combinations: for how much the job writes, and what it calls.
+async fn estimate(
+    job: &Job,
+    prepared: &Prepared,
+    plan: &Plan,
+    snapshot: &mut Snapshot,
+    said: &mut Said,
+) -> Result<(), Error> {
+    // Where the format has the server make the values, the query is another one.
+    let original = snapshot.prepare(&job.query).await?;
+    let mut plans = Vec::new();
+    for index in planned(plan.len()) {
+        let combination = plan.combination(index);
+        let value = |name: &str| combination.argument(name);
+        let plan = snapshot.explain(&original, value).await.map_err(|error| with_values(job, error, value))?;
+        plans.push(Explained::parse(&plan));
+    }
+    let tables: BTreeSet<_> = plans.iter().flat_map(Explained::tables).collect();
+    let never_analyzed = snapshot.never_analyzed(&Vec::from_iter(tables)).await?;
+    let estimate = Estimate::new(job, prepared, plan, original.columns(), &plans);
+    said.estimates.extend(estimate.map(|estimate| estimate.without_statistics_of(never_analyzed)));
+    match plans.first() {
+        Some(first) => changing::check(job, first, snapshot, said).await,
+        None => Ok(()),
+    }
 }
 
 /// Has the query planned, which shows whether the account may read what it reads and whether each value of a list suits its parameter's type: the
@@ -131,24 +176,14 @@ async fn plan_with_each_value(
             values.get(round % values.len()).map(|value| Argument::Text(value.clone()))
         };
         let value = |name: &str| listed(name).or_else(|| first.argument(name));
-        let lines =
+        let plan =
             snapshot.explain(&prepared.statement, value).await.map_err(|error| with_values(job, error, value))?;
-        if let Some(writes) = lines.iter().find_map(|line| changes(line)) {
+        if let Some(writes) = Explained::parse(&plan).changes() {
             let message = format!("the query does not only read: its plan has `{writes}`");
             return Err(Error::new(ErrorKind::Query, message).at_line(job.query.line(0)));
         }
     }
     Ok(())
-}
-
-/// The step of a plan that would change or lock rows. A read-only transaction refuses it, but only when it is run.
-fn changes(line: &str) -> Option<&str> {
-    let step = line.trim_start().trim_start_matches("->").trim_start();
-    let step = step.split("  (").next().unwrap_or(step);
-    ["Insert on ", "Update on ", "Delete on ", "Merge on ", "LockRows"]
-        .iter()
-        .any(|verb| step.starts_with(verb))
-        .then_some(step)
 }
 
 /// An error about a value of `[for_each]` says with which values it came.
@@ -185,7 +220,7 @@ fn nullable(never_null: Option<bool>) -> Option<&'static str> {
 }
 
 /// A column's name as SQL takes it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !name.starts_with(|c: char| c.is_ascii_digit());
     if plain { name.to_owned() } else { quote_identifier(name) }
@@ -194,18 +229,6 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plan_that_changes_something_is_told_from_one_that_reads() {
-        for (line, step) in [
-            ("    ->  Delete on thing  (cost=0.00..1.00 rows=1 width=6)", Some("Delete on thing")),
-            ("LockRows  (cost=0.00..1.00 rows=1 width=6)", Some("LockRows")),
-            ("  ->  Seq Scan on \"Update on x\"  (cost=0.00..1.00 rows=1 width=6)", None),
-            ("        Filter: (name = 'Insert on '::text)", None),
-        ] {
-            assert_eq!(changes(line), step, "{line}");
-        }
-    }
 
     #[test]
     fn names_are_quoted_only_where_they_must() {

@@ -3,12 +3,16 @@
 use serde_json::{Value, json};
 
 use super::Finding;
+use super::explained::Explained;
 use crate::cache::{Inspection, KEY_OVERHEAD};
 use crate::ground::job::Job;
 use crate::ground::row::Column;
 use crate::ground::value::ValueShape;
 use crate::observe::{counted, human_bytes};
 use crate::runner::{Plan, Prepared};
+
+/// The most combinations of a job whose plans are looked at. Each costs a round trip.
+const PLANNED: usize = 32;
 
 /// What one job would write, roughly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,21 +23,33 @@ pub(super) struct Estimate {
     keys: Option<u64>,
     /// Of keys and values.
     bytes: u64,
+    /// How many combinations of the parameters were planned, of how many.
+    planned: (usize, usize),
+    /// The tables of which the planner knows little.
+    never_analyzed: Vec<String>,
+}
+
+/// Which of so many combinations are planned: all if they are few, else some from the first to the last.
+pub(super) fn planned(combinations: usize) -> impl Iterator<Item = usize> {
+    let planned = combinations.min(PLANNED);
+    (0..planned).map(move |at| at * combinations / planned)
 }
 
 impl Estimate {
-    /// Of a job whose query has this plan with the first combination of its parameters; the others are taken to be like it.
+    /// Of a job whose query has these plans, those of the [`planned`] combinations; the others are taken to be like them.
     /// `columns` are those of the query as it stands in the job's file.
     pub(super) fn new(
         job: &Job,
         prepared: &Prepared,
         plan: &Plan,
         columns: &[Column],
-        lines: &[String],
+        plans: &[Explained],
     ) -> Option<Self> {
-        let (rows, width) = rows_and_width(lines.first()?)?;
+        let figures = plans.iter().map(Explained::rows_and_width).collect::<Option<Vec<_>>>()?;
         let runs = plan.len() as u64;
-        let rows = rows.saturating_mul(runs);
+        let all = |sum: u64| u64::try_from(u128::from(sum) * u128::from(runs) / figures.len().max(1) as u128);
+        let rows = figures.iter().fold(0_u64, |sum, (rows, _)| sum.saturating_add(*rows));
+        let rows = all(rows).unwrap_or(u64::MAX);
         let members: Option<usize> = prepared.key_columns.iter().map(|name| plan.list(name).map(<[_]>::len)).product();
         let keys = match (&job.value, members) {
             (ValueShape::Rows, Some(members)) => Some(runs.saturating_mul(members as u64)),
@@ -41,13 +57,21 @@ impl Estimate {
             (_, Some(_)) if prepared.key_columns.is_empty() => Some(runs),
             _ => Some(rows),
         };
-        let value = match &job.value {
+        let value = |width: u64| match &job.value {
             ValueShape::Column(name) => width / columns.len().max(1) as u64 + name.len() as u64,
             _ => width + notation(columns, &job.hide),
         };
+        let values =
+            figures.iter().fold(0_u64, |sum, (rows, width)| sum.saturating_add(rows.saturating_mul(value(*width))));
         let key = job.key.to_string().len() as u64;
-        let bytes = rows.saturating_mul(value).saturating_add(keys.unwrap_or(rows).saturating_mul(key));
-        Some(Estimate { job: job.name.clone(), rows, keys, bytes })
+        let bytes = all(values).unwrap_or(u64::MAX).saturating_add(keys.unwrap_or(rows).saturating_mul(key));
+        let planned = (figures.len(), plan.len());
+        Some(Estimate { job: job.name.clone(), rows, keys, bytes, planned, never_analyzed: Vec::new() })
+    }
+
+    /// The same, which rests on tables that were never analyzed.
+    pub(super) fn without_statistics_of(self, never_analyzed: Vec<String>) -> Self {
+        Estimate { never_analyzed, ..self }
     }
 
     /// The bytes that Redis needs for it, if none of it is there yet.
@@ -61,22 +85,40 @@ impl Estimate {
             Some(keys) => counted(keys, "key", "keys"),
             None => format!("{} in fewer keys", counted(self.rows, "row", "rows")),
         };
-        format!("{}: writes about {count}, {}", self.job, human_bytes(self.bytes))
+        format!("{}: writes about {count}, {}{}", self.job, human_bytes(self.bytes), self.basis())
+    }
+
+    /// What it rests on, if that is not all that could be known.
+    fn basis(&self) -> String {
+        let mut basis = Vec::new();
+        if let (planned, all) = self.planned
+            && planned < all
+        {
+            basis.push(format!("from the plans of {planned} of {all} combinations"));
+        }
+        match &self.never_analyzed[..] {
+            [] => {}
+            [table] => basis.push(format!("{table} was never analyzed: ANALYZE it for a better figure")),
+            tables => {
+                basis.push(format!("{} were never analyzed: ANALYZE them for a better figure", tables.join(", ")))
+            }
+        }
+        if basis.is_empty() { String::new() } else { format!(" ({})", basis.join("; ")) }
     }
 
     /// For programs.
     pub(super) fn value(&self) -> Value {
-        json!({ "job": self.job, "rows": self.rows, "keys": self.keys, "bytes": self.bytes })
+        let (planned, combinations) = self.planned;
+        json!({
+            "job": self.job,
+            "rows": self.rows,
+            "keys": self.keys,
+            "bytes": self.bytes,
+            "combinations": combinations,
+            "planned": planned,
+            "never_analyzed": self.never_analyzed,
+        })
     }
-}
-
-/// The first line of a plan: `Limit  (cost=0.15..2.31 rows=20 width=94)`.
-fn rows_and_width(line: &str) -> Option<(u64, u64)> {
-    let number = |name: &str| {
-        let (_, rest) = line.rsplit_once(name)?;
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-    };
-    Some((number(" rows=")?, number(" width=")?))
 }
 
 /// What a value has beside its columns' own bytes: names, punctuation, and for some types a notation much longer than PostgreSQL's own.
@@ -126,10 +168,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_planners_figures_are_those_of_the_whole_query() {
-        let line = "Limit  (cost=0.15..2.31 rows=20 width=94)";
-        assert_eq!(rows_and_width(line), Some((20, 94)));
-        assert_eq!(rows_and_width("Seq Scan on \" rows=7 x\"  (cost=0.00..1.02 rows=2 width=8)"), Some((2, 8)));
-        assert_eq!(rows_and_width("Result"), None);
+    fn few_combinations_are_all_planned_and_of_many_some_of_each_part() {
+        assert_eq!(Vec::from_iter(planned(0)), [0; 0]);
+        assert_eq!(Vec::from_iter(planned(3)), [0, 1, 2]);
+        assert!(planned(32).eq(0..32));
+        let some = Vec::from_iter(planned(100));
+        assert_eq!((some.len(), some[0], some[1], some[31]), (32, 0, 3, 96));
     }
 }

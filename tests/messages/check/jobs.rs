@@ -136,6 +136,46 @@ fn a_query_that_would_change_or_lock_rows_is_refused_even_where_the_account_may(
 }
 
 #[test]
+fn what_is_different_at_each_reading_is_found_wherever_it_is_called() {
+    let world = world();
+    world.sql(
+        "ALTER TABLE thing ADD at timestamptz; CREATE VIEW lucky AS SELECT id, random() AS luck FROM thing WHERE at < now();
+         CREATE FUNCTION changing(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
+         CREATE FUNCTION fixed(int) RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
+         CREATE FUNCTION random(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
+         CREATE SCHEMA \"Odd\"; GRANT USAGE ON SCHEMA \"Odd\" TO PUBLIC;
+         CREATE FUNCTION \"Odd\".fixed(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1; END'",
+    );
+    let now = "SELECT id FROM thing\nWHERE at < now()";
+    let luck = "SELECT id, random() AS luck FROM thing";
+    checked(
+        &world,
+        "check_changing",
+        &[
+            ("random()", job("\n  SELECT id,\n    random() AS luck\n  FROM thing", "t:{id}", "")),
+            ("only to sort", job("SELECT id FROM thing ORDER BY gen_random_uuid() LIMIT 1", "t:{id}", "")),
+            ("the time", job(now, "t:{id}", "")),
+            ("the time as a word", job("SELECT id, CURRENT_TIMESTAMP::text AS at FROM thing", "t:{id}", "")),
+            (
+                "the time of day",
+                job("SELECT id, clock_timestamp()::text AS at, LOCALTIME(0)::text AS l FROM thing", "t:{id}", ""),
+            ),
+            ("in a view", job("SELECT * FROM lucky", "t:{id}", "")),
+            ("a function of one's own", job("SELECT changing(1) AS x, id FROM thing", "t:{id}", "")),
+            ("of another schema", job("SELECT \"Odd\".fixed(1) AS x, id FROM thing", "t:{id}", "")),
+            ("the same in the format postgres", job(luck, "t:{id}", "format = 'postgres'")),
+            ("a stable one", job("SELECT fixed(1) AS x, id FROM thing", "t:{id}", "")),
+            ("the date", job("SELECT id FROM thing WHERE at < CURRENT_DATE", "t:{id}", "")),
+            ("the run's time", job("SELECT id, :now AS at FROM thing WHERE at < :now", "t:{id}", "")),
+            ("a text", job("SELECT id, 'now()' AS x, $$random()$$ AS \"now()\" FROM thing -- now()", "t:{id}", "")),
+            ("what gives nothing", job("SELECT id, pg_sleep(1)::text AS x FROM thing", "t:{id}", "")),
+            ("nothing is verified", job(luck, "t:{id}", "verify = 'none'")),
+            ("only a version is", job(luck, "t:{id}", "verify = { version = 'id' }")),
+        ],
+    );
+}
+
+#[test]
 fn each_job_is_checked_although_another_one_is_wrong() {
     let world = world();
     world.job("a", &job("SELECT nope FROM thing", "t:a:{nope}", ""));

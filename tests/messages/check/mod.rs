@@ -1,6 +1,7 @@
 //! `warm check` with servers: what it says about jobs, accounts and servers, its exit code, and that it changes nothing.
 
 mod accounts;
+mod history;
 mod jobs;
 mod report;
 mod servers;

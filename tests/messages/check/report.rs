@@ -129,6 +129,30 @@ fn programs_get_json_also_when_the_configuration_is_wrong() {
 }
 
 #[test]
+fn only_the_named_jobs_are_checked_but_all_files_are_read() {
+    let world = world();
+    world.job("a", &job("SELECT nope FROM thing", "t:a:{nope}", "ttl = '5m'"));
+    world.job("b", &job("SELECT id FROM thing", "t:b:{id}", ""));
+    world.job("c", &job("SELECT id FROM thing", "other:{id}", "ttl = '9m'"));
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*"]);
+    let ran = world.warm(&["check", "b"]).exits(0).says("1 of 3 jobs in warm.toml\n").says("b: writes about ");
+    assert_eq!(ran.out.matches("writes about").count(), 1, "{}", ran.all());
+    // What is said of a file stands there, whichever job was asked for.
+    ran.says("jobs/c.toml:2:7").says("0 errors, 1 warning\n");
+    world.warm(&["check", "b", "a"]).exits(1).says("2 of 3 jobs").says("\"nope\" does not exist").says("keys live 5m");
+    world.warm(&["check", "c"]).exits(4).says("lacks a right for keys other:*");
+    // The keys of jobs that are not asked for belong to them all the same.
+    world.job("b", &job("SELECT id FROM thing WHERE slug = :slug", "t:{slug}", "for_each.slug = ['a:1']"));
+    world.warm(&["check", "b"]).exits(1).says("its key `t:a:1` belongs to the job `a`");
+    let offline = world.warm(&["check", "--offline", "a"]).exits(0).says("1 of 3 jobs").says("keys live 5m");
+    assert!(!world.warm(&["check", "--offline", "b"]).exits(0).all().contains("keys live"), "{}", offline.all());
+    let report = world.warm(&["check", "d", "--json"]).exits(2).json();
+    assert_eq!(report["findings"][0]["message"], "there is no job `d`; the jobs are a, b, c");
+    world.job("c", "query = 'SELECT 1'");
+    world.warm(&["check", "a"]).exits(2).says("jobs/c.toml");
+}
+
+#[test]
 fn errors_stand_on_stderr_and_warnings_on_stdout() {
     let world = world();
     world.job("b", &job("SELECT slug FROM thing", "t:b:{slug}", ""));

@@ -125,6 +125,32 @@ fn the_jobs_folder_is_there_and_holds_jobs() {
 }
 
 #[test]
+fn a_job_is_shown_by_the_short_path_to_its_file() {
+    let files = Files::new();
+    fs::create_dir_all(files.path("elsewhere/config")).unwrap();
+    fs::create_dir(files.path("config")).unwrap();
+    symlink("elsewhere/config", files.path("link")).unwrap();
+    for folder in ["config", "elsewhere/config"] {
+        files.write(&format!("{folder}/warm.toml"), CONFIG.replace("\"jobs\"", "\"../jobs\""));
+    }
+    files.write("jobs/job.toml", GOOD);
+    let at = |arguments: &[&str], code: i32, pointer: &str| {
+        let report = files.warm(arguments).exits(code).json();
+        report.pointer(pointer).unwrap_or_else(|| panic!("{report:#}")).clone()
+    };
+    assert_eq!(at(&["list", "--json", "--config", "config/warm.toml"], 0, "/jobs/0/file"), "jobs/job.toml");
+    assert_eq!(at(&["list", "--json", "--config", "./config/warm.toml"], 0, "/jobs/0/file"), "jobs/job.toml");
+    let check = ["check", "--offline", "--json", "--config", "config/warm.toml"];
+    assert_eq!(at(&check, 0, "/findings/0/at"), "jobs/job.toml");
+    // Behind a link it is another folder.
+    fs::create_dir(files.path("elsewhere/jobs")).unwrap();
+    files.write("elsewhere/jobs/other.toml", GOOD);
+    assert_eq!(at(&["list", "--json", "--config", "link/warm.toml"], 0, "/jobs/0/file"), "link/../jobs/other.toml");
+    files.write("jobs/job.toml", "");
+    assert_eq!(at(&["list", "--json", "--config", "config/warm.toml"], 2, "/findings/0/at"), "jobs/job.toml");
+}
+
+#[test]
 fn the_configuration_is_found_or_looked_for_in_vain() {
     let mut cases = Cases::new();
     fs::remove_file(cases.files.path("warm.toml")).unwrap();

@@ -66,6 +66,24 @@ fn a_guard_of_a_jobs_own_leaves_the_other_defaults_in_force() {
 }
 
 #[test]
+fn what_an_application_does_before_its_commit_does_not_matter_where_nothing_is_verified() {
+    const BEFORE: &str = "invalidates = 'before-commit'\n";
+    let mut cases = Cases::new();
+    cases.files.write("jobs/a.toml", job("t:a:{id}"));
+    cases.files.write("jobs/b.toml", format!("{}verify = 'none'\n{BEFORE}", job("t:b:{id}")));
+    cases.warned("both in the job");
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults]\nverify = 'none'\n"));
+    cases.files.write("jobs/b.toml", format!("{}{BEFORE}", job("t:b:{id}")));
+    cases.warned("nothing verified by default");
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults]\nverify = 'none'\n{BEFORE}"));
+    cases.warned("both by default, and one of them in a job, too");
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults]\n{BEFORE}"));
+    cases.files.write("jobs/b.toml", format!("{}verify = 'none'\n", job("t:b:{id}")));
+    cases.warned("a job that departs from the default");
+    cases.compare("idle_invalidates");
+}
+
+#[test]
 fn a_default_that_every_job_overrides_is_checked_nevertheless() {
     let files = Files::new();
     files.write("jobs/a.toml", job("t:a:{id}"));

@@ -1,0 +1,90 @@
+//! `docs/json.md` names every field that a command gives with `--json`, and no other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use warm::ground::error::TABLE;
+
+use crate::support::world::World;
+
+/// What the page says.
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).unwrap()
+}
+
+/// The fields in the table below a heading of the page.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let page = page();
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect(heading);
+    let section = section.split("\n## ").next().unwrap();
+    let table = section.split("\n\n").find(|part| part.trim_start().starts_with("| field |")).expect(heading);
+    table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next().map(str::to_owned)).collect()
+}
+
+/// The paths of all fields of an object, in the page's notation.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                // A list is named by its members.
+                if !value.is_array() {
+                    found.insert(path.clone());
+                }
+                fields(value, &path, found);
+            }
+        }
+        Value::Array(members) => {
+            found.insert(format!("{path}[]"));
+            members.iter().for_each(|member| fields(member, &format!("{path}[]"), found));
+        }
+        _ => {}
+    }
+}
+
+/// Fails unless what these commands give has the fields that are documented.
+#[track_caller]
+fn agrees(world: &World, heading: &str, commands: &[&[&str]]) {
+    let mut found = BTreeSet::new();
+    for arguments in commands {
+        fields(&world.warm(arguments).json(), "", &mut found);
+    }
+    assert_eq!(found, documented(heading), "{heading}");
+}
+
+#[test]
+fn the_page_names_every_field_and_no_other() {
+    let world = World::new();
+    world.job("good", "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'");
+    world.job("broken", "query = 'SELECT nothing'\nkey = 't:broken:{nothing}'\nvalue = 'row'");
+    agrees(&world, "`warm --now`", &[&["--now", "--json"]]);
+    agrees(&world, "`warm --now`", &[&["--now", "--dry-run", "--json"]]);
+    agrees(&world, "`warm check`", &[&["check", "--json"]]);
+    agrees(&world, "`warm list`", &[&["list", "--json"]]);
+
+    // What keeps a command from starting has the check's fields, all but those of jobs.
+    let mut short = documented("`warm check`");
+    short.retain(|field| !field.starts_with("jobs[]."));
+    world.job("bad", "key = 't:bad'\n");
+    for arguments in [&["--now", "--json"][..], &["check", "--json"], &["list", "--json"], &["--json", "nonsense"]] {
+        let mut found = BTreeSet::new();
+        fields(&world.warm(arguments).exits(2).json(), "", &mut found);
+        assert_eq!(found, short, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_page_names_every_kind_of_error_with_its_exit_code() {
+    let page = page();
+    for row in TABLE {
+        let line = page.lines().find(|line| line.starts_with(&format!("| {} | `", row.exit))).unwrap();
+        assert!(
+            line.contains(&format!("`{:?}`", row.kind)),
+            "{:?} is not among those of exit code {}",
+            row.kind,
+            row.exit
+        );
+    }
+}
