@@ -19,6 +19,11 @@ impl Fingerprint {
         }
         Fingerprint(xxh3_64(&bytes))
     }
+
+    /// As a number, for what has no names.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for Fingerprint {

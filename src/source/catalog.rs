@@ -152,7 +152,7 @@ impl Snapshot {
     async fn query(&mut self, text: String, arguments: PgArguments) -> Result<Vec<sqlx::postgres::PgRow>, Error> {
         let patience = self.patience;
         let query = sqlx::query_with(AssertSqlSafe(text), arguments).persistent(false);
-        match timeout(patience, query.fetch_all(&mut self.leased.connection)).await {
+        match timeout(patience, query.fetch_all(&mut self.link.connection)).await {
             Ok(result) => result.map_err(translate),
             Err(_) => Err(silence("asking the catalog", patience)),
         }

@@ -50,35 +50,35 @@ const AFTERLIFE: Duration = Duration::from_millis(800);
 
 /// A connection with the permit to have one. Dropping it closes the connection.
 #[derive(Debug)]
-pub(super) struct Leased {
+pub(super) struct Link {
     pub(super) connection: PgConnection,
-    pub(super) lease: Lease,
+    pub(super) permit: Permit,
 }
 
 /// The permit to have a connection.
 #[derive(Debug)]
-pub(super) struct Lease {
-    permit: Option<OwnedSemaphorePermit>,
+pub(super) struct Permit {
+    counted: Option<OwnedSemaphorePermit>,
     /// Whether a query is running on the connection.
     pub(super) busy: bool,
 }
 
-impl Drop for Lease {
+impl Drop for Permit {
     /// A query whose connection is dropped runs on until the server notices; only then somebody else may have the permit.
     fn drop(&mut self) {
-        let Some(permit) = self.permit.take().filter(|_| self.busy) else { return };
+        let Some(counted) = self.counted.take().filter(|_| self.busy) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 sleep(AFTERLIFE).await;
-                drop(permit);
+                drop(counted);
             });
         }
     }
 }
 
-impl Lease {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Lease { permit: Some(permit), busy: false }
+impl Permit {
+    fn new(counted: OwnedSemaphorePermit) -> Self {
+        Permit { counted: Some(counted), busy: false }
     }
 }
 
@@ -136,7 +136,7 @@ impl Postgres {
     /// As [`Postgres::snapshot`].
     pub async fn snapshot_if_free(&self) -> Result<Option<Snapshot>, Error> {
         match Arc::clone(&self.shared.permits).try_acquire_owned() {
-            Ok(permit) => self.open(Lease::new(permit)).await.map(Some),
+            Ok(permit) => self.open(Permit::new(permit)).await.map(Some),
             Err(_) => Ok(None),
         }
     }
@@ -147,11 +147,14 @@ impl Postgres {
     /// [`ErrorKind::PostgresUnreachable`] when no connection can be made in time, [`ErrorKind::PostgresRefused`] at once when the server
     /// rejects us, or what `BEGIN` gave.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let permit = Arc::clone(&self.shared.permits)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))?;
-        self.open(Lease::new(permit)).await.map_err(|error| self.named(error))
+        let permit = self.permit().await?;
+        self.open(permit).await.map_err(|error| self.named(error))
+    }
+
+    /// Waits until one more connection may be there.
+    pub(super) async fn permit(&self) -> Result<Permit, Error> {
+        let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
+        permit.map(Permit::new).map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))
     }
 
     /// An error of a primary says so: else it would be looked for at the server that is read from.
@@ -165,62 +168,64 @@ impl Postgres {
     /// Whether a new snapshot would see the same, as far as that can be found out: `false` also when no connection is free now, or when it breaks.
     pub async fn is_still_at(&self, state: &State) -> bool {
         let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else { return false };
-        let lease = Lease::new(permit);
-        let kept = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match kept {
+        let permit = Permit::new(permit);
+        let connection = match self.kept() {
             Some(connection) => connection,
             None => match self.connect().await {
                 Ok(connection) => connection,
                 Err(_) => return false,
             },
         };
-        let mut leased = Leased { connection, lease };
-        match self.state(&mut leased, STATE).await {
+        let mut link = Link { connection, permit };
+        match self.state(&mut link, STATE).await {
             Ok(now) => {
-                self.keep(leased);
+                self.keep(link);
                 now.is_the_same_as(state)
             }
             Err(_) => false,
         }
     }
 
-    async fn open(&self, lease: Lease) -> Result<Snapshot, Error> {
-        let kept = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(connection) = kept {
+    /// A connection that nobody uses now. Whoever has a permit asks for one first: else there would be more connections than permits.
+    pub(super) fn kept(&self) -> Option<PgConnection> {
+        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    async fn open(&self, permit: Permit) -> Result<Snapshot, Error> {
+        if let Some(connection) = self.kept() {
             // A connection that was left idle may be dead by now: then a new one takes its place.
-            let mut leased = Leased { connection, lease };
-            return match self.begin(&mut leased).await {
-                Ok(state) => Ok(self.wrap(leased, state)),
-                Err(error) if may_pass(&error) => self.begin_new(leased.lease).await,
+            let mut link = Link { connection, permit };
+            return match self.begin(&mut link).await {
+                Ok(state) => Ok(self.wrap(link, state)),
+                Err(error) if may_pass(&error) => self.begin_new(link.permit).await,
                 Err(error) => Err(error),
             };
         }
-        self.begin_new(lease).await
+        self.begin_new(permit).await
     }
 
-    pub(super) async fn begin_new(&self, lease: Lease) -> Result<Snapshot, Error> {
-        let mut leased = Leased { connection: self.connect().await?, lease };
-        let state = self.begin(&mut leased).await?;
-        Ok(self.wrap(leased, state))
+    pub(super) async fn begin_new(&self, permit: Permit) -> Result<Snapshot, Error> {
+        let mut link = Link { connection: self.connect().await?, permit };
+        let state = self.begin(&mut link).await?;
+        Ok(self.wrap(link, state))
     }
 
-    fn wrap(&self, leased: Leased, state: State) -> Snapshot {
-        Snapshot::new(self.clone(), leased, state, self.shared.statement_timeout + GRACE)
+    fn wrap(&self, link: Link, state: State) -> Snapshot {
+        Snapshot::new(self.clone(), link, state, self.shared.statement_timeout + GRACE)
     }
 
     /// Takes a connection back whose transaction has ended well.
-    pub(super) fn keep(&self, leased: Leased) {
-        let Leased { connection, lease } = leased;
+    pub(super) fn keep(&self, link: Link) {
+        let Link { connection, permit } = link;
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        drop(lease);
+        drop(permit);
     }
 
     /// Closes the connections that nobody uses, politely.
     pub async fn close(&self) {
         let idle = std::mem::take(&mut *self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in idle {
-            // A server that does not answer the good-bye has lost nothing.
-            let _ = timeout(Duration::from_secs(1), connection.close()).await;
+            part(connection).await;
         }
         if let Some(primary) = self.primary() {
             Box::pin(primary.close()).await;
@@ -228,7 +233,7 @@ impl Postgres {
     }
 
     /// One connection, tried for until the connect time-out, authentication included.
-    async fn connect(&self) -> Result<PgConnection, Error> {
+    pub(super) async fn connect(&self) -> Result<PgConnection, Error> {
         let limit = self.shared.connect_timeout;
         let start = Instant::now();
         loop {
@@ -253,15 +258,15 @@ impl Postgres {
         }
     }
 
-    pub(super) async fn begin(&self, leased: &mut Leased) -> Result<State, Error> {
+    pub(super) async fn begin(&self, link: &mut Link) -> Result<State, Error> {
         let begin = begin_statement(self.shared.statement_timeout, self.shared.target.schema.as_deref());
-        self.state(leased, &begin).await
+        self.state(link, &begin).await
     }
 
     /// Runs statements of which the last one is [`STATE`].
-    async fn state(&self, leased: &mut Leased, statements: &str) -> Result<State, Error> {
+    async fn state(&self, link: &mut Link, statements: &str) -> Result<State, Error> {
         let text = sqlx::AssertSqlSafe(statements.to_owned());
-        let run = sqlx::raw_sql(text).fetch_all(&mut leased.connection);
+        let run = sqlx::raw_sql(text).fetch_all(&mut link.connection);
         let rows = match timeout(self.shared.statement_timeout + GRACE, run).await {
             Ok(result) => result.map_err(translate)?,
             Err(_) => return Err(silence("BEGIN", self.shared.statement_timeout)),
@@ -274,6 +279,11 @@ impl Postgres {
             foreign: is("foreign_tables")?,
         })
     }
+}
+
+/// Closes a connection politely. A server that does not answer the good-bye has lost nothing.
+pub(super) async fn part(connection: PgConnection) {
+    let _ = timeout(Duration::from_secs(1), connection.close()).await;
 }
 
 /// The advisory lock that every transaction of ours holds, shared with all others: by it other sessions are told from the application's. A name would

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, Row as _, SqlSafeSt
 use tokio::time::timeout;
 
 use super::barrier::{Barrier, Doubt};
-use super::connections::{Leased, Postgres, State};
+use super::connections::{Link, Postgres, State, part};
 use super::error::{silence, translate, translate_at};
 use super::statement::{Argument, Statement, bare, cast};
 use super::types;
@@ -17,20 +17,20 @@ use crate::ground::error::Error;
 use crate::ground::row::{Column, Row};
 use crate::ground::sql::{Rendered, Sql};
 
-/// A read-only transaction on a leased connection. Dropped without [`Snapshot::finish`], it closes the connection, which
+/// A read-only transaction on a connection of its own. Dropped without [`Snapshot::finish`], it closes the connection, which
 /// also ends a query that still runs.
 #[derive(Debug)]
 pub struct Snapshot {
     home: Postgres,
-    pub(super) leased: Leased,
+    pub(super) link: Link,
     state: State,
     /// The longest silence of the server.
     pub(super) patience: Duration,
 }
 
 impl Snapshot {
-    pub(super) fn new(home: Postgres, leased: Leased, state: State, patience: Duration) -> Self {
-        Snapshot { home, leased, state, patience }
+    pub(super) fn new(home: Postgres, link: Link, state: State, patience: Duration) -> Self {
+        Snapshot { home, link, state, patience }
     }
 
     /// The state of the database that it sees.
@@ -44,16 +44,16 @@ impl Snapshot {
     /// # Errors
     /// When the server does not confirm; then the snapshot is of no use any more.
     pub async fn renew(&mut self, barrier: Barrier) -> Result<Doubt, Error> {
-        let commit = sqlx::raw_sql("COMMIT").execute(&mut self.leased.connection);
+        let commit = sqlx::raw_sql("COMMIT").execute(&mut self.link.connection);
         within(self.patience, "COMMIT", commit).await?;
         let doubt = self.wait(barrier).await?;
-        self.state = self.home.begin(&mut self.leased).await?;
+        self.state = self.home.begin(&mut self.link).await?;
         Ok(doubt)
     }
 
     /// Runs one statement as it stands.
     pub(super) async fn ask(&mut self, statement: &str) -> Result<Vec<PgRow>, Error> {
-        let rows = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch_all(&mut self.leased.connection);
+        let rows = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch_all(&mut self.link.connection);
         within(self.patience, "asking for its state", rows).await
     }
 
@@ -67,10 +67,9 @@ impl Snapshot {
     /// # Errors
     /// As connecting, and as [`Snapshot::renew`].
     pub async fn renew_elsewhere(self) -> Result<Self, Error> {
-        let Leased { connection, lease } = self.leased;
-        // What a server has to say about a good-bye changes nothing.
-        let _ = timeout(Duration::from_secs(1), connection.close()).await;
-        self.home.begin_new(lease).await
+        let Link { connection, permit } = self.link;
+        part(connection).await;
+        self.home.begin_new(permit).await
     }
 
     /// Prepares a query: twice if it has parameters that are not text, since their types are inferred from the first look.
@@ -86,7 +85,7 @@ impl Snapshot {
         };
         // Named statements must not outlive the transaction: behind a pooler the next one may be on another server. What is kept is
         // the description; executing parses the text again, without a name.
-        within(self.patience, "preparing a query", self.leased.connection.clear_cached_statements()).await?;
+        within(self.patience, "preparing a query", self.link.connection.clear_cached_statements()).await?;
         let columns = prepared.columns().iter().map(|column| Column {
             name: column.name().to_owned(),
             ty: std::sync::Arc::new(types::resolve(column.type_info())),
@@ -97,7 +96,7 @@ impl Snapshot {
 
     async fn describe(&mut self, sql: &Sql, sent: &Rendered) -> Result<PgStatement, Error> {
         let text = AssertSqlSafe(sent.text.clone()).into_sql_str();
-        match timeout(self.patience, self.leased.connection.prepare(text)).await {
+        match timeout(self.patience, self.link.connection.prepare(text)).await {
             Ok(result) => result.map_err(|error| translate_at(error, sql, sent)),
             Err(_) => Err(silence("preparing a query", self.patience)),
         }
@@ -113,10 +112,10 @@ impl Snapshot {
         value: impl Fn(&str) -> Option<Argument>,
     ) -> Result<Rows<'s>, Error> {
         let arguments = statement.arguments(value)?;
-        let Leased { connection, lease } = &mut self.leased;
+        let Link { connection, permit } = &mut self.link;
         let stream = statement.prepared.query_with(arguments).persistent(false).fetch(connection);
-        lease.busy = true;
-        Ok(Rows { stream, patience: self.patience, busy: &mut lease.busy })
+        permit.busy = true;
+        Ok(Rows { stream, patience: self.patience, busy: &mut permit.busy })
     }
 
     /// Ends the transaction and keeps the connection for the next one.
@@ -124,16 +123,15 @@ impl Snapshot {
     /// # Errors
     /// When the server does not confirm; everything read before was right nevertheless.
     pub async fn finish(mut self) -> Result<(), Error> {
-        let commit = sqlx::raw_sql("COMMIT").execute(&mut self.leased.connection);
+        let commit = sqlx::raw_sql("COMMIT").execute(&mut self.link.connection);
         within(self.patience, "COMMIT", commit).await?;
-        self.home.keep(self.leased);
+        self.home.keep(self.link);
         Ok(())
     }
 
     /// Ends the transaction and closes the connection: for one whose buffers a huge value has swollen.
     pub async fn close(self) {
-        // What a server has to say about a good-bye changes nothing.
-        let _ = timeout(Duration::from_secs(1), self.leased.connection.close()).await;
+        part(self.link.connection).await;
     }
 }
 

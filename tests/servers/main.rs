@@ -6,7 +6,10 @@ mod support;
 
 mod bouncer;
 mod certificates;
+mod leases;
 mod limits;
+mod lost_leases;
+mod machine;
 mod pooler;
 mod secrets;
 mod standby;

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use warm::source::LOST_AFTER;
+
+use crate::machine::{Machine, locks, sessions, settings};
 use crate::support::postgres::{Database, Postgres};
 use crate::support::redis::Redis;
 use crate::support::server::{free_port, wait_for};
@@ -143,4 +146,30 @@ fn the_end_of_a_segment_of_the_log_is_no_lag() {
     written.sql("SELECT pg_switch_wal()");
     world.warm(&["--now"]).exits(0).says("wrote 1 key");
     assert!(world.ask::<i64>(&["PTTL", "t:1"]) > 500_000);
+}
+
+#[test]
+fn machines_that_read_from_a_standby_take_leases_where_its_primary_is_known() {
+    let (_primary, _standby, written, world) = lagging("0");
+    let (primary, standby) = (settings(&written.url()), settings(&world.database.url()));
+    let mut knows = standby.clone();
+    knows.primary = Some(Box::new(warm::ground::settings::PostgresSettings { connections: 1, ..primary.clone() }));
+    let [reader, other, writer] = [&knows, &knows, &primary].map(|settings| Machine::with(settings, LOST_AFTER));
+    // One that has been read from before is kept: it must not be taken for the primary.
+    reader.runtime.block_on(async { reader.source.snapshot().await.unwrap().finish().await.unwrap() });
+    let lease = reader.takes("a");
+    other.is_refused("a");
+    writer.is_refused("a");
+    assert_eq!((locks(&written), locks(&world.database), sessions(&world.database)), (1, 0, 0));
+    assert_eq!(reader.source.free(), 1);
+    // The primary can still be asked how far it is.
+    let asked = reader.runtime.block_on(reader.source.primary().unwrap().snapshot_if_free()).unwrap();
+    assert!(asked.is_some());
+    reader.gives_back(lease);
+    writer.takes("a");
+    // Where no primary is known, the standby has leases of its own.
+    let [one, other] = [&standby, &standby].map(|settings| Machine::with(settings, LOST_AFTER));
+    let _lease = one.takes("b");
+    other.is_refused("b");
+    writer.takes("b");
 }
