@@ -115,6 +115,11 @@ impl Redis {
         &self.key_prefix
     }
 
+    /// The database's index.
+    pub(super) fn database(&self) -> i64 {
+        self.session.database
+    }
+
     /// Does work that blocks, where that holds nobody up.
     pub(super) async fn apart<T: Send + 'static>(
         &self,
@@ -157,6 +162,11 @@ impl Redis {
         }
     }
 
+    /// A connection, tried for once. Blocks, each step for no longer than the time-outs allow.
+    pub(super) fn connect_once(&self) -> Result<Connected, Trouble> {
+        self.try_connect(self.connect_timeout.min(self.timeout))
+    }
+
     fn try_connect(&self, limit: Duration) -> Result<Connected, Trouble> {
         let mut connection = self.client.get_connection_with_timeout(limit).map_err(|error| translate(&error))?;
         set_timeout(&connection, limit.min(self.timeout))?;
@@ -168,11 +178,16 @@ impl Redis {
             Err(error) => return Err(translate(&error)),
         };
         let asked = Instant::now();
-        let (seconds, micros): (u64, u64) =
-            redis::cmd("TIME").query(&mut connection).map_err(|error| translate(&error))?;
+        let now = time(&mut connection)?;
         set_timeout(&connection, self.timeout)?;
-        Ok(Connected { connection, info, clock: (seconds * 1000 + micros / 1000, asked) })
+        Ok(Connected { connection, info, clock: (now, asked) })
     }
+}
+
+/// The server's time, in milliseconds since 1970.
+pub(super) fn time(connection: &mut Connection) -> Result<u64, Trouble> {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(connection).map_err(|error| translate(&error))?;
+    Ok(seconds * 1000 + micros / 1000)
 }
 
 /// The longest time that the server may take for one answer.
@@ -205,4 +220,9 @@ fn foreign_parameter(url: &str) -> Option<&str> {
 /// A field of `INFO`'s answer.
 pub(super) fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// A field of `INFO`'s answer that is a whole number.
+pub(super) fn number(info: &str, name: &str) -> Option<u64> {
+    field(info, name)?.trim().parse().ok()
 }

@@ -1,8 +1,8 @@
 //! What `warm check` wants to know about a Redis server. Nothing here changes anything.
 
-use redis::{Connection, Value};
+use redis::{Cmd, Connection, Value};
 
-use super::connect::{Redis, field};
+use super::connect::{Redis, field, number};
 use super::error::{Trouble, translate};
 use super::retract::into_error;
 use crate::ground::error::{Error, ErrorKind};
@@ -27,6 +27,8 @@ pub struct Inspection {
 pub struct Rights {
     /// What is needed and refused, in Redis' words, one for each key prefix and command.
     pub refused: Vec<String>,
+    /// The same for warm's own keys.
+    pub refused_own: Vec<String>,
     /// Whether the account may even empty the server.
     pub may_flush: bool,
 }
@@ -47,11 +49,10 @@ impl Redis {
             Err(error) => return Err(into_error(translate(&error))),
         };
         let text = |name| field(&info, name).map(|value| value.trim().to_owned());
-        let number = |name| field(&info, name).and_then(|value| value.trim().parse().ok());
         Ok(Inspection {
             version: text("redis_version"),
-            used_memory: number("used_memory"),
-            max_memory: number("maxmemory"),
+            used_memory: number(&info, "used_memory"),
+            max_memory: number(&info, "maxmemory"),
             eviction_policy: text("maxmemory_policy"),
             role: text("role"),
         })
@@ -70,37 +71,43 @@ impl Redis {
         // Without the right to load it, the script is unknown, which is no refusal.
         let script = load.query::<String>(&mut connection).unwrap_or_else(|_| "0".repeat(40));
         for prefix in prefixes {
-            let key = format!("{}{prefix}", self.key_prefix());
-            let probes = [
-                // Asking for both NX and XX is an error, but one that comes after the account's rights.
-                redis::cmd("SET").arg(&key).arg("").arg("NX").arg("XX").take(),
-                redis::cmd("GET").arg(&key).take(),
-                redis::cmd("STRLEN").arg(&key).take(),
-                redis::cmd("TYPE").arg(&key).take(),
-                redis::cmd("PTTL").arg(&key).take(),
-                redis::cmd("PEXPIRETIME").arg(&key).take(),
-                // Not a number: an error, but one that comes after the account's rights.
-                redis::cmd("PEXPIREAT").arg(&key).arg("x").take(),
-                redis::cmd("EVAL").arg(LOOK).arg(1).arg(&key).take(),
-                redis::cmd("EVALSHA").arg(&script).arg(1).arg(&key).take(),
-            ];
-            for probe in &probes {
-                if let Some(words) = refusal(&mut connection, probe)? {
-                    rights.refused.push(format!("{prefix}*: {words}"));
-                }
+            for probe in probes(&format!("{}{prefix}", self.key_prefix()), &script) {
+                let words = refusal(&mut connection, &probe)?;
+                rights.refused.extend(words.map(|words| format!("{prefix}*: {words}")));
             }
+        }
+        let own = format!("{}warm:check:{:016x}", self.key_prefix(), fastrand::u64(..));
+        for probe in probes(&own, &script) {
+            rights.refused_own.extend(refusal(&mut connection, &probe)?);
         }
         rights.refused.extend(refusal(&mut connection, &redis::cmd("TIME"))?);
         // A key of which nobody knows; whether it is one of the account's own does not matter.
-        let unlink = redis::cmd("UNLINK").arg(format!("warm:check:{:016x}", fastrand::u64(..))).take();
+        let unlink = redis::cmd("UNLINK").arg(own).take();
         rights.refused.extend(refusal(&mut connection, &unlink)?.filter(|words| words.contains("'unlink'")));
         rights.may_flush = may_flush(&mut connection);
         Ok(rights)
     }
 }
 
+/// What is done to keys, in a way that changes nothing.
+fn probes(key: &str, script: &str) -> [Cmd; 9] {
+    [
+        // Asking for both NX and XX is an error, but one that comes after the account's rights.
+        redis::cmd("SET").arg(key).arg("").arg("NX").arg("XX").take(),
+        redis::cmd("GET").arg(key).take(),
+        redis::cmd("STRLEN").arg(key).take(),
+        redis::cmd("TYPE").arg(key).take(),
+        redis::cmd("PTTL").arg(key).take(),
+        redis::cmd("PEXPIRETIME").arg(key).take(),
+        // Not a number: an error, but one that comes after the account's rights.
+        redis::cmd("PEXPIREAT").arg(key).arg("x").take(),
+        redis::cmd("EVAL").arg(LOOK).arg(1).arg(key).take(),
+        redis::cmd("EVALSHA").arg(script).arg(1).arg(key).take(),
+    ]
+}
+
 /// Redis' words when it refuses the command for lack of rights.
-fn refusal(connection: &mut Connection, command: &redis::Cmd) -> Result<Option<String>, Error> {
+fn refusal(connection: &mut Connection, command: &Cmd) -> Result<Option<String>, Error> {
     match command.query::<Value>(connection) {
         Ok(_) => Ok(None),
         Err(error) => match (error.code(), error.detail().unwrap_or_default()) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::connect::field;
+use super::connect::number;
 use super::resp;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::show::{counted, human_bytes};
@@ -50,12 +50,11 @@ struct Memory {
 impl Memory {
     /// `None` without a limit, or from a server that does not say.
     fn parse(info: &str) -> Option<Self> {
-        let number = |name| field(info, name).and_then(|value| value.trim().parse::<u64>().ok());
-        let limit = number("maxmemory").filter(|limit| *limit > 0)?;
+        let limit = number(info, "maxmemory").filter(|limit| *limit > 0)?;
         // Buffers for replicas and for the append-only file evict nothing.
-        let used = number("used_memory")?.saturating_sub(number("mem_not_counted_for_evict").unwrap_or(0));
-        let uptime = number("uptime_in_seconds").unwrap_or(0).max(1) as f64;
-        Some(Memory { used, limit, evicted: number("evicted_keys").unwrap_or(0), uptime })
+        let used = number(info, "used_memory")?.saturating_sub(number(info, "mem_not_counted_for_evict").unwrap_or(0));
+        let uptime = number(info, "uptime_in_seconds").unwrap_or(0).max(1) as f64;
+        Some(Memory { used, limit, evicted: number(info, "evicted_keys").unwrap_or(0), uptime })
     }
 }
 

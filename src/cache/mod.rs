@@ -2,21 +2,24 @@
 //!
 //! Writing is done by one thread on one blocking connection with a window of batches in flight. Redis executes commands on a single
 //! thread, so more connections would not be faster, and they would hurt the application's readers; a blocking
-//! connection is the cheapest way to keep that one thread busy.
+//! connection is the cheapest way to keep that one thread busy. Another thread watches, between runs, whether what was written is still there.
 
 mod connect;
 mod error;
 mod flight;
 mod inspect;
+mod loss;
 mod memory;
 mod pipeline;
 mod presence;
 mod resp;
 mod retract;
 mod scripts;
+mod served;
 mod session;
 mod strategy;
 mod tally;
+mod watch;
 mod writer;
 
 pub use connect::Redis;
@@ -25,4 +28,5 @@ pub use memory::KEY_OVERHEAD;
 pub use retract::Ours;
 pub use strategy::Policy;
 pub use tally::Tally;
+pub use watch::{WATCH_INTERVAL, Watch};
 pub use writer::Writer;

@@ -25,3 +25,4 @@ pub mod show;
 pub mod sql;
 pub mod ttl;
 pub mod value;
+pub mod watch;

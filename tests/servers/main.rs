@@ -12,6 +12,8 @@ mod lost_leases;
 mod machine;
 mod pooler;
 mod secrets;
+mod served;
 mod standby;
 mod tls_postgres;
 mod tls_redis;
+mod watch;

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +26,9 @@ pub enum Fault {
 
 pub struct Proxy {
     pub port: u16,
+    /// The port of the server.
+    server: Arc<AtomicU16>,
+    clients: Arc<Mutex<Vec<TcpStream>>>,
     /// The faults of the next connections, in order; later ones have none.
     faults: Arc<Mutex<Vec<Fault>>>,
     accepted: Arc<AtomicUsize>,
@@ -39,18 +42,23 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Proxy {
             port: listener.local_addr().unwrap().port(),
+            server: Arc::new(AtomicU16::new(port)),
+            clients: Arc::default(),
             faults: Arc::new(Mutex::new(faults.iter().rev().copied().collect())),
             accepted: Arc::new(AtomicUsize::new(0)),
             held: Arc::new(AtomicUsize::new(0)),
         };
         let (faults, accepted) = (Arc::clone(&proxy.faults), Arc::clone(&proxy.accepted));
         let held = Arc::clone(&proxy.held);
+        let (server, clients) = (Arc::clone(&proxy.server), Arc::clone(&proxy.clients));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let number = accepted.fetch_add(1, Ordering::SeqCst);
                 let fault = faults.lock().unwrap().pop().unwrap_or(Fault::None);
                 // A server that is down closes the client's connection, as the kernel would.
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let mut clients = clients.lock().unwrap();
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server.load(Ordering::SeqCst))) else { continue };
+                clients.push(client.try_clone().unwrap());
                 let (client_in, server_out) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let held = Arc::clone(&held);
                 let wait = move || {
@@ -63,6 +71,20 @@ impl Proxy {
             }
         });
         proxy
+    }
+
+    /// Leads later connections to the server at another port, or to nobody, if nobody is there.
+    pub fn lead_to(&self, port: u16) {
+        let _no_connection_is_being_made = self.clients.lock().unwrap();
+        self.server.store(port, Ordering::SeqCst);
+    }
+
+    /// Ends all connections that there are.
+    pub fn cut(&self) {
+        for client in self.clients.lock().unwrap().drain(..) {
+            // It may be closed already.
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 
     /// Keeps what clients send from now on through the connections that there are, as a network may do, even beyond the end of a client.

@@ -35,7 +35,7 @@ impl Redis {
         redis
     }
 
-    /// Starts the server again after it was ended; it comes back empty.
+    /// Starts the server again after it was ended; it comes back empty, unless it was told to save.
     pub fn start_again(&mut self) {
         self.server = launch(&self.folder.path);
         self.wait_until_ready();

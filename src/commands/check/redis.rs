@@ -33,6 +33,7 @@ pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> (Said, Inspecti
                     said.findings.push(finding);
                 }
             }
+            said.findings.extend(refused_own(&rights.refused_own, redis.key_prefix()));
             if rights.may_flush {
                 let advice = "use an account that may do only what warm does: config/redis-acl.conf has one";
                 let message = "the Redis account may do everything, even empty the server";
@@ -60,6 +61,17 @@ fn refused(words: &str, prefixes: &[String], key_prefix: &str) -> Finding {
     }
     let error = Error::new(ErrorKind::RedisRefused, format!("the Redis account lacks a right{keys}: {words}"));
     Finding::error(&error).advise("grant it: config/redis-acl.conf has all that is needed")
+}
+
+/// What it means that warm's own keys are refused; a command that is refused whatever its keys has been told of already, and so has a server that is full.
+fn refused_own(refused: &[String], key_prefix: &str) -> Option<Finding> {
+    let of_all_keys = [OF_COMMANDS, OF_SCRIPTS, "Redis: "];
+    let words = refused.iter().find(|words| !of_all_keys.iter().any(|other| words.contains(other)))?;
+    let message = format!(
+        "the Redis account has no right to keys {key_prefix}warm:*, by which a scheduler notices that Redis was emptied and knows what has run: {words}"
+    );
+    let advice = format!("add ~{key_prefix}warm:* to the account, as config/redis-acl.conf does");
+    Some(Finding::warning(message, advice))
 }
 
 fn server(redis: &Redis, inspection: &Inspection, said: &mut Said) {

@@ -89,6 +89,25 @@ fn a_redis_account_without_a_right_is_an_error_in_the_servers_words() {
 }
 
 #[test]
+fn a_redis_account_without_a_right_to_our_own_keys_is_warned_about() {
+    let mut world = with_a_job();
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*"]);
+    let ran = world.warm(&["check"]).exits(0);
+    compare("check_own_keys", &said(&world, &ran));
+    // Reading them is not enough.
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*", "%R~warm:*"]);
+    world.warm(&["check"]).exits(0).says("no right to keys warm:*").says("0 errors, 1 warning");
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*", "~warm:*", "~staging:t:*"]);
+    world.warm(&["check"]).exits(0).says("0 errors, 0 warnings");
+    world.set("WARM_REDIS__KEY_PREFIX", "staging:");
+    world.warm(&["check"]).exits(0).says("no right to keys staging:warm:*").says("add ~staging:warm:* to the account");
+    // A lack that is said of the jobs' keys is not said again.
+    world.unset("WARM_REDIS__KEY_PREFIX");
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "-strlen"]);
+    world.warm(&["check"]).exits(4).says("1 error, 0 warnings");
+}
+
+#[test]
 fn an_account_that_may_not_ask_for_info_is_warned_about() {
     let world = with_a_job();
     let _: () = world.ask(&["ACL", "SETUSER", "warm", "-info"]);

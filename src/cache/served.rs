@@ -1,0 +1,95 @@
+//! Which due time of each job was served last: kept in Redis, where every host sees it, so that none makes up for a run that another one did.
+//!
+//! A mark is lost with the cache; then what it stood for is to be done again anyway.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use redis::{RedisError, RedisResult, Value};
+
+use super::connect::Redis;
+use super::error::translate;
+use super::retract::into_error;
+use crate::ground::error::{Error, ErrorKind};
+
+/// How long a mark lives: longer than the time from one run to the next of a job that runs once a year.
+const LIFE: TimeDelta = TimeDelta::days(400);
+
+/// The longest number that is a mark: milliseconds up to the year 33658, which Lua, too, compares exactly.
+const DIGITS: usize = 15;
+
+/// Moves a mark forward. ARGV: the due time, lifetime, the longest number. 1: the mark stands there or later, 0: the key holds another type.
+/// What is no number is no mark.
+const FORWARD: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
+    if t ~= 'none' and t ~= 'string' then return 0 end \
+    if t == 'string' then \
+      local v = redis.call('GET', KEYS[1]) \
+      if #v <= tonumber(ARGV[3]) and string.find(v, '^%d+$') and tonumber(v) > tonumber(ARGV[1]) then return 1 end \
+    end \
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
+    return 1";
+
+impl Redis {
+    /// The due time of each of the jobs that was served last, if it is known: in one round trip, as it stands there, even in the future. Waits for
+    /// as long as connecting and one answer may take.
+    ///
+    /// # Errors
+    /// As connecting, and what Redis says.
+    pub async fn served(&self, jobs: Vec<String>) -> Result<Vec<Option<DateTime<Utc>>>, Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.apart(move |redis| redis.marks(&jobs)).await
+    }
+
+    /// Remembers that the due time of a job was served, unless a later one was. Waits as [`Redis::served`] does.
+    ///
+    /// # Errors
+    /// As connecting, and what Redis says; also when somebody else's value, of another type, stands in the mark's place: it is left alone.
+    pub async fn serve(&self, job: &str, due: DateTime<Utc>) -> Result<(), Error> {
+        let key = self.mark(job);
+        self.apart(move |redis| redis.move_mark(&key, due)).await
+    }
+
+    fn mark(&self, job: &str) -> String {
+        format!("{}warm:served:{job}", self.key_prefix())
+    }
+
+    fn marks(&self, jobs: &[String]) -> Result<Vec<Option<DateTime<Utc>>>, Error> {
+        let mut connected = self.connect()?;
+        let mut pipe = redis::pipe();
+        for job in jobs {
+            // Not MGET: for this the account has a right anyway.
+            pipe.cmd("GET").arg(self.mark(job));
+        }
+        let fail = |error: RedisError| into_error(translate(&error));
+        let answers: Vec<RedisResult<Value>> = pipe.ignore_errors().query(&mut connected.connection).map_err(fail)?;
+        let mark = |answer| match answer {
+            Ok(Value::BulkString(text)) => Ok(parse(&text)),
+            Err(error) if RedisError::code(&error) != Some("WRONGTYPE") => Err(fail(error)),
+            _ => Ok(None),
+        };
+        answers.into_iter().map(mark).collect()
+    }
+
+    fn move_mark(&self, key: &str, due: DateTime<Utc>) -> Result<(), Error> {
+        let mut connected = self.connect()?;
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(FORWARD).arg(1).arg(key).arg(due.timestamp_millis()).arg(LIFE.num_milliseconds()).arg(DIGITS);
+        match eval.query::<u8>(&mut connected.connection) {
+            Ok(1) => Ok(()),
+            Ok(_) => {
+                let message = format!(
+                    "the key {key} holds no string, but something that is not warm's; it was left alone: see who writes it, then delete it"
+                );
+                Err(Error::new(ErrorKind::RedisRefused, message))
+            }
+            Err(error) => Err(into_error(translate(&error))),
+        }
+    }
+}
+
+/// A due time, if the text is one.
+fn parse(text: &[u8]) -> Option<DateTime<Utc>> {
+    let plain = text.len() <= DIGITS && text.iter().all(u8::is_ascii_digit);
+    let millis = std::str::from_utf8(text).ok()?.parse().ok().filter(|_| plain)?;
+    DateTime::from_timestamp_millis(millis)
+}
