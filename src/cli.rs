@@ -91,7 +91,9 @@ pub fn main() -> ExitCode {
         return failed(&Failure::usage(message), json);
     }
     let result = match cli.command {
-        Some(_) if cli.now.now || cli.now.due => Err(Failure::usage("--now and --due run jobs; they do not go together with another command")),
+        Some(_) if cli.now.now || cli.now.due => {
+            Err(Failure::usage("--now and --due run jobs; they do not go together with another command"))
+        }
         Some(Command::Check { offline, jobs }) => commands::check::run(&cli.common, offline, &jobs),
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List) => commands::list::run(&cli.common),

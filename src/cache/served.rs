@@ -16,13 +16,15 @@ const LIFE: TimeDelta = TimeDelta::days(400);
 /// The longest number that is a mark: milliseconds up to the year 33658, which Lua, too, compares exactly.
 const DIGITS: usize = 15;
 
-/// Moves a mark forward. ARGV: the due time, lifetime, the longest number. 1: the mark stands there or later, 0: the key holds another type.
+/// Moves a mark forward. ARGV: the due time, lifetime, the longest number, the latest time that a mark may have: one that lies further in the future
+/// was written by a clock that was wrong, and must not stand for ever. 1: the mark stands there or later, 0: the key holds another type.
 /// What is no number is no mark.
 const FORWARD: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     if t ~= 'none' and t ~= 'string' then return 0 end \
     if t == 'string' then \
       local v = redis.call('GET', KEYS[1]) \
-      if #v <= tonumber(ARGV[3]) and string.find(v, '^%d+$') and tonumber(v) > tonumber(ARGV[1]) then return 1 end \
+      if #v <= tonumber(ARGV[3]) and string.find(v, '^%d+$') and tonumber(v) > tonumber(ARGV[1]) \
+        and tonumber(v) <= tonumber(ARGV[4]) then return 1 end \
     end \
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
     return 1";
@@ -40,13 +42,13 @@ impl Redis {
         self.apart(move |redis| redis.marks(&jobs)).await
     }
 
-    /// Remembers that the due time of a job was served, unless a later one was. Waits as [`Redis::served`] does.
+    /// Remembers that the due time of a job was served, unless a later one was, up to `latest`: the next due time is the last one that can be true. Waits as [`Redis::served`] does.
     ///
     /// # Errors
     /// As connecting, and what Redis says; also when somebody else's value, of another type, stands in the mark's place: it is left alone.
-    pub async fn serve(&self, job: &str, due: DateTime<Utc>) -> Result<(), Error> {
+    pub async fn serve(&self, job: &str, due: DateTime<Utc>, latest: DateTime<Utc>) -> Result<(), Error> {
         let key = self.mark(job);
-        self.apart(move |redis| redis.move_mark(&key, due)).await
+        self.apart(move |redis| redis.move_mark(&key, due, latest)).await
     }
 
     fn mark(&self, job: &str) -> String {
@@ -70,10 +72,11 @@ impl Redis {
         answers.into_iter().map(mark).collect()
     }
 
-    fn move_mark(&self, key: &str, due: DateTime<Utc>) -> Result<(), Error> {
+    fn move_mark(&self, key: &str, due: DateTime<Utc>, latest: DateTime<Utc>) -> Result<(), Error> {
         let mut connected = self.connect()?;
         let mut eval = redis::cmd("EVAL");
         eval.arg(FORWARD).arg(1).arg(key).arg(due.timestamp_millis()).arg(LIFE.num_milliseconds()).arg(DIGITS);
+        eval.arg(latest.timestamp_millis());
         match eval.query::<u8>(&mut connected.connection) {
             Ok(1) => Ok(()),
             Ok(_) => {

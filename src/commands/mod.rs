@@ -116,6 +116,7 @@ fn runner(settings: &Settings, observer: Arc<dyn Observer>) -> Result<Runner, Fa
         limits: settings.limits,
         clock: Arc::new(SystemClock),
         observer,
+        leases: None,
         history: None,
     })
 }

@@ -27,6 +27,7 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let mut runner = runner(&loaded.settings, observer())?;
     let (reports, caught) = runtime()?.block_on(async {
         runner.history = Some(history(&loaded.settings, &runner, request.dry_run));
+        runner.leases = (!request.dry_run).then(|| runner.source.leases());
         let runner = Arc::new(runner);
         let (stopped, caught) = signals::catch(false, &[true]);
         let reports = runner.run(&jobs, request, stopped).await;

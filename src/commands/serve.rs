@@ -11,10 +11,13 @@ use tokio::time::interval;
 use super::now::{flush, observer};
 use super::setup::setup;
 use super::{Failure, load, runtime, signals};
+use crate::cache::WATCH_INTERVAL;
 use crate::cli::Common;
 use crate::config::{Loaded, Stamp};
 use crate::ground::event::{Event, Observer};
 use crate::ground::exit;
+use crate::ground::watch::Seen;
+use crate::runner::Runner;
 use crate::service::{Daemon, Inputs, Setup, Stop};
 
 /// How often the files are looked at. What has changed is read when it has not changed any more since the last look: it may have been half written.
@@ -31,10 +34,12 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         let first = setup(&loaded, Arc::clone(&observer)).await?;
         let runner = Arc::clone(&first.runner);
         let (setups, more) = mpsc::channel(1);
-        let (_losses, losses) = mpsc::channel(1);
+        let (seen, cache) = mpsc::channel(8);
+        let watching = tokio::spawn(watch(Arc::clone(&runner), seen));
         let reloading = tokio::spawn(reload(common.clone(), loaded, observer, setups));
-        let all_done = Daemon::new(first).serve(Inputs { stop: stopped, setups: more, losses }).await;
+        let all_done = Daemon::new(first).serve(Inputs { stop: stopped, setups: more, cache }).await;
         reloading.abort();
+        watching.abort();
         tokio::join!(runner.source.close(), flush(runner.history.as_ref()));
         Ok(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK))
     })
@@ -83,4 +88,17 @@ async fn again(common: &Common, observer: &Arc<dyn Observer>) -> Result<(Loaded,
     warn(&loaded);
     let setup = setup(&loaded, Arc::clone(observer)).await?;
     Ok((loaded, setup))
+}
+
+/// Hands on what is noticed about Redis.
+async fn watch(runner: Arc<Runner>, seen: mpsc::Sender<Seen>) {
+    let mut watch = match runner.redis.watch(WATCH_INTERVAL, Arc::clone(&runner.clock)) {
+        Ok(watch) => watch,
+        Err(error) => return runner.observer.on(&Event::Cache { seen: &Seen::Blind { reason: error.to_string() } }),
+    };
+    while let Some(what) = watch.next().await {
+        if seen.send(what).await.is_err() {
+            return;
+        }
+    }
 }

@@ -16,6 +16,7 @@ pub(super) async fn setup(loaded: &Loaded, observer: Arc<dyn Observer>) -> Resul
     let settings = &loaded.settings;
     let mut runner = runner(settings, observer)?;
     runner.history = Some(history(settings, &runner, false));
+    runner.leases = Some(runner.source.leases());
     let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
     let marks = marks(&runner, &jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>()).await;
     Ok(Setup { runner: Arc::new(runner), jobs, marks, grace: settings.serve.grace_period })
@@ -29,7 +30,8 @@ async fn marks(runner: &Runner, jobs: &[String]) -> HashMap<String, DateTime<Utc
         None => HashMap::new(),
     };
     let now = runner.clock.now();
-    let shared: Vec<Option<DateTime<Utc>>> = vec![None; jobs.len()];
+    // A Redis that is away now says so when a run begins.
+    let shared = runner.redis.served(jobs.to_vec()).await.unwrap_or_else(|_| vec![None; jobs.len()]);
     let latest = |job: &String, shared: Option<DateTime<Utc>>| {
         let known = own.get(job).copied().into_iter().chain(shared);
         known.max_by_key(|due| (*due <= now, *due))

@@ -22,10 +22,7 @@ impl Caught {
 ///
 /// # Panics
 /// Outside of a Tokio runtime.
-pub(super) fn catch<T: Copy + Send + Sync + 'static>(
-    before: T,
-    steps: &'static [T],
-) -> (watch::Receiver<T>, Caught) {
+pub(super) fn catch<T: Copy + Send + Sync + 'static>(before: T, steps: &'static [T]) -> (watch::Receiver<T>, Caught) {
     let (stop, stopped) = watch::channel(before);
     let caught = Caught::default();
     // Without handlers the signals end the process at once, which is right, too.

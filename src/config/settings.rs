@@ -66,7 +66,16 @@ impl Parts {
         let (Some(postgres), Some(redis)) = (self.postgres, self.redis) else {
             return Err(Diagnostic::about(&file, "the servers' URLs are missing"));
         };
-        Ok(Settings { file, state: self.state, postgres, redis, ttl: self.ttl, limits: self.limits, serve: self.serve, jobs })
+        Ok(Settings {
+            file,
+            state: self.state,
+            postgres,
+            redis,
+            ttl: self.ttl,
+            limits: self.limits,
+            serve: self.serve,
+            jobs,
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::passed::Passed;
 use super::request::Trigger;
 use super::run::{Report, Stats};
+use super::watch::Seen;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -62,15 +63,27 @@ pub enum Event<'a> {
         /// The job's name.
         job: &'a str,
     },
+    /// A run cannot keep other instances from running the same job.
+    WithoutLease {
+        /// Why, and the way out.
+        reason: &'a str,
+    },
+    /// Other instances do not know that a run has served its due time, and may serve it again.
+    NotShared {
+        /// The job's name.
+        job: &'a str,
+        /// Why.
+        error: &'a Error,
+    },
+    /// Something was noticed about Redis.
+    Cache {
+        /// What.
+        seen: &'a Seen,
+    },
     /// Due times began no run.
     Passed {
         /// Which, and why.
         passed: &'a Passed,
-    },
-    /// Redis has lost what was in it; all jobs run.
-    Lost {
-        /// How that was noticed.
-        how: &'a str,
     },
     /// Other jobs or settings are in use from now on.
     Reloaded {

@@ -87,7 +87,9 @@ impl Job {
     }
 
     /// STUB
-    pub fn start_of(&self, due: chrono::DateTime<chrono::Utc>) -> chrono::DateTime<chrono::Utc> { due }
+    pub fn start_of(&self, due: chrono::DateTime<chrono::Utc>) -> chrono::DateTime<chrono::Utc> {
+        due
+    }
 
     /// The parameter of that name.
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {

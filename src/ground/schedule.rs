@@ -70,17 +70,30 @@ impl Schedule {
         loop {
             let mut due = self.next(at - step)?;
             if due <= at {
-                while let Some(next) = self.next(due).filter(|next| *next <= at) { due = next; }
+                while let Some(next) = self.next(due).filter(|next| *next <= at) {
+                    due = next;
+                }
                 return Some(due);
             }
             step = step * 2;
-            if step > TimeDelta::days(4000) { return None; }
+            if step > TimeDelta::days(4000) {
+                return None;
+            }
         }
     }
     /// STUB
     pub fn count_between(&self, after: DateTime<Utc>, until: DateTime<Utc>, cap: usize) -> usize {
-        let mut n = 0; let mut at = after;
-        while n < cap { match self.next(at) { Some(d) if d <= until => { n += 1; at = d; } _ => break } }
+        let mut n = 0;
+        let mut at = after;
+        while n < cap {
+            match self.next(at) {
+                Some(d) if d <= until => {
+                    n += 1;
+                    at = d;
+                }
+                _ => break,
+            }
+        }
         n
     }
 

@@ -14,6 +14,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::run::{Report, Stats};
+use crate::ground::watch::Seen;
 
 /// How many skipped rows of one run are described; all are counted.
 const DESCRIBED_ROWS: u64 = 5;
@@ -45,6 +46,7 @@ pub fn init_log(filter: &str) -> Result<(), String> {
 pub struct LogObserver {
     skipped: Mutex<HashMap<String, u64>>,
     unguarded: AtomicBool,
+    leaseless: AtomicBool,
 }
 
 impl Observer for LogObserver {
@@ -63,8 +65,14 @@ impl Observer for LogObserver {
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
             Event::Unguarded { job } => self.unguarded(job),
             Event::Passed { passed } => self::passed(passed),
-            Event::Lost { how } => warn!("Redis has lost what was in it ({how}); all jobs run"),
-            Event::Reloaded { jobs } => info!(jobs, "the configuration was read again: {}", counted(*jobs as u64, "job", "jobs")),
+            Event::WithoutLease { reason } => self.without_lease(reason),
+            Event::NotShared { job, error } => {
+                warn!(job, "{job}: other instances may run it again for the same time: {error}");
+            }
+            Event::Cache { seen } => cache(seen),
+            Event::Reloaded { jobs } => {
+                info!(jobs, "the configuration was read again: {}", counted(*jobs as u64, "job", "jobs"))
+            }
             Event::NotReloaded { reason } => error!("the configuration cannot be used, the one before stays: {reason}"),
             Event::Finished { report } => finished(report),
         }
@@ -82,6 +90,13 @@ impl LogObserver {
         }
     }
 
+    /// Once for a process, too.
+    fn without_lease(&self, reason: &str) {
+        if !self.leaseless.swap(true, Ordering::Relaxed) {
+            warn!("other instances may run the same jobs at the same time: {reason}");
+        }
+    }
+
     fn bad_row(&self, job: &str, reason: &str) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let count = skipped.entry(job.to_owned()).or_default();
@@ -91,6 +106,16 @@ impl LogObserver {
             n if n == DESCRIBED_ROWS + 1 => warn!(job, "{job}: further skipped rows are only counted"),
             _ => {}
         }
+    }
+}
+
+fn cache(seen: &Seen) {
+    match seen {
+        Seen::Up => info!("Redis answers"),
+        Seen::Down { reason } => warn!("Redis is away, and no job begins until it is back: {reason}"),
+        Seen::Lost(loss) => warn!("{loss}; all jobs run"),
+        Seen::Cold => info!("nothing says that this cache was filled before; all jobs run"),
+        Seen::Blind { reason } => warn!("{reason}"),
     }
 }
 

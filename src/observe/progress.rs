@@ -56,7 +56,8 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             }
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
-            Event::Passed { .. } | Event::Lost { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } => {}
+            Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } => {}
+            Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Request ─► run       attempts within the job's time-out, a panic ends its job only
+//!              ├► admission  nobody else runs the job, and its due time is not served
 //!              └► attempt    Redis first (no query for a cache that is down), then a snapshot
 //!                    ├► plan      [for_each] × parameters → combinations, one query each
 //!                    ├► gate      the guard sees how many rows there are before any goes on
@@ -13,6 +14,7 @@
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
 
+mod admission;
 mod assemble;
 mod attempt;
 mod gate;
@@ -40,7 +42,7 @@ use crate::ground::request::Request;
 use crate::ground::run::Report;
 use crate::ground::settings::Limits;
 use crate::history::History;
-use crate::source::Postgres;
+use crate::source::{Leases, Postgres};
 
 pub use keys::Keys;
 pub use plan::{Combination, Plan};
@@ -60,14 +62,16 @@ pub struct Runner {
     pub clock: Arc<dyn Clock>,
     /// Who hears what happens.
     pub observer: Arc<dyn Observer>,
+    /// Keeps other instances from running the same job; `None` where that is not wanted.
+    pub leases: Option<Leases>,
     /// What earlier runs did; where finished runs are recorded, but for dry ones.
     pub history: Option<History>,
 }
 
 impl Runner {
-    /// How many runs there may be at a time: each needs a connection to PostgreSQL.
+    /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more.
     pub fn slots(&self) -> usize {
-        self.source.connections()
+        self.source.connections().saturating_sub(usize::from(self.leases.is_some())).max(1)
     }
 
     /// Runs one job. When `stop` becomes true it ends as soon as it can; what it wrote until then stays, each key complete.

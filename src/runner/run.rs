@@ -1,13 +1,16 @@
 //! One run of one job: its attempts, and what ends it from outside.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Runner;
+use super::admission::Admission;
 use super::attempt::Attempt;
 use super::gate::Gate;
 use crate::cache::{Ours, Policy, Redis, Tally};
@@ -136,8 +139,13 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         let (runner, job, progress) = (Arc::clone(&runner), Arc::clone(&job), progress.clone());
         async move {
             let limit = Limit::new(&job, stop);
+            let admission = limit.within(Admission::ask(&runner, &job, &request)).await?;
             let gate = Gate::of(&runner, &job, request).await;
-            attempts(&Attempt { runner: &runner, job: &job, request, limit, progress: &progress, gate }).await
+            let attempt = Attempt { runner: &runner, job: &job, request, limit, progress: &progress, gate };
+            let result = AssertUnwindSafe(attempts(&attempt)).catch_unwind().await;
+            let result = result.unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
+            admission.end(request.due.filter(|_| is_served(result.as_ref().err()))).await;
+            result
         }
     };
     // A task of its own: several jobs encode at the same time.
@@ -153,7 +161,8 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         swept_sample: lock(&progress.swept_sample).clone(),
     };
     runner.observer.on(&Event::Finished { report: &report });
-    if let Some(history) = runner.history.as_ref().filter(|_| !request.dry_run) {
+    let began = !matches!(&report.failure, Some(Error { kind: ErrorKind::HeldElsewhere, .. }));
+    if let Some(history) = runner.history.as_ref().filter(|_| began && !request.dry_run) {
         // Absent keys only: what was read then is no measure for a run that reads everything.
         let whole = report.failure.is_none() && request.mode.unwrap_or(job.mode) == Mode::Refresh;
         history.record(Record {
@@ -164,7 +173,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             ended: runner.clock.now(),
             stats: report.stats.clone(),
             failure: report.failure.clone(),
-            served: request.due.filter(|_| is_served(&report)),
+            served: request.due.filter(|_| is_served(report.failure.as_ref())),
             measure: whole.then(|| progress.measure()),
         });
     }
@@ -172,9 +181,9 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
 }
 
 /// Whether the due time that the run was for is done with: it went well, or trying again would change nothing.
-fn is_served(report: &Report) -> bool {
-    let failure = report.failure.as_ref().map(|failure| failure.kind);
-    failure.is_none_or(|kind| kind != ErrorKind::Cancelled && kind.consequence().retry == Retry::Never)
+fn is_served(failure: Option<&Error>) -> bool {
+    failure
+        .is_none_or(|failure| failure.kind != ErrorKind::Cancelled && failure.kind.consequence().retry == Retry::Never)
 }
 
 async fn attempts(attempt: &Attempt<'_>) -> Result<(), Error> {

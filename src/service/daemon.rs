@@ -18,6 +18,7 @@ use crate::ground::event::Event;
 use crate::ground::job::Job;
 use crate::ground::request::Request;
 use crate::ground::run::Report;
+use crate::ground::watch::Seen;
 use crate::runner::Runner;
 use crate::triggers::{Agenda, Ended, Heartbeat, RunId, Start};
 
@@ -53,8 +54,8 @@ pub struct Inputs {
     pub stop: watch::Receiver<Stop>,
     /// Other jobs or settings, which have been found to be right.
     pub setups: mpsc::Receiver<Setup>,
-    /// That Redis has lost what was in it, and how that was noticed.
-    pub losses: mpsc::Receiver<String>,
+    /// What is noticed about Redis.
+    pub cache: mpsc::Receiver<Seen>,
 }
 
 /// Runs jobs as they come due, until it is told to end.
@@ -64,6 +65,8 @@ pub struct Daemon {
     grace: Duration,
     runs: JoinSet<(RunId, Report)>,
     running: HashMap<RunId, Running>,
+    /// Then nothing begins: not even a query is worth while.
+    cache_is_down: bool,
 }
 
 /// A run that is under way.
@@ -79,7 +82,7 @@ impl Daemon {
     pub fn new(setup: Setup) -> Self {
         let Setup { runner, jobs, marks, grace } = setup;
         let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
-        Daemon { runner, agenda, grace, runs: JoinSet::new(), running: HashMap::new() }
+        Daemon { runner, agenda, grace, runs: JoinSet::new(), running: HashMap::new(), cache_is_down: false }
     }
 
     /// Serves until it is told to end; then what runs has a while to finish. Returns whether everything did.
@@ -91,7 +94,7 @@ impl Daemon {
             tokio::select! {
                 () = heartbeat.next() => self.show_life(),
                 Some(ended) = self.runs.join_next() => self.ended(ended),
-                Some(how) = inputs.losses.recv() => self.lost(&how),
+                Some(seen) = inputs.cache.recv() => self.saw(&seen),
                 Some(setup) = inputs.setups.recv() => self.replace(setup),
                 // Whoever could say so is gone: then nobody could ever end this otherwise.
                 _ = inputs.stop.wait_for(|stop| *stop > Stop::No) => break,
@@ -136,6 +139,9 @@ impl Daemon {
     }
 
     fn begin(&mut self) {
+        if self.cache_is_down {
+            return;
+        }
         let free = self.runner.slots().saturating_sub(self.running.len());
         for Start { run, job, due, trigger } in self.agenda.take(self.runner.clock.now(), free) {
             let (stop, stopped) = watch::channel(false);
@@ -156,9 +162,16 @@ impl Daemon {
         }
     }
 
-    fn lost(&mut self, how: &str) {
-        self.runner.observer.on(&Event::Lost { how });
-        self.agenda.refill(self.runner.clock.now());
+    fn saw(&mut self, seen: &Seen) {
+        self.runner.observer.on(&Event::Cache { seen });
+        let now = self.runner.clock.now();
+        match seen {
+            Seen::Up => self.cache_is_down = false,
+            Seen::Down { .. } => self.cache_is_down = true,
+            Seen::Lost(_) => self.agenda.refill(now),
+            Seen::Cold => self.agenda.refill_idle(now),
+            Seen::Blind { .. } => {}
+        }
     }
 
     /// Takes other jobs and settings; what runs goes on with the old ones.
@@ -189,6 +202,9 @@ impl Daemon {
             let mut names: Vec<&str> = self.running.values().map(|running| running.job.name.as_str()).collect();
             names.sort_unstable();
             return format!("running {}", names.join(", "));
+        }
+        if self.cache_is_down {
+            return "waiting for Redis".to_owned();
         }
         match self.agenda.next(self.runner.clock.now()) {
             Some((job, due)) => {

@@ -96,6 +96,8 @@ struct Wanted {
     due: Option<DateTime<Utc>>,
     trigger: Trigger,
     not_before: DateTime<Utc>,
+    /// Whether a run has begun for it before.
+    begun: bool,
 }
 
 impl Agenda {
@@ -106,7 +108,12 @@ impl Agenda {
     }
 
     /// Takes other jobs instead. Those of the same name go on where they are; runs of jobs that are gone end on their own.
-    pub fn replace_jobs(&mut self, jobs: &[Arc<Job>], mark: impl Fn(&Job) -> Option<DateTime<Utc>>, now: DateTime<Utc>) {
+    pub fn replace_jobs(
+        &mut self,
+        jobs: &[Arc<Job>],
+        mark: impl Fn(&Job) -> Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) {
         let mut old = std::mem::take(&mut self.slots);
         self.slots = jobs
             .iter()
@@ -129,7 +136,9 @@ impl Agenda {
     /// The runs that are to begin now, at most `free`, the job with the highest priority first.
     pub fn take(&mut self, now: DateTime<Utc>, free: usize) -> Vec<Start> {
         let mut ready: Vec<&mut Slot> = self.slots.iter_mut().filter(|slot| slot.is_ready(now)).collect();
-        ready.sort_by_key(|slot| (std::cmp::Reverse(slot.job.priority), slot.waiting.front().and_then(|wanted| wanted.due)));
+        ready.sort_by_key(|slot| {
+            (std::cmp::Reverse(slot.job.priority), slot.waiting.front().and_then(|wanted| wanted.due))
+        });
         let mut starts = Vec::new();
         for slot in ready.into_iter().take(free) {
             let Some(wanted) = slot.waiting.pop_front() else { continue };
@@ -148,11 +157,13 @@ impl Agenda {
 
     /// Every job runs as soon as there is room: the cache has lost what was in it. A run that is under way is followed by another one.
     pub fn refill(&mut self, now: DateTime<Utc>) {
-        for slot in &mut self.slots {
-            let due = slot.waiting.front().map_or(Some(slot.mark), |wanted| wanted.due);
-            slot.waiting.retain(|wanted| wanted.trigger != Trigger::Refill);
-            slot.waiting.push_front(Wanted { due, trigger: Trigger::Refill, not_before: now });
-        }
+        self.slots.iter_mut().for_each(|slot| slot.refill(now));
+    }
+
+    /// Every job runs that does not run, and is not about to.
+    pub fn refill_idle(&mut self, now: DateTime<Utc>) {
+        let idle = |slot: &&mut Slot| slot.running.is_empty() && slot.waiting.is_empty();
+        self.slots.iter_mut().filter(idle).for_each(|slot| slot.refill(now));
     }
 
     /// Pauses jobs, or lets them go on.
@@ -164,7 +175,8 @@ impl Agenda {
 
     /// The job that begins next, and when.
     pub fn next(&self, now: DateTime<Utc>) -> Option<(&Arc<Job>, DateTime<Utc>)> {
-        let coming = self.slots.iter().filter(|slot| !slot.paused).filter_map(|slot| Some((&slot.job, slot.next(now)?)));
+        let coming =
+            self.slots.iter().filter(|slot| !slot.paused).filter_map(|slot| Some((&slot.job, slot.next(now)?)));
         coming.min_by_key(|(_, start)| *start)
     }
 }
@@ -186,7 +198,7 @@ impl Slot {
                 let due = slot.last_begun(now);
                 slot.set_mark(due.unwrap_or(now));
                 if job.catch_up != CatchUp::None {
-                    slot.waiting.push_back(Wanted { due, trigger: Trigger::CatchUp, not_before: now });
+                    slot.waiting.push_back(Wanted { due, trigger: Trigger::CatchUp, not_before: now, begun: false });
                 }
             }
         }
@@ -251,7 +263,7 @@ impl Slot {
                 let before = self.before(due).filter(|before| *before > since);
                 tick.passed.extend(before.and_then(|before| self.passed(since, before, reason)));
                 let trigger = if on_time && before.is_none() { Trigger::Schedule } else { Trigger::CatchUp };
-                self.arrive(Wanted { due: Some(due), trigger, not_before: now }, tick);
+                self.arrive(Wanted { due: Some(due), trigger, not_before: now, begun: false }, tick);
             }
         }
     }
@@ -263,20 +275,40 @@ impl Slot {
     }
 
     /// Each due time after `since` is to have a run of its own.
-    fn queue(&mut self, since: DateTime<Utc>, until: DateTime<Utc>, on_time: bool, now: DateTime<Utc>, tick: &mut Tick) {
+    fn queue(
+        &mut self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        on_time: bool,
+        now: DateTime<Utc>,
+        tick: &mut Tick,
+    ) {
         let back = std::iter::successors(Some(until), |due| self.before(*due).filter(|before| *before > since));
         let dues: Vec<DateTime<Utc>> = back.take(MOST).collect();
         let oldest = dues.last().copied().unwrap_or(until);
         tick.passed.extend(self.before(oldest).and_then(|before| self.passed(since, before, Reason::Superseded)));
         if let ([due], true, true) = (&dues[..], on_time, self.waiting.is_empty()) {
-            return self.arrive(Wanted { due: Some(*due), trigger: Trigger::Schedule, not_before: now }, tick);
+            return self
+                .arrive(Wanted { due: Some(*due), trigger: Trigger::Schedule, not_before: now, begun: false }, tick);
         }
         for due in dues.into_iter().rev() {
-            self.waiting.push_back(Wanted { due: Some(due), trigger: Trigger::CatchUp, not_before: now });
+            self.waiting.push_back(Wanted { due: Some(due), trigger: Trigger::CatchUp, not_before: now, begun: false });
         }
         while self.waiting.len() > MOST {
             let dropped = self.waiting.pop_front();
             tick.passed.extend(dropped.and_then(|wanted| self.superseded(&wanted)));
+        }
+    }
+
+    fn refill(&mut self, now: DateTime<Utc>) {
+        match self.waiting.front_mut() {
+            Some(wanted) => (wanted.trigger, wanted.not_before) = (Trigger::Refill, now),
+            None => self.waiting.push_back(Wanted {
+                due: Some(self.mark),
+                trigger: Trigger::Refill,
+                not_before: now,
+                begun: true,
+            }),
         }
     }
 
@@ -301,7 +333,7 @@ impl Slot {
 
     /// A due time that has had no run, and gets none of its own.
     fn superseded(&self, wanted: &Wanted) -> Option<Passed> {
-        let due = wanted.due.filter(|_| matches!(wanted.trigger, Trigger::Schedule | Trigger::CatchUp))?;
+        let due = wanted.due.filter(|_| !wanted.begun)?;
         Some(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Superseded })
     }
 
@@ -327,7 +359,7 @@ impl Slot {
             Ended::FailedForNow => {
                 self.failures = self.failures.saturating_add(1);
                 let pause = TimeDelta::from_std(pause_before_another_run(self.failures)).unwrap_or(LONGEST_PAUSE);
-                Some(Wanted { trigger: Trigger::Retry, not_before: now + pause, ..wanted })
+                Some(Wanted { trigger: Trigger::Retry, not_before: now + pause, begun: true, ..wanted })
             }
         };
         if how == Ended::Served {

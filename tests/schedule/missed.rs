@@ -18,7 +18,10 @@ fn a_start_on_time_is_the_schedules() {
     let mut agenda = agenda(&job, Some("2026-11-24T12:00:00Z"), "2026-11-24T12:30:00Z");
     assert!(begun(&mut agenda, "2026-11-24T12:59:59Z").0.is_empty());
     let (starts, missed) = begun(&mut agenda, "2026-11-24T13:00:00Z");
-    assert_eq!((starts.len(), starts[0].due, starts[0].trigger), (1, Some(at("2026-11-24T13:00:00Z")), Trigger::Schedule));
+    assert_eq!(
+        (starts.len(), starts[0].due, starts[0].trigger),
+        (1, Some(at("2026-11-24T13:00:00Z")), Trigger::Schedule)
+    );
     assert_eq!(missed, []);
     agenda.ended(starts[0].run, Ended::Served, at("2026-11-24T13:00:05Z"));
     assert!(begun(&mut agenda, "2026-11-24T13:59:59Z").0.is_empty(), "once");
@@ -39,7 +42,10 @@ fn one_run_makes_up_for_all_that_were_missed() {
     let job = job("a", HOURLY);
     let mut agenda = agenda(&job, Some("2026-11-24T12:00:00Z"), "2026-11-25T12:30:00Z");
     let (starts, missed) = begun(&mut agenda, "2026-11-25T12:30:00Z");
-    assert_eq!((starts.len(), starts[0].due, starts[0].trigger), (1, Some(at("2026-11-25T12:00:00Z")), Trigger::CatchUp));
+    assert_eq!(
+        (starts.len(), starts[0].due, starts[0].trigger),
+        (1, Some(at("2026-11-25T12:00:00Z")), Trigger::CatchUp)
+    );
     assert_eq!(missed, [passed(&job, "2026-11-25T11:00:00Z", 23, Reason::Superseded)]);
 }
 
@@ -55,7 +61,11 @@ fn each_is_made_up_or_none() {
         dues.push(start.due.unwrap());
         agenda.ended(start.run, Ended::Served, at("2026-11-24T15:30:00Z"));
     }
-    assert_eq!(dues, [at("2026-11-24T13:00:00Z"), at("2026-11-24T14:00:00Z"), at("2026-11-24T15:00:00Z")], "one after the other");
+    assert_eq!(
+        dues,
+        [at("2026-11-24T13:00:00Z"), at("2026-11-24T14:00:00Z"), at("2026-11-24T15:00:00Z")],
+        "one after the other"
+    );
     let none = job("a", &with("catch_up = 'none'"));
     let mut agenda = super::agenda(&none, Some("2026-11-24T12:00:00Z"), "2026-11-24T15:30:00Z");
     let (starts, missed) = begun(&mut agenda, "2026-11-24T15:30:00Z");
@@ -88,7 +98,8 @@ fn a_long_downtime_takes_no_long_time() {
 #[test]
 fn a_mark_from_the_future_is_not_believed() {
     let job = job("a", HOURLY);
-    let (starts, _) = begun(&mut agenda(&job, Some("2100-01-01T00:00:00Z"), "2026-11-24T12:30:00Z"), "2026-11-24T12:30:00Z");
+    let (starts, _) =
+        begun(&mut agenda(&job, Some("2100-01-01T00:00:00Z"), "2026-11-24T12:30:00Z"), "2026-11-24T12:30:00Z");
     assert_eq!(starts.len(), 1, "it runs at once rather than in 74 years");
 }
 
@@ -140,8 +151,7 @@ fn what_another_instance_runs_is_looked_at_again() {
 #[test]
 fn a_cache_that_was_emptied_is_refilled_by_priority() {
     let (low, high) = (job("low", &with("priority = 1")), job("high", &with("priority = 2")));
-    let mut agenda =
-        Agenda::new(&[low, high], |_| Some(at("2026-11-24T12:00:00Z")), at("2026-11-24T12:30:00Z"));
+    let mut agenda = Agenda::new(&[low, high], |_| Some(at("2026-11-24T12:00:00Z")), at("2026-11-24T12:30:00Z"));
     agenda.refill(at("2026-11-24T12:30:00Z"));
     agenda.refill(at("2026-11-24T12:30:01Z"));
     let first = agenda.take(at("2026-11-24T12:30:01Z"), 1);

@@ -67,7 +67,8 @@ impl World {
     /// Some seconds of a process that is up.
     fn step(&mut self) {
         self.now += seconds(self.random.i64(1..170));
-        let over: Vec<RunId> = self.running.iter().filter(|(_, (_, end))| *end <= self.now).map(|(run, _)| *run).collect();
+        let over: Vec<RunId> =
+            self.running.iter().filter(|(_, (_, end))| *end <= self.now).map(|(run, _)| *run).collect();
         for run in over {
             let (start, _) = self.running.remove(&run).unwrap();
             let kind = self.kinds.iter().find(|kind| kind.job.name == start.job.name).unwrap();
@@ -144,10 +145,13 @@ fn kinds(failures: u32) -> Vec<Kind> {
 
 #[test]
 fn a_quiet_year_runs_each_due_time_once() {
-    let mut world = World::new(1, vec![
-        Kind { job: job("hourly", "schedule = '0 * * * *'"), longest: 600, failures: 0 },
-        Kind { job: job("daily", "schedule = '30 2 * * *'\ntimezone = 'Europe/Berlin'"), longest: 60, failures: 0 },
-    ]);
+    let mut world = World::new(
+        1,
+        vec![
+            Kind { job: job("hourly", "schedule = '0 * * * *'"), longest: 600, failures: 0 },
+            Kind { job: job("daily", "schedule = '30 2 * * *'\ntimezone = 'Europe/Berlin'"), longest: 60, failures: 0 },
+        ],
+    );
     while world.now < at("2027-01-01T00:00:00Z") {
         world.step();
     }

@@ -16,6 +16,9 @@ fn at(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap()
 }
 
+/// In the year 2128: no mark of these tests is later.
+const FAR: i64 = 5_000_000_000_000;
+
 fn client(redis: &Redis) -> cache::Redis {
     cache::Redis::new(&settings(&redis.url(), "")).unwrap()
 }
@@ -38,17 +41,19 @@ async fn marks_move_forward_only() {
     for (due, stands) in
         [(999_999_999_999, 999_999_999_999), (1_000_000_000_000, 1_000_000_000_000), (5, 1_000_000_000_000)]
     {
-        client.serve("a", at(due)).await.unwrap();
+        client.serve("a", at(due), at(FAR)).await.unwrap();
         assert_eq!(client.served(names(&["b", "a"])).await, Ok(vec![None, Some(at(stands))]));
     }
     let future = at(4_102_444_800_000);
-    client.serve("a", future).await.unwrap();
+    client.serve("a", future, at(FAR)).await.unwrap();
     assert_eq!(served(&client, "a").await, Some(future), "the year 2100 is given as it stands");
+    client.serve("a", at(9), at(10)).await.unwrap();
+    assert_eq!(served(&client, "a").await, Some(at(9)), "what no clock that is right can have written gives way");
     let year = 400 * 24 * 3_600_000_i64;
     let life: i64 = ask(&mut redis.connect(), &["PTTL", "warm:served:a"]);
     assert!((year - 60_000..=year).contains(&life), "{life}");
     let value: String = ask(&mut redis.connect(), &["GET", "warm:served:a"]);
-    assert_eq!(value, "4102444800000");
+    assert_eq!(value, "9");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +65,7 @@ async fn the_latest_of_many_at_once_stands() {
         .into_iter()
         .map(|due| {
             let client = client(&redis);
-            tokio::spawn(async move { client.serve("a", at(1_700_000_000_000 + due)).await })
+            tokio::spawn(async move { client.serve("a", at(1_700_000_000_000 + due), at(FAR)).await })
         })
         .collect();
     for task in tasks {
@@ -87,11 +92,11 @@ async fn what_is_no_number_is_unknown_and_overwritten() {
     ] {
         let _: () = ask(&mut redis.connect(), &["SET", "warm:served:a", garbage]);
         assert_eq!(served(&client, "a").await, None, "{garbage:?}");
-        client.serve("a", due).await.unwrap();
+        client.serve("a", due, at(FAR)).await.unwrap();
         assert_eq!(served(&client, "a").await, Some(due), "{garbage:?}");
     }
     let _: () = ask(&mut redis.connect(), &["SET", "warm:served:a", "999999999999999"]);
-    client.serve("a", due).await.unwrap();
+    client.serve("a", due, at(FAR)).await.unwrap();
     assert_eq!(served(&client, "a").await, Some(at(999_999_999_999_999)), "the latest mark that there can be");
 }
 
@@ -100,9 +105,9 @@ async fn a_value_of_another_type_is_left_alone() {
     let redis = Redis::start("");
     let client = client(&redis);
     let _: () = ask(&mut redis.connect(), &["LPUSH", "warm:served:a", "1"]);
-    client.serve("b", at(7)).await.unwrap();
+    client.serve("b", at(7), at(FAR)).await.unwrap();
     assert_eq!(client.served(names(&["a", "b"])).await, Ok(vec![None, Some(at(7))]));
-    let error = client.serve("a", at(7)).await.unwrap_err();
+    let error = client.serve("a", at(7), at(FAR)).await.unwrap_err();
     assert!(error.kind == ErrorKind::RedisRefused && error.message.contains("warm:served:a"), "{error}");
     let ty: String = ask(&mut redis.connect(), &["TYPE", "warm:served:a"]);
     assert_eq!(ty, "list");
@@ -113,7 +118,7 @@ async fn installations_are_kept_apart_by_their_prefix() {
     let redis = Redis::start("");
     let _: () = ask(&mut redis.connect(), &["ACL", "SETUSER", "warm", "resetkeys", "~staging:warm:*"]);
     let staging = cache::Redis::new(&settings(&redis.url(), "staging:")).unwrap();
-    staging.serve("a", at(7)).await.unwrap();
+    staging.serve("a", at(7), at(FAR)).await.unwrap();
     assert_eq!(served(&staging, "a").await, Some(at(7)));
     let keys: Vec<String> = ask(&mut redis.connect(), &["KEYS", "*"]);
     assert_eq!(keys, ["staging:warm:served:a"]);
@@ -128,7 +133,9 @@ async fn a_server_that_is_down_or_frozen_is_an_error_in_bounded_time() {
     for port in [free_port(), frozen.port] {
         let client = cache::Redis::new(&settings(&redis.tcp_url(port), "")).unwrap();
         let start = Instant::now();
-        for error in [client.served(names(&["a"])).await.unwrap_err(), client.serve("a", at(7)).await.unwrap_err()] {
+        for error in
+            [client.served(names(&["a"])).await.unwrap_err(), client.serve("a", at(7), at(FAR)).await.unwrap_err()]
+        {
             assert_eq!(error.kind, ErrorKind::RedisUnreachable, "{error}");
         }
         assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());

@@ -124,6 +124,7 @@ fn a_panic_ends_its_job_only() {
         limits: loaded.settings.limits,
         clock: Arc::new(ground::clock::SystemClock),
         observer: Arc::new(Panics),
+        leases: None,
         history: None,
     });
     let jobs: Vec<_> = loaded.settings.jobs.into_iter().map(Arc::new).collect();

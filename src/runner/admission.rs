@@ -1,0 +1,86 @@
+//! Whether a run may begin: its due time has not been served, and nobody else is at it.
+//!
+//! Redis is asked first, so that a cache that is down costs the database nothing. The lease comes next, and then Redis once more: whoever had the
+//! lease before may have served the due time meanwhile.
+
+use chrono::{DateTime, Utc};
+
+use super::Runner;
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::event::Event;
+use crate::ground::fingerprint::Fingerprint;
+use crate::ground::job::{Job, Overlap};
+use crate::ground::request::{Request, Trigger};
+use crate::source::{Acquired, Lease};
+
+/// What a run holds while it goes on; without a lease nobody is kept from running the same job.
+pub(super) struct Admission<'a> {
+    runner: &'a Runner,
+    job: &'a Job,
+    lease: Option<Lease>,
+}
+
+impl<'a> Admission<'a> {
+    /// Asks for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ServedElsewhere`] and [`ErrorKind::HeldElsewhere`], and what the servers say.
+    pub(super) async fn ask(runner: &'a Runner, job: &'a Job, request: &Request) -> Result<Self, Error> {
+        // A cache that has lost its content is filled whatever was served before.
+        let due = request.due.filter(|_| request.trigger != Trigger::Refill);
+        let mut admission = Admission { runner, job, lease: None };
+        admission.unless_served(due).await?;
+        if let Some(leases) = runner.leases.as_ref().filter(|_| job.overlap != Overlap::Allow && !request.dry_run) {
+            match leases.acquire(admission.name()).await? {
+                Acquired::Held(lease) => admission.lease = Some(lease),
+                Acquired::HeldHere => return Err(held("this process runs it already".to_owned())),
+                Acquired::HeldElsewhere(holder) => {
+                    let who = holder.map(|holder| format!(": {holder}")).unwrap_or_default();
+                    return Err(held(format!("another instance runs it{who}")));
+                }
+                Acquired::NotPossible(reason) => runner.observer.on(&Event::WithoutLease { reason }),
+            }
+            if due.is_some() {
+                admission.unless_served(due).await?;
+            }
+        }
+        Ok(admission)
+    }
+
+    async fn unless_served(&self, due: Option<DateTime<Utc>>) -> Result<(), Error> {
+        let served = self.runner.redis.served(vec![self.job.name.clone()]).await?.into_iter().next().flatten();
+        let (Some(due), Some(served)) = (due, served) else { return Ok(()) };
+        // A time that lies further in the future was written by a clock that was wrong.
+        if served < due || served > self.next() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::ServedElsewhere, "another instance has served this time"))
+    }
+
+    /// Remembers where all instances see it that the due time is done with, if it is, and lets others have the lease.
+    pub(super) async fn end(self, served: Option<DateTime<Utc>>) {
+        if let Some(due) = served
+            && let Err(error) = self.runner.redis.serve(&self.job.name, due, self.next()).await
+        {
+            self.runner.observer.on(&Event::NotShared { job: &self.job.name, error: &error });
+        }
+        if let Some(lease) = self.lease {
+            lease.release().await;
+        }
+    }
+
+    fn next(&self) -> DateTime<Utc> {
+        let now = self.runner.clock.now();
+        self.job.schedule.next(now).unwrap_or(now)
+    }
+
+    /// The lease's name: the same on all machines that fill the same cache.
+    fn name(&self) -> Fingerprint {
+        let redis = &self.runner.redis;
+        Fingerprint::of([&*redis.describe(), redis.key_prefix(), &self.job.name])
+    }
+}
+
+fn held(message: String) -> Error {
+    Error::new(ErrorKind::HeldElsewhere, message)
+}
