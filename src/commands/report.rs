@@ -48,6 +48,9 @@ fn table(reports: &[Report], dry_run: bool) -> String {
 }
 
 fn line(report: &Report, dry_run: bool) -> String {
+    if let Some(why) = report.left_to_others() {
+        return format!("{}: not run: {why}", report.job);
+    }
     let Stats { written, rows, bytes, .. } = &report.stats;
     let verb = if dry_run { "would write" } else { "wrote" };
     let state = if report.failure.is_some() { "failed; " } else { "" };
@@ -91,7 +94,10 @@ fn samples(report: &Report) -> String {
 
 /// What a person should know beside the counts of success.
 fn notes(report: &Report, dry_run: bool) -> Vec<String> {
-    let failed = report.failure.is_some().then(|| "failed".to_owned());
+    let failed = report.failure.as_ref().map(|failure| match report.left_to_others() {
+        Some(why) => format!("not run: {why}"),
+        None => "failed".to_owned(),
+    });
     failed.into_iter().chain(stats_notes(&report.stats, dry_run)).collect()
 }
 

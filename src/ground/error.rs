@@ -115,6 +115,11 @@ pub const TABLE: &[Consequence] = &[
 ];
 
 impl ErrorKind {
+    /// Whether nothing went wrong: another instance runs the job, or has done so.
+    pub fn leaves_it_to_others(self) -> bool {
+        matches!(self, ErrorKind::HeldElsewhere | ErrorKind::ServedElsewhere)
+    }
+
     /// What follows from this kind.
     pub fn consequence(self) -> Consequence {
         // The table is complete: a test walks every kind. The fallback keeps this total without a panic.

@@ -136,6 +136,13 @@ pub struct Report {
 /// How many keys a run remembers to show, of each kind.
 pub const SAMPLES: usize = 5;
 
+impl Report {
+    /// Why the run did not even begin, because another instance is at it or has done it.
+    pub fn left_to_others(&self) -> Option<&Error> {
+        self.failure.as_ref().filter(|failure| failure.kind.leaves_it_to_others())
+    }
+}
+
 /// One key that a dry run would write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {

@@ -10,7 +10,6 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::counted;
-use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::run::{Report, Stats};
@@ -138,9 +137,7 @@ fn finished(report: &Report) {
             let Stats { written, rows, bytes, swept, .. } = stats;
             info!(job, keys = written, rows, bytes, swept, millis, "{job}: done");
         }
-        Some(Error { kind: ErrorKind::HeldElsewhere | ErrorKind::ServedElsewhere, message, .. }) => {
-            info!(job, "{job}: not run: {message}");
-        }
+        Some(why) if why.kind.leaves_it_to_others() => info!(job, "{job}: not run: {why}"),
         Some(failure) => {
             let advice = failure.kind.consequence().advice;
             error!(

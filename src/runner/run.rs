@@ -161,8 +161,9 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         swept_sample: lock(&progress.swept_sample).clone(),
     };
     runner.observer.on(&Event::Finished { report: &report });
-    let began = !matches!(&report.failure, Some(Error { kind: ErrorKind::HeldElsewhere, .. }));
-    if let Some(history) = runner.history.as_ref().filter(|_| began && !request.dry_run) {
+    // What another instance has served is done with for this one, too.
+    let nothing_new = report.failure.as_ref().is_some_and(|failure| failure.kind == ErrorKind::HeldElsewhere);
+    if let Some(history) = runner.history.as_ref().filter(|_| !nothing_new && !request.dry_run) {
         // Absent keys only: what was read then is no measure for a run that reads everything.
         let whole = report.failure.is_none() && request.mode.unwrap_or(job.mode) == Mode::Refresh;
         history.record(Record {

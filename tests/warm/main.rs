@@ -9,6 +9,7 @@ mod freshness;
 mod ghosts;
 mod guards;
 mod history;
+mod instances;
 mod jobs;
 mod json;
 mod memory;

@@ -12,36 +12,40 @@ const SELDOM: &str =
     "schedule = '@yearly'\nquery = 'SELECT n AS id FROM generate_series(1, 3) n'\nkey = 't:s:{id}'\nvalue = 'row'";
 
 /// A running `warm serve`.
-struct Serving {
-    world: World,
+pub(crate) struct Serving {
+    pub(crate) world: World,
     child: Child,
 }
 
 impl Serving {
     fn start(jobs: &[(&str, &str)]) -> Serving {
-        let mut world = World::new();
-        world.set("WARM_LOG", "info");
+        let world = World::new();
         jobs.iter().for_each(|(name, text)| world.job(name, text));
+        Serving::of(world)
+    }
+
+    pub(crate) fn of(mut world: World) -> Serving {
+        world.set("WARM_LOG", "info");
         let log = File::create(world.folder.path.join("log")).unwrap();
         let child = world.program(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Serving { world, child }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.world.folder.path.join("log")).unwrap()
     }
 
-    fn wait_until_it_says(&self, text: &str) {
+    pub(crate) fn wait_until_it_says(&self, text: &str) {
         wait_for(text, || self.log().contains(text).then_some(()));
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
     /// The exit code after SIGTERM, and all that was said.
-    fn end(mut self) -> (World, Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (World, Option<i32>, String) {
         self.signal("TERM");
         let code = self.child.wait().unwrap().code();
         let log = self.log();
@@ -64,10 +68,13 @@ fn what_was_served_is_remembered() {
     let serving = Serving::start(&[("seldom", SELDOM)]);
     wait_for("the first run", || serving.world.value("t:s:1"));
     let (world, ..) = serving.end();
-    let _: () = world.ask(&["FLUSHALL"]);
+    let _: i64 = world.ask(&["DEL", "t:s:1"]);
     let ran = world.warm(&["--due"]).exits(0);
-    assert_eq!((world.keys().len(), ran.out.as_str()), (0, ""), "nothing is due");
+    assert_eq!((world.value("t:s:1"), ran.out.as_str()), (None, ""), "nothing is due");
     fs::remove_dir_all(world.state()).unwrap();
+    assert_eq!(world.warm(&["--due"]).exits(0).out, "", "Redis knows, too");
+    fs::remove_dir_all(world.state()).unwrap();
+    let _: () = world.ask(&["FLUSHALL"]);
     world.warm(&["--due"]).exits(0).says("seldom: wrote 3 keys");
     assert_eq!(world.warm(&["--due"]).exits(0).out, "");
 }
@@ -100,10 +107,43 @@ fn a_signal_lets_runs_finish_and_a_second_one_stops_them() {
     begun(&serving.world);
     let (world, code, log) = serving.end();
     assert!(code == Some(0) && log.contains("slow: done"), "{log}");
-    assert_eq!(world.keys().len(), 200);
+    assert_eq!(world.ask::<Vec<String>>(&["KEYS", "t:*"]).len(), 200);
     let serving = Serving::start(&[("slow", &slow.replace("200)", "100000)"))]);
     begun(&serving.world);
     serving.signal("TERM");
     let (_, code, log) = serving.end();
     assert!(code == Some(143) && log.contains("stopped by a signal"), "{code:?}: {log}");
+}
+
+#[test]
+fn a_cache_that_was_emptied_is_filled_again() {
+    let mut serving = Serving::start(&[("seldom", SELDOM)]);
+    let filled = |world: &World| wait_for("the keys", || world.value("t:s:3"));
+    filled(&serving.world);
+    let _: () = serving.world.ask(&["FLUSHALL"]);
+    filled(&serving.world);
+    serving.wait_until_it_says("Redis was emptied, by FLUSHALL or the like; all jobs run");
+    serving.world.redis.server.end();
+    serving.wait_until_it_says("Redis is away, and no job begins until it is back");
+    serving.world.redis.start_again();
+    serving.world.redis.allow_all_keys();
+    filled(&serving.world);
+    let (_, code, log) = serving.end();
+    assert!(code == Some(0) && log.contains("Redis was restarted"), "{code:?}: {log}");
+}
+
+#[test]
+fn nothing_is_asked_of_the_database_for_a_cache_that_is_down() {
+    let mut world = World::new();
+    world.job("often", EVERY_SECOND);
+    world.redis.server.end();
+    let mut serving = Serving::of(world);
+    serving.wait_until_it_says("no job begins");
+    let asked =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'warm' AND datname = current_database()";
+    assert_eq!(serving.world.sql(asked), "0");
+    serving.world.redis.start_again();
+    serving.world.redis.allow_all_keys();
+    wait_for("the first run", || serving.world.value("t:1"));
+    assert_eq!(serving.end().1, Some(0));
 }
