@@ -59,8 +59,8 @@ fn the_page_names_every_field_and_no_other() {
     let world = World::new();
     world.job("good", "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'");
     world.job("broken", "query = 'SELECT nothing'\nkey = 't:broken:{nothing}'\nvalue = 'row'");
-    agrees(&world, "`warm --now`", &[&["--now", "--json"]]);
-    agrees(&world, "`warm --now`", &[&["--now", "--dry-run", "--json"]]);
+    agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--json"]]);
+    agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--dry-run", "--json"]]);
     agrees(&world, "`warm check`", &[&["check", "--json"]]);
     agrees(&world, "`warm list`", &[&["list", "--json"]]);
 
