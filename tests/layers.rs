@@ -36,6 +36,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("croner", &["ground"]),
     ("rustix", &["history"]),
     ("indicatif", &["observe"]),
+    ("prometheus_client", &["observe"]),
     ("tracing", &["observe"]),
 ];
 

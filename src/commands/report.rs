@@ -94,7 +94,7 @@ fn samples(report: &Report) -> String {
 
 /// What a person should know beside the counts of success.
 fn notes(report: &Report, dry_run: bool) -> Vec<String> {
-    let failed = report.failure.as_ref().map(|failure| match report.left_to_others() {
+    let failed = report.failure.as_ref().map(|_| match report.left_to_others() {
         Some(why) => format!("not run: {why}"),
         None => "failed".to_owned(),
     });

@@ -1,6 +1,9 @@
-//! What happens during a run, said once: one event feeds the log, the progress display and, later, the metrics.
+//! What happens during a run, said once: one event feeds the log, the progress display and the metrics.
+
+use std::sync::Arc;
 
 use super::error::Error;
+use super::job::Job;
 use super::passed::Passed;
 use super::request::Trigger;
 use super::run::{Report, Stats};
@@ -87,8 +90,8 @@ pub enum Event<'a> {
     },
     /// Other jobs or settings are in use from now on.
     Reloaded {
-        /// How many jobs there are now.
-        jobs: usize,
+        /// The jobs that there are now.
+        jobs: &'a [Arc<Job>],
     },
     /// Other jobs or settings were found, but something is wrong with them; those before stay in use.
     NotReloaded {

@@ -180,7 +180,7 @@ impl Daemon {
         let Setup { runner, jobs, marks, grace } = setup;
         self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
         (self.runner, self.grace) = (runner, grace);
-        self.runner.observer.on(&Event::Reloaded { jobs: jobs.len() });
+        self.runner.observer.on(&Event::Reloaded { jobs: &jobs });
         notify::ready();
     }
 
