@@ -19,7 +19,15 @@ pub(super) async fn setup(loaded: &Loaded, observer: Arc<dyn Observer>) -> Resul
     runner.leases = Some(runner.source.leases());
     let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
     let marks = marks(&runner, &jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>()).await;
-    Ok(Setup { runner: Arc::new(runner), jobs, marks, grace: settings.serve.grace_period })
+    let succeeded = succeeded(&runner).await;
+    Ok(Setup { runner: Arc::new(runner), jobs, marks, succeeded, grace: settings.serve.grace_period })
+}
+
+/// When a run of each job ended well last, as far as the history knows; what is wrong with it has been said.
+async fn succeeded(runner: &Runner) -> HashMap<String, DateTime<Utc>> {
+    let Some(history) = &runner.history else { return HashMap::new() };
+    let summaries = history.summaries().await.unwrap_or_default();
+    summaries.into_iter().filter_map(|(job, summary)| Some((job, summary.last_success?))).collect()
 }
 
 /// What this host and all hosts remember; of two the later one, but none from the future if the other is from the past.

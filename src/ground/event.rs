@@ -1,5 +1,6 @@
 //! What happens during a run, said once: one event feeds the log, the progress display and the metrics.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error::Error;
@@ -97,6 +98,11 @@ pub enum Event<'a> {
     NotReloaded {
         /// What is wrong.
         reason: &'a str,
+    },
+    /// The service tells over HTTP how it is.
+    Listening {
+        /// Where.
+        address: SocketAddr,
     },
     /// A run ended, well or not.
     Finished {

@@ -126,7 +126,7 @@ impl Observer for Metrics {
             Event::Cache { seen: Seen::Lost(loss) } => add(&series.losses, [("loss", name(*loss).to_owned())], 1),
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
-            Event::WithoutLease { .. } | Event::NotShared { .. } => {}
+            Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
         }
     }
 }
