@@ -1,4 +1,4 @@
-//! What `warm serve` says over HTTP, and `warm status`: how things are, whatever is down.
+//! What `warm serve` says over HTTP: how it is, whatever is down.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
