@@ -79,6 +79,11 @@ enum Command {
     List,
 }
 
+/// The whole command line, for what is made from it: man pages and completions (`examples/pages.rs`).
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
