@@ -8,6 +8,14 @@ ci:
 test *name:
     ./scripts/test {{name}}
 
+# a Debian package
+package:
+    ./scripts/package
+
+# the package under a real systemd, as root
+test-package *deb:
+    ./scripts/test-package {{deb}}
+
 # the three jobs on real data
 demo:
     ./scripts/demo

@@ -99,6 +99,11 @@ fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
     text.parse().map_err(|_| "a moment is written 2027-03-27T00:00:00Z, or with its offset, 2027-03-27T01:00:00+01:00")
 }
 
+/// The whole command line, for what is made from it: man pages and completions (`examples/pages.rs`).
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

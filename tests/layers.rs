@@ -32,10 +32,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["runner", "triggers", "service", "source", "cache", "history", "commands"]),
     ("tokio_cron_scheduler", &["triggers"]),
     ("sd_notify", &["service"]),
+    ("hyper", &["service"]),
+    ("hyper_util", &["service"]),
+    ("http_body_util", &["service"]),
     ("sqlparser", &["ground"]),
     ("croner", &["ground"]),
     ("rustix", &["history"]),
     ("indicatif", &["observe"]),
+    ("prometheus_client", &["observe"]),
     ("tracing", &["observe"]),
 ];
 

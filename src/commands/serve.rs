@@ -1,11 +1,14 @@
 //! `warm serve`: the scheduler, in the foreground.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
@@ -17,9 +20,11 @@ use crate::cli::Common;
 use crate::config::{Loaded, Stamp};
 use crate::ground::event::{Event, Observer};
 use crate::ground::exit;
+use crate::ground::health::Health;
 use crate::ground::watch::Seen;
+use crate::observe::{Metrics, Several};
 use crate::runner::Runner;
-use crate::service::{Daemon, Inputs, Setup, Stop};
+use crate::service::{Daemon, Inputs, Setup, Stop, serve_pages};
 
 /// How often the files are looked at. What has changed is read when it has not changed any more since the last look: it may have been half written.
 const LOOK: Duration = Duration::from_secs(2);
@@ -28,18 +33,49 @@ const LOOK: Duration = Duration::from_secs(2);
 pub fn run(common: &Common) -> Result<u8, Failure> {
     let loaded = load(common)?;
     warn(&loaded);
-    let observer = observer();
+    let jobs = loaded.settings.jobs.iter().map(|job| job.name.as_str());
+    let metrics = Arc::new(Metrics::new(jobs));
+    let observer: Arc<dyn Observer> = Arc::new(Several(vec![observer(), Arc::clone(&metrics) as _]));
     runtime()?.block_on(async {
+        // Before anything is done: a place that is taken may mean that another process does it already.
+        let listener = listen(&loaded, observer.as_ref()).await?;
         // The first signal lets runs finish, the second stops them.
         let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
         let (in_use, first) = setup(loaded, None, Arc::clone(&observer)).await?;
         let (setups, more) = mpsc::channel(1);
         let (seen, cache) = mpsc::channel(8);
         let reloading = tokio::spawn(reload(common.clone(), in_use, observer, (setups, seen)));
-        let all_done = Daemon::new(first).serve(Inputs { stop: stopped, setups: more, cache }).await;
+        let daemon = Daemon::new(first);
+        let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
+        let all_done = daemon.serve(Inputs { stop: stopped, setups: more, cache }).await;
         reloading.abort();
+        // They end with the daemon.
+        let _ = pages.await;
         Ok(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK))
     })
+}
+
+/// Takes the place where the service is to tell how it is.
+async fn listen(loaded: &Loaded, observer: &dyn Observer) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = loaded.settings.serve.listen else { return Ok(None) };
+    let (file, example) = (loaded.settings.file.display(), SocketAddr::new(address.ip(), address.port() ^ 1));
+    let listen = async {
+        let listener = TcpListener::bind(address).await?;
+        observer.on(&Event::Listening { address: listener.local_addr()? });
+        Ok::<_, io::Error>(listener)
+    };
+    let refused = |error| {
+        anyhow!(
+            "cannot listen on {address} for /healthz, /readyz and /metrics: {error}; end what listens there, or say in [serve] of {file} `listen = \"{example}\"` for another place, `listen = \"none\"` for none"
+        )
+    };
+    listen.await.map(Some).map_err(|error| refused(error).into())
+}
+
+async fn pages(listener: Option<TcpListener>, health: watch::Receiver<Health>, metrics: Arc<Metrics>) {
+    if let Some(listener) = listener {
+        serve_pages(listener, health, Arc::new(move |health| metrics.text(health))).await;
+    }
 }
 
 fn warn(loaded: &Loaded) {
@@ -99,7 +135,7 @@ struct Watching(JoinHandle<()>);
 
 impl Watching {
     fn start(runner: &Arc<Runner>, seen: &mpsc::Sender<Seen>) -> Self {
-        Watching(tokio::spawn(watch(Arc::clone(runner), seen.clone())))
+        Watching(tokio::spawn(watch_redis(Arc::clone(runner), seen.clone())))
     }
 }
 
@@ -109,7 +145,7 @@ impl Drop for Watching {
     }
 }
 
-async fn watch(runner: Arc<Runner>, seen: mpsc::Sender<Seen>) {
+async fn watch_redis(runner: Arc<Runner>, seen: mpsc::Sender<Seen>) {
     let mut watch = match runner.redis.watch(WATCH_INTERVAL, Arc::clone(&runner.clock)) {
         Ok(watch) => watch,
         Err(error) => return runner.observer.on(&Event::Cache { seen: &Seen::Blind { reason: error.to_string() } }),

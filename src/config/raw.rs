@@ -63,7 +63,7 @@ impl Config {
             timeout,
             memory_limit
         );
-        merge!(self.serve, other.serve, grace_period);
+        merge!(self.serve, other.serve, grace_period, listen);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -138,6 +138,7 @@ pub(super) struct Limits {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Serve {
     pub(super) grace_period: Option<Spanned<Length>>,
+    pub(super) listen: Option<Text>,
 }
 
 /// `[defaults]`: the fields of a job that make sense for all jobs.

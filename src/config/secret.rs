@@ -94,7 +94,8 @@ pub(super) fn url(
     }
     if let Some(folder) = environment.get("CREDENTIALS_DIRECTORY") {
         let path = PathBuf::from(folder).join(names.usual.to_ascii_lowercase());
-        if path.exists() {
+        // One that cannot be looked at is not absent: nothing else may take its place in silence.
+        if path.try_exists().unwrap_or(true) {
             let origin = format!("the credential {}", names.usual.to_ascii_lowercase());
             return from_file(names, &path, origin, collector).map(Some);
         }

@@ -1,5 +1,6 @@
 //! From the raw configuration to settings.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,7 +58,9 @@ impl Parts {
             buffer: field.size("buffer", given.buffer.as_ref(), defaults.buffer),
         };
         let mut field = Fields { table: "serve", sources, collector: &mut *collector };
-        let serve = ServeSettings { grace_period: field.timeout("grace_period", raw.serve.grace_period.as_ref(), 25) };
+        let grace_period = field.timeout("grace_period", raw.serve.grace_period.as_ref(), 25);
+        let listen = collector.take(listen(raw.serve.listen.as_ref(), sources)).flatten();
+        let serve = ServeSettings { grace_period, listen };
         Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, state, postgres, redis }
     }
 
@@ -134,6 +137,17 @@ fn key_prefix(text: Option<&raw::Text>, sources: &Sources) -> Result<String, Dia
         return Err(sources.error(text.span(), "keys that begin with `warm:` belong to warm itself"));
     }
     Ok(prefix.clone())
+}
+
+/// Where the service tells how it is. By default on the machine itself only, at a port that is neither one of the Prometheus exporters' (9100 to 9999)
+/// nor one that Linux gives to outgoing connections (from 32768).
+fn listen(text: Option<&raw::Text>, sources: &Sources) -> Result<Option<SocketAddr>, Diagnostic> {
+    let Some(text) = text else { return Ok(Some((Ipv4Addr::LOCALHOST, 19276).into())) };
+    if text.get_ref() == "none" {
+        return Ok(None);
+    }
+    let expected = "an address with a port, such as \"127.0.0.1:19276\", or \"none\"";
+    text.get_ref().parse().map(Some).map_err(|_| must_be("serve.listen", expected, text.span(), sources))
 }
 
 /// The folder of job files.

@@ -1,6 +1,10 @@
-//! What happens during a run, said once: one event feeds the log, the progress display and, later, the metrics.
+//! What happens during a run, said once: one event feeds the log, the progress display and the metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::error::Error;
+use super::job::Job;
 use super::passed::Passed;
 use super::request::Trigger;
 use super::run::{Report, Stats};
@@ -87,13 +91,18 @@ pub enum Event<'a> {
     },
     /// Other jobs or settings are in use from now on.
     Reloaded {
-        /// How many jobs there are now.
-        jobs: usize,
+        /// The jobs that there are now.
+        jobs: &'a [Arc<Job>],
     },
     /// Other jobs or settings were found, but something is wrong with them; those before stay in use.
     NotReloaded {
         /// What is wrong.
         reason: &'a str,
+    },
+    /// The service tells over HTTP how it is.
+    Listening {
+        /// Where.
+        address: SocketAddr,
     },
     /// A run ended, well or not.
     Finished {

@@ -49,6 +49,33 @@ pub struct LastGood {
     pub measure: Measure,
 }
 
+/// What is known of a job's runs, as far as they are kept. A start that another instance has served counts as a success: whether it was one, the
+/// other instance knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// When the last run ended that ended well.
+    pub last_success: Option<DateTime<Utc>>,
+    /// The last run of this instance.
+    pub last_run: Option<PastRun>,
+    /// The last run of this instance that failed.
+    pub last_failure: Option<PastRun>,
+    /// How many runs of this instance ended well.
+    pub succeeded: u64,
+    /// How many did not.
+    pub failed: u64,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRun {
+    /// When it ended.
+    pub ended: DateTime<Utc>,
+    /// Keys written.
+    pub keys: u64,
+    /// If it failed, what kind of error that was, and the message.
+    pub failure: Option<(String, String)>,
+}
+
 /// The history cannot be used, so that nothing is known of earlier runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown;

@@ -10,6 +10,7 @@ pub mod event;
 pub mod exit;
 pub mod fingerprint;
 pub mod guard;
+pub mod health;
 pub mod history;
 pub mod job;
 pub mod key;

@@ -32,6 +32,23 @@ pub enum Reason {
     Elsewhere,
 }
 
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 5] =
+        [Reason::Missed, Reason::Superseded, Reason::Overlap, Reason::Paused, Reason::Elsewhere];
+
+    /// Its name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Missed => "missed",
+            Reason::Superseded => "superseded",
+            Reason::Overlap => "overlap",
+            Reason::Paused => "paused",
+            Reason::Elsewhere => "elsewhere",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,5 +1,6 @@
 //! The configuration as the rest of the program sees it: resolved from file, environment and credentials.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -99,6 +100,8 @@ pub struct RedisSettings {
 pub struct ServeSettings {
     /// How long runs may still take when the service is to end.
     pub grace_period: Duration,
+    /// Where it tells over HTTP how it is; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl RedisSettings {

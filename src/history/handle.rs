@@ -15,7 +15,7 @@ use super::keeper::{Complaints, Keeper, Order};
 use super::manifest::Asked;
 use crate::ground::event::Observer;
 use crate::ground::fingerprint::Fingerprint;
-use crate::ground::history::{LastGood, Record, Unknown};
+use crate::ground::history::{LastGood, Record, Summary, Unknown};
 use crate::ground::manifest::{ManifestRun, Noted};
 
 /// The longest that anybody waits for the history.
@@ -76,6 +76,14 @@ impl History {
     /// As [`History::last_good`].
     pub async fn served(&self) -> Result<HashMap<String, DateTime<Utc>>, Unknown> {
         self.ask(Order::Served).await.flatten().ok_or(Unknown)
+    }
+
+    /// What is known of each job's runs, by its name; a job without runs is not among them.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn summaries(&self) -> Result<HashMap<String, Summary>, Unknown> {
+        self.ask(Order::Summaries).await.flatten().ok_or(Unknown)
     }
 
     /// Begins a run of a sweeping job.

@@ -13,10 +13,10 @@ use super::error::{Trouble, translate, unusable};
 use super::file::{self, Opened};
 use super::handle::Place;
 use super::manifest::Asked;
-use super::{served, table};
+use super::{served, summary, table};
 use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
-use crate::ground::history::{LastGood, Record};
+use crate::ground::history::{LastGood, Record, Summary};
 
 /// What the keeper is asked to do, in this order.
 pub(super) enum Order {
@@ -26,6 +26,8 @@ pub(super) enum Order {
     LastGood(String, Fingerprint, oneshot::Sender<Option<Option<LastGood>>>),
     /// Gives the due time that each job has served last. `None` when that cannot be done.
     Served(oneshot::Sender<Option<HashMap<String, DateTime<Utc>>>>),
+    /// Gives what is known of each job's runs. `None` when that cannot be done.
+    Summaries(oneshot::Sender<Option<HashMap<String, Summary>>>),
     /// Something about the manifest.
     Manifest(Asked),
     /// Says when everything before is done.
@@ -115,6 +117,11 @@ impl Keeper {
             Order::Served(answer) => {
                 let installation = self.installation.clone();
                 let look = async |connection: &mut SqliteConnection| served::all(connection, &installation).await;
+                let _ = answer.send(self.with(look).await);
+            }
+            Order::Summaries(answer) => {
+                let installation = self.installation.clone();
+                let look = async |connection: &mut SqliteConnection| summary::all(connection, &installation).await;
                 let _ = answer.send(self.with(look).await);
             }
             Order::Manifest(asked) => self.answer_about_manifest(asked).await,

@@ -70,7 +70,11 @@ impl Observer for LogObserver {
             }
             Event::Cache { seen } => cache(seen),
             Event::Reloaded { jobs } => {
-                info!(jobs, "the configuration was read again: {}", counted(*jobs as u64, "job", "jobs"))
+                let jobs = jobs.len();
+                info!(jobs, "the configuration was read again: {}", counted(jobs as u64, "job", "jobs"));
+            }
+            Event::Listening { address } => {
+                info!("listening on {address}: http://{address}/healthz, /readyz and /metrics");
             }
             Event::NotReloaded { reason } => error!("the configuration cannot be used, the one before stays: {reason}"),
             Event::Finished { report } => finished(report),

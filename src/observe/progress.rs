@@ -57,7 +57,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } => {}
-            Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } => {}
+            Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } | Event::Listening { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));
     }

@@ -12,13 +12,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::freshness::Freshness;
 use super::notify;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
+use crate::ground::health::{Health, JobHealth};
 use crate::ground::job::Job;
 use crate::ground::request::Request;
 use crate::ground::run::Report;
-use crate::ground::watch::Seen;
+use crate::ground::watch::{Link, Seen};
 use crate::runner::Runner;
 use crate::triggers::{Agenda, Ended, Heartbeat, RunId, Start};
 
@@ -36,6 +38,8 @@ pub struct Setup {
     pub jobs: Vec<Arc<Job>>,
     /// The due time that each job has served last, by its name, as far as anybody knows.
     pub marks: HashMap<String, DateTime<Utc>>,
+    /// When a run of each job ended well last, by its name, as far as anybody knows.
+    pub succeeded: HashMap<String, DateTime<Utc>>,
     /// How long runs may still take when the service is to end.
     pub grace: Duration,
 }
@@ -68,10 +72,11 @@ pub struct Daemon {
     grace: Duration,
     runs: JoinSet<(RunId, Report)>,
     running: HashMap<RunId, Running>,
-    /// Then nothing begins: not even a query is worth while.
-    cache_is_down: bool,
     /// Since when nothing runs.
     idle_since: Option<Instant>,
+    cache: Link,
+    freshness: Freshness,
+    health: watch::Sender<Health>,
 }
 
 /// A run that is under way.
@@ -85,7 +90,7 @@ struct Running {
 impl Daemon {
     /// A daemon that begins with these jobs.
     pub fn new(setup: Setup) -> Self {
-        let Setup { runner, jobs, marks, grace } = setup;
+        let Setup { runner, jobs, marks, succeeded, grace } = setup;
         let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
         Daemon {
             runner,
@@ -93,9 +98,16 @@ impl Daemon {
             grace,
             runs: JoinSet::new(),
             running: HashMap::new(),
-            cache_is_down: false,
             idle_since: None,
+            cache: Link::Unknown,
+            freshness: Freshness::new(succeeded),
+            health: watch::channel(Health::unknown()).0,
         }
+    }
+
+    /// How it is, brought up to date at least once a second; closed when it has ended.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
     }
 
     /// Serves until it is told to end; then what runs has a while to finish. Returns whether everything did.
@@ -104,6 +116,7 @@ impl Daemon {
         notify::ready();
         loop {
             self.look();
+            self.publish(false);
             tokio::select! {
                 () = heartbeat.next() => self.beat().await,
                 Some(ended) = self.runs.join_next() => self.ended(ended),
@@ -155,7 +168,8 @@ impl Daemon {
     }
 
     fn begin(&mut self) {
-        if self.cache_is_down {
+        // Not even a query is worth while.
+        if self.cache_is_down() {
             return;
         }
         let free = self.runner.slots().saturating_sub(self.running.len());
@@ -173,7 +187,13 @@ impl Daemon {
         // A run never panics: whatever its job does, it reports. Should it all the same, the watchdog sees a run that does not end.
         let Ok((run, report)) = ended else { return };
         self.running.remove(&run);
-        if let Some(passed) = self.agenda.ended(run, how(&report), self.runner.clock.now()) {
+        let now = self.runner.clock.now();
+        let ended = how(&report);
+        // What another instance has served, it answers for.
+        if report.failure.is_none() || ended == Ended::ServedElsewhere {
+            self.freshness.succeeded(&report.job, now);
+        }
+        if let Some(passed) = self.agenda.ended(run, ended, now) {
             self.runner.observer.on(&Event::Passed { passed: &passed });
         }
     }
@@ -182,8 +202,8 @@ impl Daemon {
         self.runner.observer.on(&Event::Cache { seen });
         let now = self.runner.clock.now();
         match seen {
-            Seen::Up => self.cache_is_down = false,
-            Seen::Down { .. } => self.cache_is_down = true,
+            Seen::Up => self.cache = Link::Up { since: now },
+            Seen::Down { reason } => self.cache = Link::Down { since: now, reason: reason.clone() },
             Seen::Lost(_) => self.agenda.refill(now),
             Seen::Cold => self.agenda.refill_idle(now),
             Seen::Blind { .. } => {}
@@ -193,10 +213,11 @@ impl Daemon {
     /// Takes other jobs and settings; what runs goes on with the old ones.
     fn replace(&mut self, setup: Setup) {
         notify::reloading();
-        let Setup { runner, jobs, marks, grace } = setup;
+        let Setup { runner, jobs, marks, succeeded, grace } = setup;
         self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
+        self.freshness.replace_jobs(&jobs, succeeded);
         (self.runner, self.grace) = (runner, grace);
-        self.runner.observer.on(&Event::Reloaded { jobs: jobs.len() });
+        self.runner.observer.on(&Event::Reloaded { jobs: &jobs });
         notify::ready();
     }
 
@@ -208,6 +229,21 @@ impl Daemon {
             self.idle_since = None;
             self.runner.source.close().await;
         }
+    }
+
+    fn cache_is_down(&self) -> bool {
+        matches!(self.cache, Link::Down { .. })
+    }
+
+    /// Tells whoever asks how things are.
+    fn publish(&self, stopping: bool) {
+        let jobs = self.agenda.coming(self.runner.clock.now()).map(|(job, next)| JobHealth {
+            name: job.name.clone(),
+            next: next.filter(|_| !stopping),
+            last_success: self.freshness.last(&job.name),
+        });
+        let (jobs, cache) = (jobs.collect(), self.cache.clone());
+        self.health.send_replace(Health { beat: Instant::now().into_std(), stopping, cache, jobs });
     }
 
     /// Tells the service manager how things are; that all is well only while runs end in time.
@@ -229,7 +265,7 @@ impl Daemon {
             names.sort_unstable();
             return format!("running {}", names.join(", "));
         }
-        if self.cache_is_down {
+        if self.cache_is_down() {
             return "waiting for Redis".to_owned();
         }
         match self.agenda.next(self.runner.clock.now()) {
@@ -243,6 +279,7 @@ impl Daemon {
     /// Waits for what runs, for the grace period; then it is stopped.
     async fn drain(&mut self, mut urgency: watch::Receiver<Stop>) -> bool {
         let end = Instant::now() + self.grace;
+        self.publish(true);
         if !self.running.is_empty() {
             notify::status(&format!("stopping; {}", self.status()));
         }

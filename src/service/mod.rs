@@ -1,14 +1,19 @@
 //! `warm serve`: a process that nobody has to watch.
 //!
 //! ```text
-//! daemon   one loop: beats, ended runs, a Redis that lost its content, other files, signals
-//! drain    how it ends: what runs may finish, then it is stopped
-//! notify   what systemd is told
+//! daemon     one loop: beats, ended runs, a Redis that lost its content, other files, signals
+//! drain      how it ends: what runs may finish, then it is stopped
+//! freshness  when each job succeeded last
+//! http       what anybody is told who asks: /healthz, /readyz, /metrics
+//! notify     what systemd is told
 //! ```
 //!
 //! It makes nothing itself: runner and jobs come from the edges, which are asked again when the configuration changes.
 
 mod daemon;
+mod freshness;
+mod http;
 mod notify;
 
 pub use daemon::{Daemon, Inputs, Setup, Stop};
+pub use http::{MetricsText, serve_pages};

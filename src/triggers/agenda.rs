@@ -173,11 +173,14 @@ impl Agenda {
         }
     }
 
+    /// Each job, and when it begins next; `None` if it never does.
+    pub fn coming(&self, now: DateTime<Utc>) -> impl Iterator<Item = (&Arc<Job>, Option<DateTime<Utc>>)> {
+        self.slots.iter().map(move |slot| (&slot.job, slot.next(now).filter(|_| !slot.paused)))
+    }
+
     /// The job that begins next, and when.
     pub fn next(&self, now: DateTime<Utc>) -> Option<(&Arc<Job>, DateTime<Utc>)> {
-        let coming =
-            self.slots.iter().filter(|slot| !slot.paused).filter_map(|slot| Some((&slot.job, slot.next(now)?)));
-        coming.min_by_key(|(_, start)| *start)
+        self.coming(now).filter_map(|(job, start)| Some((job, start?))).min_by_key(|(_, start)| *start)
     }
 }
 

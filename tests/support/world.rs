@@ -59,6 +59,8 @@ impl World {
         world.set("DATABASE_URL", &world.database.url());
         world.set("REDIS_URL", &world.redis.url());
         world.set("STATE_DIRECTORY", &world.state().display().to_string());
+        // Tests run side by side.
+        world.set("WARM_SERVE__LISTEN", "none");
         world.config(CONFIG);
         world
     }

@@ -8,6 +8,7 @@ mod barrier;
 mod freshness;
 mod ghosts;
 mod guards;
+mod health;
 mod history;
 mod instances;
 mod jobs;

@@ -18,7 +18,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    fn start(jobs: &[(&str, &str)]) -> Serving {
+    pub(crate) fn start(jobs: &[(&str, &str)]) -> Serving {
         let world = World::new();
         jobs.iter().for_each(|(name, text)| world.job(name, text));
         Serving::of(world)

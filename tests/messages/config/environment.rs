@@ -126,6 +126,8 @@ fn a_file_with_a_url_is_read_like_any_other_and_never_shown() {
     cases.files.write("database_url", "hunter2");
     cases.files.set("CREDENTIALS_DIRECTORY", ".");
     cases.refused("a credential");
+    cases.files.set("CREDENTIALS_DIRECTORY", "database_url");
+    cases.refused("a credential that cannot be looked at");
     cases.files.unset("CREDENTIALS_DIRECTORY");
     cases.config("url_file", format!("{CONFIG}[redis]\nurl_file = 'nowhere'\n"));
     cases.compare("files_with_urls");

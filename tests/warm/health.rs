@@ -1,0 +1,122 @@
+//! What `warm serve` says over HTTP: how it is, whatever is down.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use super::serve::Serving;
+use crate::support::server::wait_for;
+use crate::support::world::World;
+
+/// Comes due once a year.
+const SELDOM: &str =
+    "schedule = '@yearly'\nquery = 'SELECT n AS id FROM generate_series(1, 3) n'\nkey = 't:s:{id}'\nvalue = 'row'";
+
+/// A world whose service listens at a port that the kernel chooses.
+fn listening() -> World {
+    let mut world = World::new();
+    world.set("WARM_SERVE__LISTEN", "127.0.0.1:0");
+    world.job("seldom", SELDOM);
+    world
+}
+
+/// Where the service listens.
+fn address(serving: &Serving) -> String {
+    serving.wait_until_it_says("listening on 127.0.0.1:");
+    let log = serving.log();
+    let (_, rest) = log.split_once("listening on ").unwrap();
+    rest.split(": ").next().unwrap().to_owned()
+}
+
+/// The status and the text of the answer to these bytes.
+fn ask(address: &str, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // A server that has said enough may close before everything is sent.
+    let _ = stream.write_all(request.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let Some((head, text)) = answer.split_once("\r\n\r\n") else { return (0, answer) };
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), text.to_owned())
+}
+
+fn get(address: &str, path: &str) -> (u16, String) {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: warm\r\n\r\n"))
+}
+
+fn wait_for_line(address: &str, line: &str) {
+    wait_for(line, || get(address, "/metrics").1.lines().any(|other| other == line).then_some(()));
+}
+
+#[test]
+fn it_tells_over_http_how_it_is() {
+    let mut serving = Serving::of(listening());
+    let address = address(&serving);
+    wait_for("readiness", || (get(&address, "/readyz") == (200, "ok\n".to_owned())).then_some(()));
+    assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
+    wait_for_line(&address, "warm_runs_total{job=\"seldom\",outcome=\"ok\"} 1");
+    wait_for_line(&address, "warm_keys_written_total{job=\"seldom\"} 3");
+    wait_for_line(&address, "warm_redis_up 1");
+    wait_for("the last success", || {
+        get(&address, "/metrics").1.contains("warm_last_success_timestamp_seconds{job=\"seldom\"}").then_some(())
+    });
+    let (_, metrics) = get(&address, "/metrics");
+    assert!(metrics.contains("warm_next_start_timestamp_seconds{job=\"seldom\"}"), "{metrics}");
+    serving.world.redis.server.end();
+    wait_for("Redis to be missed", || (get(&address, "/readyz").0 == 503).then_some(()));
+    assert!(get(&address, "/readyz").1.starts_with("Redis is away: "), "{:?}", get(&address, "/readyz"));
+    assert_eq!(get(&address, "/healthz").0, 200, "that is no reason to be restarted");
+    serving.world.redis.start_again();
+    serving.world.redis.allow_all_keys();
+    wait_for_line(&address, "warm_redis_losses_total{loss=\"restarted\"} 1");
+    serving.world.job("new", &SELDOM.replace("t:s:", "t:new:"));
+    std::fs::remove_file(serving.world.folder.path.join("jobs/seldom.toml")).unwrap();
+    wait_for_line(&address, "warm_runs_total{job=\"new\",outcome=\"ok\"} 1");
+    let (_, metrics) = get(&address, "/metrics");
+    assert!(!metrics.contains("seldom") && metrics.contains("warm_reloads_total{outcome=\"ok\"} 1"), "{metrics}");
+    assert_eq!(serving.end().1, Some(0));
+    assert!(TcpStream::connect(&address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn strange_clients_are_held_off() {
+    let serving = Serving::of(listening());
+    let address = address(&serving);
+    assert_eq!(ask(&address, "POST /metrics HTTP/1.1\r\nHost: warm\r\nContent-Length: 3\r\n\r\nabc").0, 405);
+    assert_eq!(get(&address, "/").0, 404);
+    assert_eq!(ask(&address, "HEAD /healthz HTTP/1.1\r\nHost: warm\r\n\r\n"), (200, String::new()));
+    assert_eq!(ask(&address, "nonsense\r\n\r\n").0, 400);
+    let long = format!("GET /healthz HTTP/1.1\r\nHost: warm\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    assert_eq!(ask(&address, &long).0, 431);
+    // As many as want to hold the door, and say nothing: each is let go after a while.
+    let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    assert_eq!(get(&address, "/healthz").0, 200);
+    drop(silent);
+    let silent = TcpStream::connect(&address).unwrap();
+    assert_eq!(serving.end().1, Some(0), "it does not wait for those who say nothing");
+    drop(silent);
+}
+
+#[test]
+fn a_place_that_is_taken_is_an_error_with_a_way_out() {
+    let mut world = listening();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    world.set("WARM_SERVE__LISTEN", &address.to_string());
+    let ran = world.warm(&["serve"]).exits(1).says(&format!("cannot listen on {address} for /healthz"));
+    ran.says("say in [serve] of warm.toml `listen = \"127.0.0.1:");
+    assert_eq!(world.value("t:s:1"), None, "nothing was done");
+}
+
+#[test]
+fn where_it_listens_is_an_address_or_none() {
+    let mut world = listening();
+    world.set("WARM_SERVE__LISTEN", "localhost");
+    world
+        .warm(&["list"])
+        .exits(2)
+        .says("`serve.listen` must be an address with a port, such as \"127.0.0.1:19276\", or \"none\"");
+    world.set("WARM_SERVE__LISTEN", "[::1]:80");
+    world.warm(&["list"]).exits(0);
+}
