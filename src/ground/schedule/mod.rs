@@ -140,11 +140,11 @@ fn parse_interval(text: &str) -> Result<TimeDelta, String> {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> DateTime<Utc> {
+    pub(super) fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
     }
 
-    fn utc(text: &str) -> Schedule {
+    pub(super) fn utc(text: &str) -> Schedule {
         Schedule::parse(text, Tz::UTC).expect(text)
     }
 

@@ -35,17 +35,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use chrono_tz::Tz;
-
+    use super::super::tests::{at, utc};
     use super::*;
-
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().expect("a time")
-    }
-
-    fn utc(text: &str) -> Schedule {
-        Schedule::parse(text, Tz::UTC).expect(text)
-    }
 
     #[test]
     fn the_share_is_the_same_at_every_hour_of_the_week() {
