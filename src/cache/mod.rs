@@ -7,6 +7,7 @@
 mod connect;
 mod error;
 mod flight;
+mod fresh;
 mod inspect;
 mod loss;
 mod memory;

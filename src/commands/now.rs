@@ -8,7 +8,7 @@ use crate::cli::{Common, Now};
 use crate::ground::event::Observer;
 use crate::ground::exit;
 use crate::ground::job::Mode;
-use crate::ground::request::{Request, Trigger};
+use crate::ground::request::{Request, Scope, Trigger};
 use crate::ground::run::Report;
 use crate::observe::{LogObserver, ProgressObserver};
 
@@ -19,6 +19,7 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let request = Request {
         trigger: Trigger::Manual,
         due: None,
+        scope: Scope::All,
         mode: now.missing.then_some(Mode::Missing),
         dry_run: now.dry_run,
         accept: now.accept,
@@ -28,7 +29,7 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
         runner.history = Some(history(&loaded.settings, &runner, request.dry_run));
         let runner = Arc::new(runner);
         let (stopped, caught) = signals::catch(false, &[true]);
-        let reports = runner.run(&jobs, request, stopped).await;
+        let reports = runner.run(&jobs, request.clone(), stopped).await;
         runner.close().await;
         (reports, caught)
     });
@@ -57,6 +58,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::{Error, ErrorKind};
+    use crate::ground::refresh::Kept;
     use crate::ground::run::Stats;
 
     #[test]
@@ -65,11 +67,13 @@ mod tests {
             job: String::new(),
             file: PathBuf::new(),
             priority,
+            trigger: Trigger::Manual,
             stats: Stats::default(),
             took: Duration::ZERO,
             failure: kind.map(|kind| Error::new(kind, "")),
             sample: Vec::new(),
             swept_sample: Vec::new(),
+            kept: Kept::default(),
         };
         assert_eq!(exit_code(&[report(9, None)]), 0);
         let reports = [

@@ -16,6 +16,7 @@ use super::units;
 use crate::ground::guard::Guard;
 use crate::ground::job::{CatchUp, Invalidates, Mode, OnBadRow, Overlap, Parameter, Values, Verify, Version};
 use crate::ground::key::{KeyTemplate, is_name};
+use crate::ground::refresh::RefreshAhead;
 use crate::ground::schedule::Schedule;
 use crate::ground::sql::{Lines, NOW, Sql};
 use crate::ground::ttl::{JobTtl, TtlPolicy};
@@ -40,6 +41,7 @@ pub(super) struct Common {
     pub(super) catch_up: CatchUp,
     pub(super) misfire_grace: TimeDelta,
     pub(super) overlap: Overlap,
+    pub(super) refresh_ahead: Option<RefreshAhead>,
     pub(super) max_value: usize,
     pub(super) guard: Guard,
     pub(super) jitter: f64,
@@ -87,6 +89,8 @@ impl Reader<'_> {
         let max_value = collector.take(self.max_value(raw_guard.max_value.as_ref()));
         let missing = raw.mode.as_ref().filter(|_| mode == Some(Mode::Missing));
         let guard = self.guard(&raw_guard, missing, collector);
+        let ahead = raw.refresh_ahead.as_ref();
+        let refresh_ahead = ahead.map_or(Some(None), |ahead| self.refresh_ahead(ahead, missing, collector));
         let jitter = collector.take(self.jitter(raw.ttl_jitter.as_ref()));
         Some(Common {
             format: format?,
@@ -103,6 +107,7 @@ impl Reader<'_> {
             catch_up: catch_up?,
             misfire_grace: misfire_grace?,
             overlap: overlap?,
+            refresh_ahead: refresh_ahead?,
             max_value: max_value?,
             guard: guard?,
             jitter: jitter?,

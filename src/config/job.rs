@@ -107,6 +107,7 @@ pub(super) fn resolve(
         catch_up: common.catch_up,
         misfire_grace: common.misfire_grace,
         overlap: common.overlap,
+        refresh_ahead: common.refresh_ahead,
     };
     Some(Read { job, key: sources.place(key_span)? })
 }

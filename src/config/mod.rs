@@ -16,6 +16,7 @@
 //! A text is read in two steps. What has the wrong shape (no TOML, unknown fields, wrong types) is all reported, and nothing more about that text;
 //! what has the right shape is then read for its meaning.
 
+mod ahead;
 mod cron;
 mod diagnostic;
 mod environment;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(super) use super::values::{Length, Number, Scalar, Share, Size, Table, Text, Texts, Values, Verify};
+pub(super) use super::values::{Ahead, Length, Number, Scalar, Share, Size, Table, Text, Texts, Values, Verify};
 
 /// Overwrites each field that the other side has.
 macro_rules! merge {
@@ -87,7 +87,8 @@ impl Config {
                 invalidates,
                 catch_up,
                 misfire_grace,
-                overlap
+                overlap,
+                refresh_ahead
             );
             if let Some(guard) = from.guard {
                 into.guard.get_or_insert_default().merge(guard);
@@ -161,6 +162,7 @@ pub(super) struct Defaults {
     pub(super) catch_up: Option<Text>,
     pub(super) misfire_grace: Option<Spanned<Length>>,
     pub(super) overlap: Option<Text>,
+    pub(super) refresh_ahead: Option<Spanned<Ahead>>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -211,6 +213,7 @@ pub(super) struct Job {
     pub(super) catch_up: Option<Text>,
     pub(super) misfire_grace: Option<Spanned<Length>>,
     pub(super) overlap: Option<Text>,
+    pub(super) refresh_ahead: Option<Spanned<Ahead>>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -237,6 +240,7 @@ impl Job {
             catch_up,
             misfire_grace,
             overlap,
+            refresh_ahead,
             guard
         );
         // A table of the job's own does not take the defaults of its other fields away.

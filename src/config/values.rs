@@ -144,6 +144,32 @@ impl<'de> Deserialize<'de> for Verify {
     }
 }
 
+/// `refresh_ahead`: whether, or the share of their life that keys have left then.
+#[derive(Debug, Clone)]
+pub(super) enum Ahead {
+    Whether(bool),
+    Share(String),
+}
+
+impl<'de> Deserialize<'de> for Ahead {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WhetherOrShare;
+        impl Visitor<'_> for WhetherOrShare {
+            type Value = Ahead;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false or a share such as \"20%\"")
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Ahead, E> {
+                Ok(Ahead::Whether(value))
+            }
+            fn visit_str<E: Error>(self, value: &str) -> Result<Ahead, E> {
+                Ok(Ahead::Share(value.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(WhetherOrShare)
+    }
+}
+
 /// A list of texts.
 #[derive(Debug, Default)]
 pub(super) struct Texts(pub(super) Vec<Text>);

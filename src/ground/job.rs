@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::fingerprint::Fingerprint;
 use super::guard::Guard;
 use super::key::KeyTemplate;
+use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
 use super::sql::Sql;
 use super::ttl::JobTtl;
@@ -68,6 +69,8 @@ pub struct Job {
     pub misfire_grace: TimeDelta,
     /// What happens when the job comes due while it still runs.
     pub overlap: Overlap,
+    /// Whether keys are refreshed before they die, beside the schedule.
+    pub refresh_ahead: Option<RefreshAhead>,
 }
 
 impl Job {
@@ -91,6 +94,11 @@ impl Job {
             [name.as_str(), kind].into_iter().chain(values)
         });
         Fingerprint::of([self.query.text()].into_iter().chain(parameters))
+    }
+
+    /// Whether it is refreshed as a whole: its guard counts the rows of all combinations, or the absence of a row means something.
+    pub fn is_refreshed_whole(&self) -> bool {
+        self.sweep || self.guard.counts_rows()
     }
 
     /// The parameter of that name.

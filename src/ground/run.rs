@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Error;
+use super::refresh::Kept;
+use super::request::Trigger;
 
 /// Why a key was not written although a row gave one.
 ///
@@ -121,6 +123,8 @@ pub struct Report {
     pub file: PathBuf,
     /// The job's priority.
     pub priority: i32,
+    /// Why it began.
+    pub trigger: Trigger,
     /// What was done; after a failure, what had been done until then.
     pub stats: Stats,
     /// How long it took.
@@ -131,6 +135,8 @@ pub struct Report {
     pub sample: Vec<Sample>,
     /// A few of the keys that a dry run would remove, with the installation's prefix.
     pub swept_sample: Vec<String>,
+    /// What is to be refreshed when.
+    pub kept: Kept,
 }
 
 /// How many keys a run remembers to show, of each kind.

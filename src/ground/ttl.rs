@@ -78,6 +78,11 @@ impl JobTtl {
         self.jitter
     }
 
+    /// The shortest lifetime that a usual key may have.
+    pub fn shortest(&self) -> Duration {
+        self.base.mul_f64(1.0 - self.jitter)
+    }
+
     /// The lifetime of `key`.
     pub fn of(&self, key: &[u8]) -> Duration {
         let ttl = self.longer.iter().find(|(prefix, _)| key.starts_with(prefix)).map_or(self.base, |(_, ttl)| *ttl);

@@ -7,8 +7,9 @@ use sqlx::{Connection, Row, SqliteConnection};
 use super::served;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Measure, NamedType, Record};
+use crate::ground::request::Trigger;
 
-/// The most runs of one job that are kept.
+/// The most runs of one job that are kept, and as many of its refresh-ahead.
 const RUNS: i64 = 1000;
 /// How long a run is kept.
 const DAYS: Days = Days::new(400);
@@ -51,9 +52,13 @@ async fn add(connection: &mut SqliteConnection, installation: &str, record: &Rec
 }
 
 async fn prune(connection: &mut SqliteConnection, installation: &str, record: &Record) -> Result<(), sqlx::Error> {
-    let surplus = "DELETE FROM run WHERE installation = ?1 AND job = ?2 AND id <= \
-                   (SELECT id FROM run WHERE installation = ?1 AND job = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)";
-    sqlx::query(surplus).bind(installation).bind(&record.job).bind(RUNS).execute(&mut *connection).await?;
+    // Runs of refresh-ahead are so many that they would push all others out.
+    let surplus = "DELETE FROM run WHERE installation = ?1 AND job = ?2 AND (\"trigger\" = ?4) = ?5 AND id <= \
+                   (SELECT id FROM run WHERE installation = ?1 AND job = ?2 AND (\"trigger\" = ?4) = ?5 \
+                    ORDER BY id DESC LIMIT 1 OFFSET ?3)";
+    let surplus = sqlx::query(surplus).bind(installation).bind(&record.job).bind(RUNS);
+    let surplus = surplus.bind(Trigger::RefreshAhead.name()).bind(record.trigger == Trigger::RefreshAhead);
+    surplus.execute(&mut *connection).await?;
     let Some(oldest) = record.ended.checked_sub_days(DAYS) else { return Ok(()) };
     let old = sqlx::query("DELETE FROM run WHERE ended < ?").bind(oldest.timestamp_millis());
     old.execute(connection).await.map(|_| ())
@@ -121,7 +126,6 @@ mod tests {
 
     use super::*;
     use crate::ground::error::{Error, ErrorKind};
-    use crate::ground::request::Trigger;
     use crate::ground::run::Stats;
     use crate::history::file::TABLES;
 
@@ -163,6 +167,16 @@ mod tests {
         assert_eq!(minutes(&mut connection, "seldom").await, [1]);
         let kept = minutes(&mut connection, "often").await;
         assert_eq!((kept[0], kept[1], kept.len()), (7000, 3, 1001), "and another installation's runs are not counted");
+    }
+
+    #[tokio::test]
+    async fn refreshes_push_no_other_runs_out() {
+        let mut connection = empty().await;
+        let refresh = |minute| Record { trigger: Trigger::RefreshAhead, ..run("job", "x", minute) };
+        let runs: Vec<_> = std::iter::once(run("job", "x", 0)).chain((1..1003).map(refresh)).collect();
+        record(&mut connection, "here", &runs).await.unwrap();
+        let kept = minutes(&mut connection, "job").await;
+        assert_eq!((kept[0], kept[1], kept.len()), (0, 3, 1001));
     }
 
     #[tokio::test]

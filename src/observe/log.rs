@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::SecondsFormat;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::counted;
 use crate::ground::event::{Event, Observer};
 use crate::ground::passed::{Passed, Reason};
+use crate::ground::request::Trigger;
 use crate::ground::run::{Report, Stats};
 use crate::ground::watch::Seen;
 
@@ -51,6 +52,10 @@ pub struct LogObserver {
 impl Observer for LogObserver {
     fn on(&self, event: &Event<'_>) {
         match event {
+            // Several times in each life of a key: only who wants to see everything sees these.
+            Event::Started { job, trigger: Trigger::RefreshAhead } => {
+                debug!(job, trigger = ?Trigger::RefreshAhead, "{job}: started");
+            }
             Event::Started { job, trigger } => info!(job, ?trigger, "{job}: started"),
             Event::Progress { .. } => {}
             Event::Retry { job, error, attempt } => warn!(job, attempt, "{job}: {error}; attempt {attempt} follows"),
@@ -134,13 +139,16 @@ fn passed(passed: &Passed) {
 }
 
 fn finished(report: &Report) {
-    let Report { job, file, stats, took, failure, .. } = report;
+    let Report { job, file, stats, took, failure, trigger, .. } = report;
+    let often = *trigger == Trigger::RefreshAhead;
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match failure {
+        None if often => debug!(job, keys = stats.written, queries = stats.queries, millis, "{job}: refreshed"),
         None => {
             let Stats { written, rows, bytes, swept, .. } = stats;
             info!(job, keys = written, rows, bytes, swept, millis, "{job}: done");
         }
+        Some(why) if why.kind.leaves_it_to_others() && often => debug!(job, "{job}: not refreshed: {why}"),
         Some(why) if why.kind.leaves_it_to_others() => info!(job, "{job}: not run: {why}"),
         Some(failure) => {
             let advice = failure.kind.consequence().advice;

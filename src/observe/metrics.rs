@@ -252,6 +252,7 @@ mod tests {
     use crate::ground::error::Error;
     use crate::ground::health::JobHealth;
     use crate::ground::passed::Passed;
+    use crate::ground::refresh::Kept;
     use crate::ground::request::Trigger;
 
     fn report(job: &str, failure: Option<ErrorKind>) -> Report {
@@ -259,6 +260,8 @@ mod tests {
             job: job.to_owned(),
             file: PathBuf::new(),
             priority: 0,
+            trigger: Trigger::Schedule,
+            kept: Kept::default(),
             stats: Stats { rows: 3, written: 2, bytes: 50, no_ttl: 1, ..Stats::default() },
             took: Duration::from_millis(1500),
             failure: failure.map(|kind| Error::new(kind, "")),

@@ -6,10 +6,12 @@
 use chrono::{DateTime, Utc};
 
 use super::Runner;
+use super::upkeep::Upkeep;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::{Job, Overlap};
+use crate::ground::refresh::Refreshed;
 use crate::ground::request::{Request, Trigger};
 use crate::source::{Acquired, Lease};
 
@@ -18,6 +20,8 @@ pub(super) struct Admission<'a> {
     runner: &'a Runner,
     job: &'a Job,
     lease: Option<Lease>,
+    /// Whether others are to know what it keeps alive: a run that a person asks for leaves nothing in the cache but its keys.
+    marks: bool,
 }
 
 impl<'a> Admission<'a> {
@@ -25,13 +29,24 @@ impl<'a> Admission<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::ServedElsewhere`] and [`ErrorKind::HeldElsewhere`], and what the servers say.
-    pub(super) async fn ask(runner: &'a Runner, job: &'a Job, request: &Request) -> Result<Self, Error> {
-        let mut admission = Admission { runner, job, lease: None };
+    pub(super) async fn ask(
+        runner: &'a Runner,
+        job: &'a Job,
+        request: &Request,
+        upkeep: &Upkeep,
+    ) -> Result<Self, Error> {
+        let marks = request.trigger != Trigger::Manual;
+        let mut admission = Admission { runner, job, lease: None, marks };
         // Whoever asks for a run himself gets it.
-        let Some(due) = request.due else { return Ok(admission) };
+        if request.trigger == Trigger::Manual {
+            return Ok(admission);
+        }
+        if request.trigger == Trigger::RefreshAhead && upkeep.is_done(runner, job, &request.scope).await? {
+            return Err(Error::new(ErrorKind::ServedElsewhere, "another instance has refreshed it"));
+        }
         // A cache that has lost its content is filled whatever was served before. Redis has to answer all the same.
-        let refill = request.trigger == Trigger::Refill;
-        admission.unless_served(if refill { DateTime::<Utc>::MAX_UTC } else { due }).await?;
+        let due = request.due.filter(|_| request.trigger != Trigger::Refill);
+        admission.unless_served(due.unwrap_or(DateTime::<Utc>::MAX_UTC)).await?;
         if let Some(leases) = runner.leases.as_ref().filter(|_| job.overlap != Overlap::Allow) {
             match leases.acquire(admission.name()).await? {
                 Acquired::Held(lease) => admission.lease = Some(lease),
@@ -42,7 +57,7 @@ impl<'a> Admission<'a> {
                 }
                 Acquired::NotPossible(reason) => runner.observer.on(&Event::WithoutLease { reason }),
             }
-            if !refill {
+            if let Some(due) = due {
                 admission.unless_served(due).await?;
             }
         }
@@ -60,7 +75,8 @@ impl<'a> Admission<'a> {
     }
 
     /// Remembers where all instances see it that the due time is done with, if it is, and lets others have the lease.
-    pub(super) async fn end(self, served: Option<DateTime<Utc>>) {
+    pub(super) async fn end(self, served: Option<DateTime<Utc>>, kept: &[Refreshed]) {
+        self.mark(kept).await;
         if let Some(due) = served
             && let Err(error) = self.runner.redis.serve(&self.job.name, due, self.next()).await
         {
@@ -68,6 +84,18 @@ impl<'a> Admission<'a> {
         }
         if let Some(lease) = self.lease {
             lease.release().await;
+        }
+    }
+
+    async fn mark(&self, kept: &[Refreshed]) {
+        let now = self.runner.clock.now();
+        // What is due already needs no mark.
+        let life = |kept: &Refreshed| Some((kept.unit, (kept.due - now).to_std().ok()?));
+        let marks: Vec<_> = kept.iter().filter(|_| self.marks).filter_map(life).collect();
+        if !marks.is_empty()
+            && let Err(error) = self.runner.redis.mark_fresh(&self.job.name, marks).await
+        {
+            self.runner.observer.on(&Event::NotShared { job: &self.job.name, error: &error });
         }
     }
 

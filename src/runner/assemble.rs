@@ -20,6 +20,7 @@ use crate::encode::RowError;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::job::{Job, OnBadRow};
+use crate::ground::refresh::Units;
 use crate::ground::row::Row;
 use crate::ground::run::{Left, Stats};
 use crate::ground::settings::Limits;
@@ -40,6 +41,8 @@ pub(super) struct Shared<'a> {
     /// Whether what is written has to be verified.
     pub(super) verified: bool,
     pub(super) progress: &'a Progress,
+    /// What its combinations are refreshed as, if they are refreshed ahead.
+    pub(super) units: Option<&'a Units>,
     /// Where keys are noted, if the job sweeps.
     pub(super) manifest: Option<&'a Manifest<'a>>,
     pub(super) observer: &'a dyn Observer,

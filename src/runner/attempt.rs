@@ -24,6 +24,7 @@ use crate::ground::clock::to_millis;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode, Verify};
+use crate::ground::refresh::Units;
 use crate::ground::request::Request;
 
 /// What a further connection costs to open, roughly; one that saves less is not opened.
@@ -36,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Attempt<'a> {
     pub(super) runner: &'a Runner,
     pub(super) job: &'a Job,
-    pub(super) request: Request,
+    pub(super) request: &'a Request,
     pub(super) limit: Limit,
     pub(super) progress: &'a Progress,
     /// What the rows have to pass before the first write, if anything.
@@ -69,7 +70,8 @@ impl Attempt<'_> {
             (Err(tight), Err(read)) if tight.kind == ErrorKind::RedisTight => Err(read),
             (written, read) => written.and(read),
         };
-        let result = match manifest.filter(|_| !policy.only_missing()) {
+        // A run that left combinations out knows nothing of their keys.
+        let result = match manifest.filter(|_| !policy.only_missing() && !progress.upkeep.is_narrowed()) {
             Some(manifest) if result.is_ok() => self.limit.within(manifest.sweep(progress)).await,
             _ => result,
         };
@@ -112,6 +114,7 @@ impl Attempt<'_> {
     async fn read(&self, writer: &Writer, manifest: Option<&Manifest<'_>>) -> Result<(), Error> {
         let Attempt { runner, job, progress, .. } = *self;
         let seen = Mutex::new(HashSet::new());
+        let units = job.refresh_ahead.map(|_| Units::of(job));
         let observer = runner.observer.as_ref();
         let shared = Shared {
             job,
@@ -120,6 +123,7 @@ impl Attempt<'_> {
             writer,
             verified: self.policy().verified(),
             progress,
+            units: units.as_ref(),
             manifest,
             observer,
             seen: &seen,
@@ -133,7 +137,10 @@ impl Attempt<'_> {
         progress.columns(columns);
         let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, runner.limits.combinations).await?;
         let mut first = Worker::new(runner, &shared, prepared, snapshot)?;
-        let due = first.due(&plan, self.policy().only_missing()).await?;
+        let mut due = first.due(&plan, self.policy().only_missing()).await?;
+        if let Some(units) = &units {
+            due = progress.upkeep.narrow((runner, job, self.request), units, &plan, due).await?;
+        }
 
         // Some of the rows alone are no measure.
         let gate = self.gate.as_ref().filter(|gate| gate.counts_rows() && due.len() == plan.len());

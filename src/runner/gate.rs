@@ -35,7 +35,7 @@ pub(super) type Held = HashMap<usize, Vec<SourceRow>>;
 
 impl<'a> Gate<'a> {
     /// `None` when the job demands nothing, or somebody vouches for the data.
-    pub(super) async fn of(runner: &Runner, job: &'a Job, request: Request) -> Option<Self> {
+    pub(super) async fn of(runner: &Runner, job: &'a Job, request: &Request) -> Option<Self> {
         if !job.guard.is_set() || request.accept {
             return None;
         }

@@ -25,6 +25,7 @@ mod pending;
 mod plan;
 mod prepare;
 mod run;
+mod upkeep;
 mod worker;
 
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Runner {
         stop: watch::Receiver<bool>,
     ) -> Vec<Report> {
         let runs = jobs.iter().enumerate().map(|(place, job)| {
-            let run = Arc::clone(self).run_one(Arc::clone(job), request, stop.clone());
+            let run = Arc::clone(self).run_one(Arc::clone(job), request.clone(), stop.clone());
             async move { (place, run.await) }
         });
         // Unordered: a slow job must not keep those from starting that come after it.

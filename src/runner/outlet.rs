@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -35,6 +36,8 @@ pub(super) struct Outlet<'a> {
     pub(super) notes: Notes<'a>,
     /// The state of the database that is read.
     pub(super) state: State,
+    /// The shortest life that was given to a key since somebody took it.
+    pub(super) shortest: Option<Duration>,
     /// Whether arrays have been written of which rows may still come.
     pub(super) early: bool,
     /// What was written before, while the same rows are read again.
@@ -58,6 +61,7 @@ impl<'a> Outlet<'a> {
             pending: Pending::new(room),
             notes: Notes::new(shared.manifest),
             state,
+            shortest: None,
             early: false,
             ledger: None,
             later: Later::default(),
@@ -79,7 +83,9 @@ impl<'a> Outlet<'a> {
     /// # Errors
     /// Too many values would have to wait.
     pub(super) fn finish(&mut self, key: &[u8], version: Option<u64>) -> Result<bool, Error> {
-        self.batch.finish(self.shared.job.ttl.of(key));
+        let ttl = self.shared.job.ttl.of(key);
+        self.shortest = Some(self.shortest.map_or(ttl, |shortest| shortest.min(ttl)));
+        self.batch.finish(ttl);
         self.batch.version(version);
         if self.is_rereading() || !self.is_known(xxh3_64(key)) {
             return Ok(false);

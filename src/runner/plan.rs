@@ -4,6 +4,7 @@
 use crate::encode::KeyText;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, Values};
+use crate::ground::refresh::{Unit, Units};
 use crate::ground::row::Row;
 use crate::ground::sql::{NOW, Sql};
 use crate::ground::value::ValueShape;
@@ -114,6 +115,12 @@ impl<'p> Combination<'p> {
             }
         }
         None
+    }
+
+    /// What it is refreshed as.
+    pub fn unit(&self, units: &Units) -> Unit {
+        let pairs = self.plan.single.iter().filter_map(|(name, _)| Some([name.as_str(), self.single(name)?]));
+        units.unit(&pairs.flatten().collect::<Vec<_>>())
     }
 
     /// What is bound to a parameter of the query.

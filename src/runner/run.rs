@@ -13,13 +13,14 @@ use super::Runner;
 use super::admission::Admission;
 use super::attempt::Attempt;
 use super::gate::Gate;
+use super::upkeep::Upkeep;
 use crate::cache::{Ours, Policy, Redis, Tally};
 use crate::ground::backoff::pause_before_attempt;
 use crate::ground::error::{Error, ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::history::{Measure, NamedType, Record};
 use crate::ground::job::{Job, Mode};
-use crate::ground::request::Request;
+use crate::ground::request::{Request, Trigger};
 use crate::ground::run::{Report, Stats};
 
 /// What one run has done so far; it outlives attempts, so that the report is true after the last one.
@@ -34,6 +35,8 @@ pub(super) struct Progress {
     columns: Arc<Mutex<Vec<NamedType>>>,
     /// Some of the keys that would be removed.
     swept_sample: Arc<Mutex<Vec<String>>>,
+    /// What is refreshed when.
+    pub(super) upkeep: Upkeep,
 }
 
 impl Progress {
@@ -136,36 +139,41 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
     runner.observer.on(&Event::Started { job: &job.name, trigger: request.trigger });
     let progress = Progress::default();
     let work = {
-        let (runner, job, progress) = (Arc::clone(&runner), Arc::clone(&job), progress.clone());
+        let (runner, job, request, progress) =
+            (Arc::clone(&runner), Arc::clone(&job), request.clone(), progress.clone());
         async move {
             let limit = Limit::new(&job, stop);
-            let admission = limit.within(Admission::ask(&runner, &job, &request)).await?;
-            let gate = Gate::of(&runner, &job, request).await;
-            let attempt = Attempt { runner: &runner, job: &job, request, limit, progress: &progress, gate };
+            let admission = limit.within(Admission::ask(&runner, &job, &request, &progress.upkeep)).await?;
+            let gate = Gate::of(&runner, &job, &request).await;
+            let attempt = Attempt { runner: &runner, job: &job, request: &request, limit, progress: &progress, gate };
             let result = AssertUnwindSafe(attempts(&attempt)).catch_unwind().await;
             let result = result.unwrap_or_else(|payload| Err(panicked(payload.as_ref())));
-            admission.end(request.due.filter(|_| is_served(result.as_ref().err()))).await;
+            let kept = progress.upkeep.written(&job, result.is_err());
+            admission.end(request.due.filter(|_| is_served(result.as_ref().err())), &kept).await;
             result
         }
     };
     // A task of its own: several jobs encode at the same time.
     let result = tokio::spawn(work).await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Panic, error.to_string())));
+    let failed = result.is_err();
     let report = Report {
         job: job.name.clone(),
         file: job.file.clone(),
         priority: job.priority,
+        trigger: request.trigger,
         stats: progress.stats(),
         took: start.elapsed(),
         failure: result.err(),
         sample: progress.tally.sample(),
         swept_sample: lock(&progress.swept_sample).clone(),
+        kept: progress.upkeep.kept(&job, &request, failed, runner.clock.now()),
     };
     runner.observer.on(&Event::Finished { report: &report });
-    // What another instance has served is done with for this one, too.
-    let nothing_new = report.failure.as_ref().is_some_and(|failure| failure.kind == ErrorKind::HeldElsewhere);
-    if let Some(history) = runner.history.as_ref().filter(|_| !nothing_new && !request.dry_run) {
-        // Absent keys only: what was read then is no measure for a run that reads everything.
-        let whole = report.failure.is_none() && request.mode.unwrap_or(job.mode) == Mode::Refresh;
+    if let Some(history) = runner.history.as_ref().filter(|_| !request.dry_run && is_news(&report)) {
+        // Absent keys only, or some of the combinations: what was read then is no measure for a run that reads everything.
+        let whole = report.failure.is_none()
+            && request.mode.unwrap_or(job.mode) == Mode::Refresh
+            && !progress.upkeep.is_narrowed();
         history.record(Record {
             job: job.name.clone(),
             definition: job.definition(),
@@ -179,6 +187,13 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         });
     }
     report
+}
+
+/// Whether the history has to know of it. What another instance has served is done with for this one, too; what it has refreshed concerns nobody.
+fn is_news(report: &Report) -> bool {
+    let kind = report.failure.as_ref().map(|failure| failure.kind);
+    let did_nothing = report.stats.queries == 0 && kind.is_none_or(ErrorKind::leaves_it_to_others);
+    kind != Some(ErrorKind::HeldElsewhere) && !(report.trigger == Trigger::RefreshAhead && did_nothing)
 }
 
 /// Whether the due time that the run was for is done with: it went well, or trying again would change nothing.

@@ -9,6 +9,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::timeout;
 
 use super::Runner;
@@ -19,6 +20,7 @@ use super::prepare::{Prepared, Reading, prepare};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::job::Invalidates;
+use crate::ground::refresh::Unit;
 use crate::ground::row::Column;
 use crate::source::{Barrier, Snapshot};
 
@@ -40,6 +42,8 @@ pub(super) struct Worker<'a> {
     held: Held,
     /// Combinations whose entries are not verified.
     unverified: Vec<usize>,
+    /// The same, with the time at which each was read and the shortest life of its keys.
+    written: Vec<(Unit, DateTime<Utc>, Duration)>,
 }
 
 impl<'a> Worker<'a> {
@@ -51,7 +55,17 @@ impl<'a> Worker<'a> {
     ) -> Result<Self, Error> {
         let assembler = Assembler::new(shared, reading(runner, shared, &mut prepared)?, snapshot.state().clone());
         let columns = prepared.statement.columns().to_vec();
-        Ok(Worker { runner, shared, snapshot, prepared, columns, assembler, held: Held::new(), unverified: Vec::new() })
+        Ok(Worker {
+            runner,
+            shared,
+            snapshot,
+            prepared,
+            columns,
+            assembler,
+            held: Held::new(),
+            unverified: Vec::new(),
+            written: Vec::new(),
+        })
     }
 
     /// The combinations whose queries have to be run: of those whose keys are known beforehand, a run that only fills what is missing
@@ -111,6 +125,7 @@ impl<'a> Worker<'a> {
         for _ in 0..limit {
             let Some(&index) = due.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             self.unverified.push(index);
+            let (begun, _) = (self.runner.clock.now(), self.assembler.outlet.shortest.take());
             if let Err(error) = self.read(plan, index).await {
                 if error.kind == ErrorKind::Row {
                     // The rows before it are right if nothing was committed; if that cannot be told, they die soon.
@@ -118,11 +133,20 @@ impl<'a> Worker<'a> {
                 }
                 return Err(error);
             }
+            self.note(plan, index, begun);
             if !self.holds_rows() && self.assembler.outlet.pending.is_due() {
                 self = self.verify(plan).await?.prepare(false).await?;
             }
         }
         Ok(self)
+    }
+
+    /// Notes what has been written of a combination, for its refresh.
+    fn note(&mut self, plan: &Plan, index: usize, begun: DateTime<Utc>) {
+        if let Some(units) = self.shared.units {
+            let life = self.assembler.outlet.shortest.unwrap_or_else(|| self.shared.job.ttl.shortest());
+            self.written.push((plan.combination(index).unit(units), begun, life));
+        }
     }
 
     /// Verifies what is left and gives the connection back.
@@ -159,6 +183,7 @@ impl<'a> Worker<'a> {
             self = self.verify_once(plan).await?;
             if !self.assembler.outlet.send_later(&read).await? {
                 self.unverified.clear();
+                self.shared.progress.upkeep.keeps(self.written.drain(..));
                 return Ok(self);
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::freshness::Freshness;
 use super::notify;
@@ -117,8 +117,10 @@ impl Daemon {
         loop {
             self.look();
             self.publish(false);
+            let refresh = self.until_refresh();
             tokio::select! {
                 () = heartbeat.next() => self.beat().await,
+                () = sleep(refresh.unwrap_or_default()), if refresh.is_some() => {}
                 Some(ended) = self.runs.join_next() => self.ended(ended),
                 Some(seen) = inputs.cache.recv() => self.saw(&seen),
                 Some(setup) = inputs.setups.recv() => self.replace(setup),
@@ -135,6 +137,8 @@ impl Daemon {
     /// Serves what is due now, and what follows from it at once, and ends. Returns what was done.
     pub async fn serve_once(mut self, mut stop: watch::Receiver<Stop>) -> Vec<Report> {
         let mut reports = Vec::new();
+        // Whoever asks once a minute cannot keep a key alive.
+        self.agenda.refresh_nothing();
         self.look();
         while !self.runs.is_empty() {
             tokio::select! {
@@ -167,15 +171,21 @@ impl Daemon {
         self.begin();
     }
 
+    /// How long it takes until keys are to be refreshed, if that is in the future: what is due and does not begin is looked at again at the next beat.
+    fn until_refresh(&self) -> Option<Duration> {
+        let due = self.agenda.next_refresh()? - self.runner.clock.now();
+        due.to_std().ok().filter(|wait| !wait.is_zero())
+    }
+
     fn begin(&mut self) {
         // Not even a query is worth while.
         if self.cache_is_down() {
             return;
         }
         let free = self.runner.slots().saturating_sub(self.running.len());
-        for Start { run, job, due, trigger } in self.agenda.take(self.runner.clock.now(), free) {
+        for Start { run, job, due, scope, trigger } in self.agenda.take(self.runner.clock.now(), free) {
             let (stop, stopped) = watch::channel(false);
-            let request = Request { trigger, due, mode: None, dry_run: false, accept: false };
+            let request = Request { trigger, due, scope, mode: None, dry_run: false, accept: false };
             let latest = Instant::now() + job.timeout + PATIENCE;
             let (runner, of) = (Arc::clone(&self.runner), Arc::clone(&job));
             self.runs.spawn(async move { (run, runner.run_one(of, request, stopped).await) });
@@ -186,7 +196,9 @@ impl Daemon {
     fn ended(&mut self, ended: Result<(RunId, Report), tokio::task::JoinError>) {
         // A run never panics: whatever its job does, it reports. Should it all the same, the watchdog sees a run that does not end.
         let Ok((run, report)) = ended else { return };
-        self.running.remove(&run);
+        if let Some(Running { job, .. }) = self.running.remove(&run) {
+            self.agenda.learn(&job, &report.kept);
+        }
         let now = self.runner.clock.now();
         let ended = how(&report);
         // What another instance has served, it answers for.
@@ -317,7 +329,7 @@ fn how(report: &Report) -> Ended {
         Some(ErrorKind::HeldElsewhere) => Ended::HeldElsewhere,
         Some(ErrorKind::ServedElsewhere) => Ended::ServedElsewhere,
         Some(ErrorKind::Cancelled) => Ended::Stopped,
-        Some(kind) if kind.consequence().retry == Retry::Never => Ended::Served,
+        Some(kind) if kind.consequence().retry == Retry::Never => Ended::Failed,
         Some(_) => Ended::FailedForNow,
     }
 }

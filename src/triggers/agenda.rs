@@ -16,10 +16,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::ahead::Ahead;
+use super::words::{Ended, RunId, Start, Tick};
 use crate::ground::backoff::pause_before_another_run;
 use crate::ground::job::{CatchUp, Job, Overlap};
 use crate::ground::passed::{Passed, Reason};
-use crate::ground::request::Trigger;
+use crate::ground::refresh::{Kept, Units};
+use crate::ground::request::{Scope, Trigger};
 
 /// The most missed times that are counted one by one, and the most that `catch_up = "all"` makes up.
 const MOST: usize = 1000;
@@ -27,47 +30,6 @@ const MOST: usize = 1000;
 const ELSEWHERE: TimeDelta = TimeDelta::seconds(5);
 /// No pause before another run is as long.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
-
-/// A run, by its number in this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RunId(u64);
-
-/// A run that is to begin now.
-#[derive(Debug, Clone)]
-pub struct Start {
-    /// Its number.
-    pub run: RunId,
-    /// The job.
-    pub job: Arc<Job>,
-    /// The due time that it serves; `None` if the job was never due.
-    pub due: Option<DateTime<Utc>>,
-    /// Why it begins.
-    pub trigger: Trigger,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Well, or in a way that another run will not change.
-    Served,
-    /// It failed for a reason that may pass.
-    FailedForNow,
-    /// It did not begin: another instance runs the job.
-    HeldElsewhere,
-    /// It did not begin: another instance has served its due time.
-    ServedElsewhere,
-    /// It was stopped.
-    Stopped,
-}
-
-/// What a tick has brought.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Tick {
-    /// Runs to stop, because a new one takes their place.
-    pub stop: Vec<RunId>,
-    /// Due times that began no run.
-    pub passed: Vec<Passed>,
-}
 
 /// The jobs and what is to come of them.
 #[derive(Debug, Default)]
@@ -89,6 +51,17 @@ struct Slot {
     /// Failures in a row.
     failures: u32,
     paused: bool,
+    /// Of a job that is refreshed ahead.
+    ahead: Option<Ahead>,
+    /// Its refresh that is under way. A start that comes due meanwhile waits: what is refreshed is a part of what it would do.
+    refreshing: Option<(RunId, Scope)>,
+}
+
+/// What a job is ready for.
+enum Coming {
+    /// The run that waits.
+    Run,
+    Refresh(Scope),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +91,7 @@ impl Agenda {
         self.slots = jobs
             .iter()
             .map(|job| match old.iter().position(|slot| slot.job.name == job.name) {
-                Some(at) => old.swap_remove(at).with(job),
+                Some(at) => old.swap_remove(at).with(job, now),
                 None => Slot::new(job, mark(job), now),
             })
             .collect();
@@ -135,19 +108,39 @@ impl Agenda {
 
     /// The runs that are to begin now, at most `free`, the job with the highest priority first.
     pub fn take(&mut self, now: DateTime<Utc>, free: usize) -> Vec<Start> {
-        let mut ready: Vec<&mut Slot> = self.slots.iter_mut().filter(|slot| slot.is_ready(now)).collect();
-        ready.sort_by_key(|slot| {
+        if free == 0 {
+            return Vec::new();
+        }
+        let mut ready: Vec<(&mut Slot, Coming)> =
+            self.slots.iter_mut().filter_map(|slot| slot.ready(now).map(|coming| (slot, coming))).collect();
+        ready.sort_by_key(|(slot, _)| {
             (std::cmp::Reverse(slot.job.priority), slot.waiting.front().and_then(|wanted| wanted.due))
         });
         let mut starts = Vec::new();
-        for slot in ready.into_iter().take(free) {
-            let Some(wanted) = slot.waiting.pop_front() else { continue };
+        for (slot, coming) in ready.into_iter().take(free) {
             self.runs += 1;
-            let run = RunId(self.runs);
-            slot.running.push((run, wanted));
-            starts.push(Start { run, job: Arc::clone(&slot.job), due: wanted.due, trigger: wanted.trigger });
+            starts.extend(slot.begin(RunId(self.runs), coming));
         }
         starts
+    }
+
+    /// Learns what a run of the job has left in place, and until when; nothing of a job that has become another one meanwhile.
+    pub fn learn(&mut self, job: &Job, kept: &Kept) {
+        let slot = self.slots.iter_mut().find(|slot| slot.job.name == job.name && same_keys(&slot.job, job));
+        if let Some(ahead) = slot.and_then(|slot| slot.ahead.as_mut()) {
+            ahead.learn(kept);
+        }
+    }
+
+    /// From now on these jobs are not refreshed ahead.
+    pub fn refresh_nothing(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.ahead = None);
+    }
+
+    /// When the next keys are to be refreshed: between two beats, maybe.
+    pub fn next_refresh(&self) -> Option<DateTime<Utc>> {
+        let waiting = self.slots.iter().filter(|slot| !slot.paused && slot.refreshing.is_none());
+        waiting.filter_map(|slot| slot.ahead.as_ref()?.next()).min()
     }
 
     /// Says how a run ended.
@@ -194,6 +187,8 @@ impl Slot {
             running: Vec::new(),
             failures: 0,
             paused: false,
+            ahead: Ahead::of(job, now),
+            refreshing: None,
         };
         match mark.filter(|mark| slot.is_believable(*mark, now)) {
             Some(mark) => slot.set_mark(mark),
@@ -209,8 +204,13 @@ impl Slot {
     }
 
     /// The same with another definition of the job.
-    fn with(self, job: &Arc<Job>) -> Self {
+    fn with(mut self, job: &Arc<Job>, now: DateTime<Utc>) -> Self {
         let mark = self.mark;
+        if !same_keys(&self.job, job) {
+            // What is refreshed now are keys of the old definition.
+            self.refreshing = self.refreshing.map(|(run, _)| (run, Scope::Units(Arc::new([]))));
+            self.ahead = Ahead::of(job, now);
+        }
         let mut slot = Slot { job: Arc::clone(job), ..self };
         slot.set_mark(mark);
         slot
@@ -340,8 +340,33 @@ impl Slot {
         Some(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Superseded })
     }
 
+    /// What may begin now. A run of the whole job refreshes all that is due, and so it comes first, and no refresh begins beside it.
+    fn ready(&self, now: DateTime<Utc>) -> Option<Coming> {
+        if self.is_ready(now) {
+            return Some(Coming::Run);
+        }
+        let free = self.running.is_empty() && self.refreshing.is_none() && !self.paused;
+        let ahead = self.ahead.as_ref().filter(|_| free)?;
+        ahead.wanted(now).map(Coming::Refresh)
+    }
+
+    fn begin(&mut self, run: RunId, coming: Coming) -> Option<Start> {
+        let job = Arc::clone(&self.job);
+        match coming {
+            Coming::Run => {
+                let wanted = self.waiting.pop_front()?;
+                self.running.push((run, wanted));
+                Some(Start { run, job, due: wanted.due, scope: Scope::All, trigger: wanted.trigger })
+            }
+            Coming::Refresh(scope) => {
+                self.refreshing = Some((run, scope.clone()));
+                Some(Start { run, job, due: None, scope, trigger: Trigger::RefreshAhead })
+            }
+        }
+    }
+
     fn is_ready(&self, now: DateTime<Utc>) -> bool {
-        let room = self.running.is_empty() || self.job.overlap == Overlap::Allow;
+        let room = (self.running.is_empty() && self.refreshing.is_none()) || self.job.overlap == Overlap::Allow;
         // A pause that is longer than any that is given is one before a clock that has been set back since.
         let over = |wanted: &Wanted| wanted.not_before <= now || wanted.not_before - now > LONGEST_PAUSE;
         room && !self.paused && self.waiting.front().is_some_and(over)
@@ -349,10 +374,16 @@ impl Slot {
 
     /// The outer `None` if this is no run of the job.
     fn ended(&mut self, run: RunId, how: Ended, now: DateTime<Utc>) -> Option<Option<Passed>> {
+        if let Some((_, scope)) = self.refreshing.take_if(|(other, _)| *other == run) {
+            if let Some(ahead) = &mut self.ahead {
+                ahead.ended(&scope, how, now);
+            }
+            return Some(None);
+        }
         let at = self.running.iter().position(|(other, _)| *other == run)?;
         let (_, wanted) = self.running.swap_remove(at);
         let again = match how {
-            Ended::Served | Ended::Stopped => None,
+            Ended::Served | Ended::Failed | Ended::Stopped => None,
             Ended::ServedElsewhere => {
                 self.failures = 0;
                 let due = wanted.due.unwrap_or(self.mark);
@@ -365,7 +396,7 @@ impl Slot {
                 Some(Wanted { trigger: Trigger::Retry, not_before: now + pause, begun: true, ..wanted })
             }
         };
-        if how == Ended::Served {
+        if matches!(how, Ended::Served | Ended::Failed) {
             self.failures = 0;
         }
         match again {
@@ -374,4 +405,9 @@ impl Slot {
         }
         Some(None)
     }
+}
+
+/// Whether what is known of one job's keys holds for the other's: they are the same, live as long, and are refreshed as early.
+fn same_keys(one: &Job, other: &Job) -> bool {
+    Units::of(one) == Units::of(other) && one.ttl == other.ttl && one.refresh_ahead == other.refresh_ahead
 }

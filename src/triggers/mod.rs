@@ -3,12 +3,16 @@
 //! ```text
 //! heartbeat  beats once a second
 //! agenda     which job is due at a beat, which missed time is made up, which run waits: a pure function of time
+//! ahead      which keys are about to die: the same
 //! ```
 //!
 //! Nothing here runs a job: the daemon takes what is to begin from the agenda, and tells it what ended.
 
 mod agenda;
+mod ahead;
 mod heartbeat;
+mod words;
 
-pub use agenda::{Agenda, Ended, RunId, Start, Tick};
+pub use agenda::Agenda;
 pub use heartbeat::Heartbeat;
+pub use words::{Ended, RunId, Start, Tick};

@@ -1,6 +1,7 @@
 //! What comes due, what is made up, and what waits, on a clock that the tests hand in: a year passes in a second.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ahead;
 mod heartbeat;
 mod missed;
 mod overlap;

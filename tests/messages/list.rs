@@ -11,7 +11,7 @@ fn files() -> Files {
     files.write(
         "jobs/lists.toml",
         "description = '''\nThe first page\n  of each kind'''\nquery = 'SELECT id FROM thing WHERE kind = :kind'\nkey = 't:list:{kind}'\nvalue = 'rows'\n\
-         schedule = '30 6 * * MON'\ntimezone = 'Africa/Lagos'\nttl = '1h 30m'\npriority = 5\nfor_each.kind = ['a']\n",
+         schedule = '30 6 * * MON'\ntimezone = 'Africa/Lagos'\nttl = '1h 30m'\nrefresh_ahead = '20%'\npriority = 5\nfor_each.kind = ['a']\n",
     );
     files.write(
         "jobs/top.toml",
@@ -67,6 +67,7 @@ fn programs_get_json() {
             "splay_seconds": 30.0,
             "key": "t:list:{kind}",
             "ttl_seconds": 5400.0,
+            "refresh_ahead": 0.2,
             "format": "prisma",
             "priority": 5,
         })

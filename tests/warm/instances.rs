@@ -21,7 +21,7 @@ fn busy() -> (World, Child) {
 }
 
 /// From now on another machine: it has seen nothing yet.
-fn elsewhere(world: &mut World) {
+pub(crate) fn elsewhere(world: &mut World) {
     let state = world.folder.path.join("elsewhere");
     fs::create_dir_all(&state).unwrap();
     world.set("STATE_DIRECTORY", &state.display().to_string());

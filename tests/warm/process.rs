@@ -131,6 +131,7 @@ fn a_panic_ends_its_job_only() {
     let request = ground::request::Request {
         trigger: ground::request::Trigger::Manual,
         due: None,
+        scope: ground::request::Scope::All,
         mode: None,
         dry_run: false,
         accept: false,

@@ -14,7 +14,17 @@ const SELDOM: &str =
 /// A running `warm serve`.
 pub(crate) struct Serving {
     pub(crate) world: World,
-    child: Child,
+    child: Ends,
+}
+
+/// A process that ends with the test, however that ends.
+pub(crate) struct Ends(pub(crate) Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // One that has ended is left alone.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 impl Serving {
@@ -28,7 +38,7 @@ impl Serving {
         world.set("WARM_LOG", "info");
         let log = File::create(world.folder.path.join("log")).unwrap();
         let child = world.program(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Serving { world, child }
+        Serving { world, child: Ends(child) }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -40,14 +50,14 @@ impl Serving {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.child.0.id().to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
     /// The exit code after SIGTERM, and all that was said.
     pub(crate) fn end(mut self) -> (World, Option<i32>, String) {
         self.signal("TERM");
-        let code = self.child.wait().unwrap().code();
+        let code = self.child.0.wait().unwrap().code();
         let log = self.log();
         (self.world, code, log)
     }

@@ -24,6 +24,10 @@ pub(super) fn check(jobs: &[Arc<Job>], source: &Postgres) -> Vec<Finding> {
 
 /// Says how long keys are cold if they die before they are written again.
 fn warmth(job: &Job) -> Option<Finding> {
+    // The service writes them again before they die, whatever the schedule.
+    if job.refresh_ahead.is_some() {
+        return None;
+    }
     let ttl = shortest(job);
     let share = warm_share(job, ttl);
     let jittered =
@@ -37,9 +41,11 @@ fn warmth(job: &Job) -> Option<Finding> {
         };
         let advice = match job.mode {
             Mode::Refresh => format!(
-                "run it more often than its keys die ({often}), or give them a longer ttl if the application allows it"
+                "let `warm serve` write them again before they die (refresh_ahead = true), run it more often than they die ({often}), or give them a longer ttl if the application allows it"
             ),
-            Mode::Missing => format!("write them before they die: mode = \"refresh\" with {often}"),
+            Mode::Missing => {
+                format!("write them before they die: mode = \"refresh\" with refresh_ahead = true, or with {often}")
+            }
         };
         let message = format!("{lives}, but {why}: they are warm {} of the time and cold for the rest", percent(share));
         return Some(Finding::warning_of(job, message, advice));
@@ -51,14 +57,18 @@ fn warmth(job: &Job) -> Option<Finding> {
             "{lives}, exactly until the schedule `{}` strikes again: whenever a run is a little late they are cold",
             job.schedule
         );
-        return Some(Finding::warning_of(job, message, format!("leave some time to spare: {often}, or a longer ttl")));
+        return Some(Finding::warning_of(
+            job,
+            message,
+            format!("leave some time to spare: refresh_ahead = true, {often}, or a longer ttl"),
+        ));
     }
     None
 }
 
 /// The shortest lifetime of a usual key: jitter takes its share.
 fn shortest(job: &Job) -> Duration {
-    let ttl = job.ttl.base().mul_f64(1.0 - job.ttl.jitter());
+    let ttl = job.ttl.shortest();
     // A part of a second is nothing to plan with, unless there is no more.
     if ttl >= Duration::from_secs(1) { Duration::from_secs(ttl.as_secs()) } else { ttl }
 }

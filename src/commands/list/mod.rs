@@ -15,6 +15,7 @@ use crate::config::show_duration;
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::exit;
 use crate::ground::job::Job;
+use crate::ground::refresh::RefreshAhead;
 
 /// Lists the jobs in order of priority.
 pub fn run(common: &Common, list: &List) -> Result<u8, Failure> {
@@ -47,7 +48,7 @@ fn table(jobs: &[Job], after: DateTime<Utc>) -> String {
             job.schedule.to_string(),
             next(job, after),
             job.key.to_string(),
-            show_duration(job.ttl.base()),
+            ahead(job).map_or(ttl(job), |share| format!("{} (refreshed at {share})", ttl(job))),
             job.priority.to_string(),
             description(job).unwrap_or_default(),
         ]);
@@ -58,10 +59,11 @@ fn table(jobs: &[Job], after: DateTime<Utc>) -> String {
 fn line(job: &Job, after: DateTime<Utc>) -> String {
     let description = description(job).map(|text| format!(" ({text})")).unwrap_or_default();
     format!(
-        "{}: key {}, ttl {}, schedule {}, next run {}, priority {}{description}\n",
+        "{}: key {}, ttl {}{}, schedule {}, next run {}, priority {}{description}\n",
         job.name,
         job.key,
-        show_duration(job.ttl.base()),
+        ttl(job),
+        ahead(job).map_or_else(String::new, |share| format!(", refreshed when {share} of it is left")),
         job.schedule,
         next(job, after),
         job.priority
@@ -79,6 +81,7 @@ fn value(job: &Job, after: DateTime<Utc>, times: Option<usize>) -> Value {
         "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
         "ttl_seconds": job.ttl.base().as_secs_f64(),
+        "refresh_ahead": job.refresh_ahead.map(RefreshAhead::share),
         "format": job.format,
         "priority": job.priority,
     });
@@ -90,6 +93,16 @@ fn value(job: &Job, after: DateTime<Utc>, times: Option<usize>) -> Value {
 
 fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+fn ttl(job: &Job) -> String {
+    show_duration(job.ttl.base())
+}
+
+/// The share of their life that keys have left when they are refreshed, if they are.
+fn ahead(job: &Job) -> Option<String> {
+    // As it was written: 0.15 is no binary fraction.
+    job.refresh_ahead.map(|ahead| format!("{} %", (ahead.share() * 1e6).round() / 1e4))
 }
 
 /// The job's description in one line.

@@ -27,6 +27,7 @@ fn keys_that_die_before_they_are_written_again_are_warned_about_with_the_way_out
         "schedule = 'every 4m'\nttl = '5m'",
         "schedule = '@hourly'\nttl = '90m'\nmode = 'missing'",
         "schedule = 'every 1m'\nttl = '1d'\nmode = 'missing'",
+        "schedule = '0 * * * *'\nttl = '5m'\nrefresh_ahead = true",
     ] {
         text += &format!("━━━ {}\n{}\n", lines.replace('\n', ", "), offline(lines));
     }
@@ -34,10 +35,10 @@ fn keys_that_die_before_they_are_written_again_are_warned_about_with_the_way_out
 }
 
 #[test]
-fn the_platforms_jobs_are_well_but_for_their_schedules() {
+fn the_platforms_jobs_are_well() {
     let world = World::platform();
     let _: () = world.ask(&["CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru"]);
-    let ran = world.warm(&["check"]).exits(0).says("they are warm 8 % of the time").says("schedule = \"every 4m\"");
+    let ran = world.warm(&["check"]).exits(0);
     compare("check_platform", &said(&world, &ran));
     assert_eq!(world.keys(), [""; 0]);
 }

@@ -120,6 +120,10 @@ fn lengths_of_time_sizes_and_numbers_have_bounds() {
     for share in ["50", "101%", "half"] {
         cases.line(&format!("max_shrink {share}"), &format!("guard.max_shrink = '{share}'"));
     }
+    for ahead in ["4%", "51%", "yes"] {
+        cases.line(&format!("refresh_ahead {ahead}"), &format!("refresh_ahead = '{ahead}'"));
+    }
+    cases.line("a refresh of absent keys", "refresh_ahead = true\nmode = 'missing'");
     cases.line("fewest above most", "[guard]\nmin_rows = 1000\nmax_rows = 10");
     cases.line(
         "a comparison that has no other side",

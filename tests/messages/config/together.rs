@@ -66,6 +66,17 @@ fn a_guard_of_a_jobs_own_leaves_the_other_defaults_in_force() {
 }
 
 #[test]
+fn a_refresh_by_default_is_no_refresh_of_absent_keys() {
+    let mut cases = Cases::new();
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults]\nrefresh_ahead = '20%'\n"));
+    cases.files.write("jobs/job.toml", format!("{}mode = 'missing'\n", job("t:{id}")));
+    cases.refused("by default, absent keys only in the job");
+    cases.files.write("jobs/job.toml", format!("{}mode = 'missing'\nrefresh_ahead = false\n", job("t:{id}")));
+    assert_eq!(cases.files.warm(&["check", "--offline"]).exits(0).err, "", "a job may switch a default off");
+    cases.compare("refresh_ahead");
+}
+
+#[test]
 fn what_an_application_does_before_its_commit_does_not_matter_where_nothing_is_verified() {
     const BEFORE: &str = "invalidates = 'before-commit'\n";
     let mut cases = Cases::new();

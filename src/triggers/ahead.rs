@@ -1,0 +1,110 @@
+//! When the keys of one job are to be refreshed before they die.
+//!
+//! What is there and until when is learnt from the reports of all runs of the job, so that a run on schedule, too, puts the next refresh off. In the beginning nothing is
+//! known: then a run is asked for that looks at all units and does what no other host has done.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::words::Ended;
+use crate::ground::backoff::pause_before_another_run;
+use crate::ground::job::Job;
+use crate::ground::refresh::{Kept, RefreshAhead, Refreshed, Unit};
+use crate::ground::request::Scope;
+
+/// After how long a unit is looked at again that another instance, or nobody, has refreshed.
+const AGAIN: TimeDelta = TimeDelta::seconds(5);
+/// The least pause before another try.
+const LEAST: TimeDelta = TimeDelta::seconds(1);
+/// By how much a clock may be set back unnoticed.
+const STEP: TimeDelta = TimeDelta::seconds(2);
+
+/// The units of one job.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    units: HashMap<Unit, Refreshed>,
+    /// When to ask for all units, since it is not known which there are.
+    ask: Option<DateTime<Utc>>,
+    /// Failures in a row.
+    failures: u32,
+    ahead: RefreshAhead,
+    /// The shortest life of a usual key.
+    life: Duration,
+}
+
+impl Ahead {
+    /// What is to be done about a job of which nothing is known; `None` where nothing is.
+    pub(super) fn of(job: &Job, now: DateTime<Utc>) -> Option<Self> {
+        let ahead = job.refresh_ahead?;
+        Some(Ahead { units: HashMap::new(), ask: Some(now), failures: 0, ahead, life: job.ttl.shortest() })
+    }
+
+    /// What is to be refreshed now.
+    pub(super) fn wanted(&self, now: DateTime<Utc>) -> Option<Scope> {
+        if self.ask.is_some_and(|ask| ask <= now) {
+            return Some(Scope::All);
+        }
+        let due: Vec<Unit> = self.units.values().filter(|known| is_due(known, now)).map(|known| known.unit).collect();
+        (!due.is_empty()).then(|| Scope::Units(due.into()))
+    }
+
+    /// When something comes due.
+    pub(super) fn next(&self) -> Option<DateTime<Utc>> {
+        self.units.values().map(|known| known.due).chain(self.ask).min()
+    }
+
+    /// Learns what a run of the job has left in place.
+    pub(super) fn learn(&mut self, kept: &Kept) {
+        if kept.complete {
+            self.units.clear();
+            self.ask = None;
+        }
+        self.units.extend(kept.units.iter().map(|known| (known.unit, *known)));
+    }
+
+    /// A refresh has ended; what it has done was learnt before.
+    pub(super) fn ended(&mut self, scope: &Scope, how: Ended, now: DateTime<Utc>) {
+        self.failures = if how == Ended::FailedForNow { self.failures.saturating_add(1) } else { 0 };
+        match scope {
+            Scope::All => {
+                let pause = self.pause(how, self.life);
+                self.ask = self.ask.and(pause).map(|pause| now + pause);
+            }
+            Scope::Units(units) => units.iter().for_each(|unit| self.put_off(*unit, how, now)),
+        }
+    }
+
+    /// What is due still has not been done.
+    fn put_off(&mut self, unit: Unit, how: Ended, now: DateTime<Utc>) {
+        let Some(known) = self.units.get(&unit).copied().filter(|known| is_due(known, now)) else { return };
+        match self.pause(how, (known.dies - now).to_std().unwrap_or_default()) {
+            // Its combination is gone.
+            None => drop(self.units.remove(&unit)),
+            Some(pause) => drop(self.units.insert(unit, Refreshed { at: now, due: now + pause, ..known })),
+        }
+    }
+
+    /// How long to wait for another try, while keys live for so long; `None` if there was nothing to do.
+    fn pause(&self, how: Ended, left: Duration) -> Option<TimeDelta> {
+        let whole = TimeDelta::from_std(self.life.mul_f64(1.0 - self.ahead.share())).unwrap_or(AGAIN);
+        let third = TimeDelta::from_std(left / 3).unwrap_or(AGAIN);
+        match how {
+            Ended::Served => None,
+            // Trying again would change nothing, until somebody has changed something.
+            Ended::Failed => Some(whole.max(LEAST)),
+            // Dead keys are missed as much in a minute as now: then the server's peace comes first.
+            Ended::FailedForNow => {
+                let pause = TimeDelta::from_std(pause_before_another_run(self.failures)).unwrap_or(AGAIN);
+                Some(if third.is_zero() { pause } else { pause.min(third.max(LEAST)) })
+            }
+            Ended::HeldElsewhere | Ended::ServedElsewhere | Ended::Stopped => Some(AGAIN.min(third.max(LEAST))),
+        }
+    }
+}
+
+/// A clock that was set back makes all due: nobody knows how old they are.
+fn is_due(known: &Refreshed, now: DateTime<Utc>) -> bool {
+    known.due <= now || now < known.at - STEP
+}
