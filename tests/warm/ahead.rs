@@ -114,7 +114,8 @@ fn a_restart_asks_for_nothing_that_is_fresh_and_a_refill_for_everything() {
     wait_for("the other job", || serving.world.value("t:other"));
     let (world, ..) = serving.end();
     assert_eq!(queries(&world) - before, STATES, "all is known to be fresh");
-    let serving = Serving::of(world);
+    let serving = Serving::telling("info,warm=debug", world);
+    serving.wait_until_it_says("job: refreshed");
     serving.wait_until_it_says("Redis answers");
     let _: () = serving.world.ask(&["FLUSHALL"]);
     wait_for("the lists and the other", || (there(&serving.world) == STATES + 1).then_some(()));

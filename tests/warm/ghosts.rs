@@ -1,8 +1,12 @@
 //! Writes of a runner that was stopped, killed or given up on: they overwrite nothing newer, and what they leave behind dies soon.
 
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use warm::source::LOST_AFTER;
+
+use super::instances::elsewhere;
+use super::serve::Serving;
 use crate::support::gate::Gate;
 use crate::support::proxy::Proxy;
 use crate::support::server::wait_for;
@@ -32,8 +36,12 @@ fn world() -> World {
 
 /// Starts a run whose snapshot is taken when this returns, and which has not seen a row.
 fn started(world: &World) -> (Child, Gate) {
+    started_as(world, "--now")
+}
+
+fn started_as(world: &World, command: &str) -> (Child, Gate) {
     let gate = Gate::shut(&world.database, 1);
-    let child = world.start(&["--now"]);
+    let child = world.start(&[command]);
     gate.wait_for_query();
     (child, gate)
 }
@@ -117,6 +125,29 @@ fn a_runner_that_is_stopped_for_longer_than_its_writes_may_live_brings_nothing_b
     }
     assert!(what_the_application_wrote_is_there(&world));
     nothing_stale_remains(&world);
+}
+
+#[test]
+fn a_machine_that_freezes_is_followed_by_another_and_does_no_harm_when_it_thaws() {
+    let mut world = world();
+    let (mut frozen, gate) = started_as(&world, "--due");
+    signal(&frozen, "STOP");
+    application_changes_everything(&world);
+    gate.open();
+    elsewhere(&mut world);
+    let (serving, start) = (Serving::of(world), Instant::now());
+    serving.wait_until_it_says("another instance runs it");
+    while !serving.log().contains("job: done") {
+        assert!(start.elapsed() < LOST_AFTER + Duration::from_secs(15), "{}", serving.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(serving.world.keys().iter().filter(|key| key.starts_with("t:")).count(), ROWS);
+    signal(&frozen, "CONT");
+    while frozen.try_wait().unwrap().is_none() {
+        assert!(what_the_application_wrote_is_there(&serving.world));
+    }
+    nothing_stale_remains(&serving.world);
+    assert_eq!(serving.end().1, Some(0));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod instances;
 mod jobs;
 mod json;
 mod memory;
+mod outages;
 mod ownership;
 mod parameters;
 mod platform;

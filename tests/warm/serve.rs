@@ -34,8 +34,13 @@ impl Serving {
         Serving::of(world)
     }
 
-    pub(crate) fn of(mut world: World) -> Serving {
-        world.set("WARM_LOG", "info");
+    pub(crate) fn of(world: World) -> Serving {
+        Serving::telling("info", world)
+    }
+
+    /// One that logs what is of this level.
+    pub(crate) fn telling(level: &str, mut world: World) -> Serving {
+        world.set("WARM_LOG", level);
         let log = File::create(world.folder.path.join("log")).unwrap();
         let child = world.program(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Serving { world, child: Ends(child) }
