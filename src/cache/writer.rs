@@ -112,7 +112,7 @@ impl Writer {
         self.halted.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until everything that was handed over is written. Can be dropped and called again.
+    /// Waits until everything that was handed over is written. Can be dropped and called again, until it has returned.
     ///
     /// # Errors
     /// What stopped the writing; the [`Tally`] says how far it came.

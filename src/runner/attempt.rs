@@ -88,13 +88,17 @@ impl Attempt<'_> {
     async fn finish(&self, writer: &mut Writer) -> Result<(), Error> {
         match self.limit.within(writer.finish()).await {
             Err(error) if matches!(error.kind, ErrorKind::JobTimeout | ErrorKind::Cancelled) => {
-                if timeout(GRACE, writer.finish()).await.is_ok_and(|written| written.is_ok()) {
+                match timeout(GRACE, writer.finish()).await {
                     // Written after all; whether it was read to the end, the reading says.
-                    return Ok(());
+                    Ok(Ok(())) => return Ok(()),
+                    // It would have been tried again, but for the limit.
+                    Ok(Err(_)) => {}
+                    Err(_) => {
+                        writer.halt();
+                        // What it says now is a consequence. One that hangs in a read, or in connecting, is left to itself.
+                        let _ = timeout(GRACE, writer.finish()).await;
+                    }
                 }
-                writer.halt();
-                // What it says now is a consequence. One that hangs in a read, or in connecting, is left to itself.
-                let _ = timeout(GRACE, writer.finish()).await;
                 Err(error)
             }
             written => written,

@@ -258,6 +258,28 @@ fn a_server_that_freezes_in_mid_run_is_given_up_once() {
 }
 
 #[test]
+fn a_server_that_dies_while_a_stopped_run_waits_for_it_is_no_panic() {
+    let mut world = World::new();
+    world.job(
+        "job",
+        "query = 'SELECT n AS id FROM generate_series(1, 50) n WHERE wait(1)'\nkey = 't:{id}'\nvalue = 'row'",
+    );
+    world.set("WARM_REDIS__CONNECT_TIMEOUT", "100ms");
+    let gate = Gate::shut(&world.database, 1);
+    let child = world.start(&["--now"]);
+    gate.wait_for_query();
+    world.redis.server.signal("STOP");
+    gate.open();
+    // What is written now is not answered.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    // Well within the two seconds in which a stopped run may still write.
+    std::thread::sleep(Duration::from_millis(300));
+    world.redis.server.signal("KILL");
+    Ran::of(child.wait_with_output().unwrap()).exits(143).says("stopped by a signal");
+}
+
+#[test]
 fn a_redis_whose_answer_trickles_in_does_not_outlast_the_jobs_timeout() {
     let mut world = World::new();
     world.job("job", &format!("{MANY}timeout = '2s'\nretries = 0"));
