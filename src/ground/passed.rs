@@ -28,14 +28,16 @@ pub enum Reason {
     Overlap,
     /// The job is paused.
     Paused,
+    /// Another instance was still running the job.
+    Held,
     /// Another instance served it.
     Elsewhere,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 5] =
-        [Reason::Missed, Reason::Superseded, Reason::Overlap, Reason::Paused, Reason::Elsewhere];
+    pub const ALL: [Reason; 6] =
+        [Reason::Missed, Reason::Superseded, Reason::Overlap, Reason::Paused, Reason::Held, Reason::Elsewhere];
 
     /// Its name, for programs.
     pub fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Reason {
             Reason::Superseded => "superseded",
             Reason::Overlap => "overlap",
             Reason::Paused => "paused",
+            Reason::Held => "held",
             Reason::Elsewhere => "elsewhere",
         }
     }
@@ -56,6 +59,7 @@ impl fmt::Display for Reason {
             Reason::Superseded => "a run for a later time makes up for it",
             Reason::Overlap => "the job was still running, and overlap is \"skip\"",
             Reason::Paused => "the job is paused",
+            Reason::Held => "another instance was still running the job",
             Reason::Elsewhere => "another instance served it",
         })
     }

@@ -133,7 +133,7 @@ fn passed(passed: &Passed) {
     let due = due.to_rfc3339_opts(SecondsFormat::Secs, true);
     match reason {
         // That is how it should be.
-        Reason::Elsewhere => info!(job, count, %reason, "{job}: no run for {due}: {reason}"),
+        Reason::Held | Reason::Elsewhere => info!(job, count, %reason, "{job}: no run for {due}: {reason}"),
         _ => warn!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
     }
 }

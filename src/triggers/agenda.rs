@@ -69,8 +69,17 @@ struct Wanted {
     due: Option<DateTime<Utc>>,
     trigger: Trigger,
     not_before: DateTime<Utc>,
-    /// Whether a run has begun for it before.
-    begun: bool,
+    tried: Tried,
+}
+
+/// What has been tried for a due time before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tried {
+    Nothing,
+    /// Another instance had the job.
+    Held,
+    /// A run has begun.
+    Begun,
 }
 
 impl Agenda {
@@ -196,7 +205,12 @@ impl Slot {
                 let due = slot.last_begun(now);
                 slot.set_mark(due.unwrap_or(now));
                 if job.catch_up != CatchUp::None {
-                    slot.waiting.push_back(Wanted { due, trigger: Trigger::CatchUp, not_before: now, begun: false });
+                    slot.waiting.push_back(Wanted {
+                        due,
+                        trigger: Trigger::CatchUp,
+                        not_before: now,
+                        tried: Tried::Nothing,
+                    });
                 }
             }
         }
@@ -266,7 +280,7 @@ impl Slot {
                 let before = self.before(due).filter(|before| *before > since);
                 tick.passed.extend(before.and_then(|before| self.passed(since, before, reason)));
                 let trigger = if on_time && before.is_none() { Trigger::Schedule } else { Trigger::CatchUp };
-                self.arrive(Wanted { due: Some(due), trigger, not_before: now, begun: false }, tick);
+                self.arrive(Wanted { due: Some(due), trigger, not_before: now, tried: Tried::Nothing }, tick);
             }
         }
     }
@@ -291,11 +305,18 @@ impl Slot {
         let oldest = dues.last().copied().unwrap_or(until);
         tick.passed.extend(self.before(oldest).and_then(|before| self.passed(since, before, Reason::Superseded)));
         if let ([due], true, true) = (&dues[..], on_time, self.waiting.is_empty()) {
-            return self
-                .arrive(Wanted { due: Some(*due), trigger: Trigger::Schedule, not_before: now, begun: false }, tick);
+            return self.arrive(
+                Wanted { due: Some(*due), trigger: Trigger::Schedule, not_before: now, tried: Tried::Nothing },
+                tick,
+            );
         }
         for due in dues.into_iter().rev() {
-            self.waiting.push_back(Wanted { due: Some(due), trigger: Trigger::CatchUp, not_before: now, begun: false });
+            self.waiting.push_back(Wanted {
+                due: Some(due),
+                trigger: Trigger::CatchUp,
+                not_before: now,
+                tried: Tried::Nothing,
+            });
         }
         while self.waiting.len() > MOST {
             let dropped = self.waiting.pop_front();
@@ -310,7 +331,7 @@ impl Slot {
                 due: Some(self.mark),
                 trigger: Trigger::Refill,
                 not_before: now,
-                begun: true,
+                tried: Tried::Begun,
             }),
         }
     }
@@ -336,8 +357,12 @@ impl Slot {
 
     /// A due time that has had no run, and gets none of its own.
     fn superseded(&self, wanted: &Wanted) -> Option<Passed> {
-        let due = wanted.due.filter(|_| !wanted.begun)?;
-        Some(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Superseded })
+        let reason = match wanted.tried {
+            Tried::Nothing => Reason::Superseded,
+            Tried::Held => Reason::Held,
+            Tried::Begun => return None,
+        };
+        Some(Passed { job: self.job.name.clone(), due: wanted.due?, count: 1, reason })
     }
 
     /// What may begin now. A run of the whole job refreshes all that is due, and so it comes first, and no refresh begins beside it.
@@ -389,11 +414,13 @@ impl Slot {
                 let due = wanted.due.unwrap_or(self.mark);
                 return Some(Some(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Elsewhere }));
             }
-            Ended::HeldElsewhere => Some(Wanted { not_before: now + ELSEWHERE, ..wanted }),
+            Ended::HeldElsewhere => {
+                Some(Wanted { not_before: now + ELSEWHERE, tried: wanted.tried.max(Tried::Held), ..wanted })
+            }
             Ended::FailedForNow => {
                 self.failures = self.failures.saturating_add(1);
                 let pause = TimeDelta::from_std(pause_before_another_run(self.failures)).unwrap_or(LONGEST_PAUSE);
-                Some(Wanted { trigger: Trigger::Retry, not_before: now + pause, begun: true, ..wanted })
+                Some(Wanted { trigger: Trigger::Retry, not_before: now + pause, tried: Tried::Begun, ..wanted })
             }
         };
         if matches!(how, Ended::Served | Ended::Failed) {

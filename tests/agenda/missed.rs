@@ -149,6 +149,19 @@ fn what_another_instance_runs_is_looked_at_again() {
 }
 
 #[test]
+fn a_start_that_another_instance_has_kept_from_running_until_the_next_one_is_told_so() {
+    let job = job("a", HOURLY);
+    let mut agenda = agenda(&job, Some("2026-11-24T12:00:00Z"), "2026-11-24T12:30:00Z");
+    for time in ["2026-11-24T13:00:00Z", "2026-11-24T13:30:00Z"] {
+        let (starts, passed) = begun(&mut agenda, time);
+        assert_eq!((starts.len(), passed), (1, vec![]));
+        agenda.ended(starts[0].run, Ended::HeldElsewhere, at(time));
+    }
+    let (starts, held) = begun(&mut agenda, "2026-11-24T14:00:00Z");
+    assert_eq!((starts.len(), held), (1, vec![passed(&job, "2026-11-24T13:00:00Z", 1, Reason::Held)]));
+}
+
+#[test]
 fn a_cache_that_was_emptied_is_refilled_by_priority() {
     let (low, high) = (job("low", &with("priority = 1")), job("high", &with("priority = 2")));
     let mut agenda = Agenda::new(&[low, high], |_| Some(at("2026-11-24T12:00:00Z")), at("2026-11-24T12:30:00Z"));
