@@ -110,7 +110,12 @@ impl World {
         self.agenda = Agenda::new(&jobs, |job| self.marks.get(&job.name).copied(), self.now);
     }
 
+    /// A quiet day, in which what is left of the year is made up for; then the accounts are looked at.
     fn account(&mut self) {
+        let end = self.now + TimeDelta::days(1);
+        while self.now < end {
+            self.step();
+        }
         let from = at("2026-01-01T00:00:00Z");
         for Kind { job, .. } in &self.kinds {
             let Account { begun, passed } = &self.accounts[&job.name];
