@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{Failure, history, runner};
 use crate::config::Loaded;
 use crate::ground::event::Observer;
+use crate::ground::history::Summary;
 use crate::runner::Runner;
 use crate::service::Setup;
 
@@ -40,17 +41,18 @@ pub(super) async fn setup(
     runner.history = Some(history(settings, &runner, false));
     let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
     let marks = marks(&runner, &jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>()).await;
-    let (succeeded, grace) = (succeeded(&runner).await, settings.serve.grace_period);
+    let (past, grace) = (past(&runner).await, settings.serve.grace_period);
     let runner = Arc::new(runner);
     let in_use = InUse { loaded, runner: Arc::clone(&runner) };
-    Ok((in_use, Setup { runner, jobs, marks, succeeded, grace }))
+    Ok((in_use, Setup { runner, jobs, marks, past, grace }))
 }
 
-/// When a run of each job ended well last, as far as the history knows; what is wrong with it has been said.
-async fn succeeded(runner: &Runner) -> HashMap<String, DateTime<Utc>> {
-    let Some(history) = &runner.history else { return HashMap::new() };
-    let summaries = history.summaries().await.unwrap_or_default();
-    summaries.into_iter().filter_map(|(job, summary)| Some((job, summary.last_success?))).collect()
+/// What the history knows of each job's runs; what is wrong with it has been said.
+async fn past(runner: &Runner) -> HashMap<String, Summary> {
+    match &runner.history {
+        Some(history) => history.summaries().await.unwrap_or_default(),
+        None => HashMap::new(),
+    }
 }
 
 /// What this host and all hosts remember; of two the later one, but none from the future if the other is from the past.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::error::Error;
+use super::health::Stale;
 use super::job::Job;
 use super::passed::Passed;
 use super::request::Trigger;
@@ -98,6 +99,18 @@ pub enum Event<'a> {
     NotReloaded {
         /// What is wrong.
         reason: &'a str,
+    },
+    /// The last success of a job is longer ago than it may be, from now on or since this process began.
+    Stale {
+        /// The job's name.
+        job: &'a str,
+        /// How long.
+        stale: &'a Stale,
+    },
+    /// The job is so no more.
+    NotStale {
+        /// The job's name.
+        job: &'a str,
     },
     /// The service tells over HTTP how it is.
     Listening {

@@ -78,6 +78,8 @@ impl Observer for LogObserver {
                 let jobs = jobs.len();
                 info!(jobs, "the configuration was read again: {}", counted(jobs as u64, "job", "jobs"));
             }
+            Event::Stale { job, stale } => warn!(job, "{job}: stale: {stale}"),
+            Event::NotStale { job } => info!(job, "{job}: no longer stale"),
             Event::Listening { address } => {
                 info!("listening on {address}: http://{address}/healthz, /readyz and /metrics");
             }

@@ -16,7 +16,8 @@ use super::freshness::Freshness;
 use super::notify;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
-use crate::ground::health::{Health, JobHealth};
+use crate::ground::health::Health;
+use crate::ground::history::Summary;
 use crate::ground::job::Job;
 use crate::ground::request::Request;
 use crate::ground::run::Report;
@@ -38,8 +39,8 @@ pub struct Setup {
     pub jobs: Vec<Arc<Job>>,
     /// The due time that each job has served last, by its name, as far as anybody knows.
     pub marks: HashMap<String, DateTime<Utc>>,
-    /// When a run of each job ended well last, by its name, as far as anybody knows.
-    pub succeeded: HashMap<String, DateTime<Utc>>,
+    /// What the history knows of each job's runs, by its name.
+    pub past: HashMap<String, Summary>,
     /// How long runs may still take when the service is to end.
     pub grace: Duration,
 }
@@ -90,8 +91,9 @@ struct Running {
 impl Daemon {
     /// A daemon that begins with these jobs.
     pub fn new(setup: Setup) -> Self {
-        let Setup { runner, jobs, marks, succeeded, grace } = setup;
-        let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
+        let Setup { runner, jobs, marks, past, grace } = setup;
+        let now = runner.clock.now();
+        let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), now);
         Daemon {
             runner,
             agenda,
@@ -100,7 +102,7 @@ impl Daemon {
             running: HashMap::new(),
             idle_since: None,
             cache: Link::Unknown,
-            freshness: Freshness::new(succeeded),
+            freshness: Freshness::new(&jobs, &past, now),
             health: watch::channel(Health::unknown()).0,
         }
     }
@@ -201,8 +203,7 @@ impl Daemon {
         }
         let now = self.runner.clock.now();
         let ended = how(&report);
-        // What another instance has served, it answers for.
-        if report.failure.is_none() || ended == Ended::ServedElsewhere {
+        if report.is_success() {
             self.freshness.succeeded(&report.job, now);
         }
         if let Some(passed) = self.agenda.ended(run, ended, now) {
@@ -225,9 +226,10 @@ impl Daemon {
     /// Takes other jobs and settings; what runs goes on with the old ones.
     fn replace(&mut self, setup: Setup) {
         notify::reloading();
-        let Setup { runner, jobs, marks, succeeded, grace } = setup;
-        self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
-        self.freshness.replace_jobs(&jobs, succeeded);
+        let Setup { runner, jobs, marks, past, grace } = setup;
+        let now = runner.clock.now();
+        self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), now);
+        self.freshness.replace_jobs(&jobs, &past, now);
         (self.runner, self.grace) = (runner, grace);
         self.runner.observer.on(&Event::Reloaded { jobs: &jobs });
         notify::ready();
@@ -248,13 +250,12 @@ impl Daemon {
     }
 
     /// Tells whoever asks how things are.
-    fn publish(&self, stopping: bool) {
-        let jobs = self.agenda.coming(self.runner.clock.now()).map(|(job, next)| JobHealth {
-            name: job.name.clone(),
-            next: next.filter(|_| !stopping),
-            last_success: self.freshness.last(&job.name),
-        });
-        let (jobs, cache) = (jobs.collect(), self.cache.clone());
+    fn publish(&mut self, stopping: bool) {
+        let now = self.runner.clock.now();
+        let jobs = self.agenda.coming(now);
+        let jobs: Vec<_> = jobs.map(|(job, next)| self.freshness.of(job, next.filter(|_| !stopping), now)).collect();
+        self.freshness.say(&jobs, self.runner.observer.as_ref());
+        let cache = self.cache.clone();
         self.health.send_replace(Health { beat: Instant::now().into_std(), stopping, cache, jobs });
     }
 
