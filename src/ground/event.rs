@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::error::Error;
 use super::health::Stale;
 use super::job::Job;
@@ -111,6 +113,23 @@ pub enum Event<'a> {
     NotStale {
         /// The job's name.
         job: &'a str,
+    },
+    /// A job is paused from now on, or its pause has got another end.
+    Paused {
+        /// The job's name.
+        job: &'a str,
+        /// When it ends.
+        until: DateTime<Utc>,
+    },
+    /// A job goes on after a pause.
+    Resumed {
+        /// The job's name.
+        job: &'a str,
+    },
+    /// Nobody knows which jobs are paused: none is.
+    Unpaused {
+        /// Why.
+        problem: &'a str,
     },
     /// The service tells over HTTP how it is.
     Listening {

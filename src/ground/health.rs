@@ -42,6 +42,8 @@ pub struct JobHealth {
     pub max_age: Option<Duration>,
     /// Whether it is longer ago.
     pub stale: Option<Stale>,
+    /// Until when it is paused, if it is.
+    pub paused_until: Option<DateTime<Utc>>,
 }
 
 /// The last success of a job is longer ago than the job's `max_age`.

@@ -80,6 +80,12 @@ impl Observer for LogObserver {
             }
             Event::Stale { job, stale } => warn!(job, "{job}: stale: {stale}"),
             Event::NotStale { job } => info!(job, "{job}: no longer stale"),
+            Event::Paused { job, until } => {
+                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                info!(job, until, "{job}: paused until {until}");
+            }
+            Event::Resumed { job } => info!(job, "{job}: goes on after its pause"),
+            Event::Unpaused { problem } => warn!("no job is taken for paused: {problem}"),
             Event::Listening { address } => {
                 info!("listening on {address}: http://{address}/healthz, /readyz and /metrics");
             }
@@ -136,6 +142,7 @@ fn passed(passed: &Passed) {
     match reason {
         // That is how it should be.
         Reason::Elsewhere => info!(job, count, %reason, "{job}: no run for {due}: {reason}"),
+        Reason::Paused => info!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
         _ => warn!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
     }
 }

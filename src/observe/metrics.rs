@@ -53,6 +53,7 @@ struct Series {
     reloads: Family<Labels<1>, Counter>,
     losses: Family<Labels<1>, Counter>,
     stale: Family<OfJob, Gauge>,
+    paused: Family<OfJob, Gauge>,
     max_age: Family<OfJob, Seconds>,
     running: Gauge,
     next: Family<OfJob, Seconds>,
@@ -86,6 +87,7 @@ impl Metrics {
             set(&self.series.next, &job.name, job.next.map(seconds));
             set(&self.series.last_success, &job.name, job.last_success.map(seconds));
             set(&self.series.max_age, &job.name, job.max_age.map(|age| age.as_secs_f64()));
+            set(&self.series.paused, &job.name, Some(job.paused_until.is_some().into()));
             set(&self.series.stale, &job.name, job.max_age.map(|_| job.stale.is_some().into()));
         }
         let mut text = String::new();
@@ -132,6 +134,7 @@ impl Observer for Metrics {
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
             Event::Stale { .. } | Event::NotStale { .. } => {}
+            Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
         }
     }
 }
@@ -155,6 +158,7 @@ impl Series {
         all.register("last_success_timestamp_seconds", last, self.last_success.clone());
         all.register("job_max_age_seconds", "How long ago the job's last success may be", self.max_age.clone());
         all.register("job_stale", "Whether it is longer ago", self.stale.clone());
+        all.register("job_paused", "Whether the job is paused", self.paused.clone());
         all.register("redis_up", "Whether Redis answers", self.redis_up.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "The version of warm", version);
@@ -188,6 +192,7 @@ impl Series {
             gauge.remove(&of(job));
         }
         self.stale.remove(&of(job));
+        self.paused.remove(&of(job));
     }
 
     fn finished(&self, report: &Report) {
@@ -335,8 +340,14 @@ mod tests {
         let (next, last) = (DateTime::from_timestamp_millis(1500), DateTime::from_timestamp_millis(1000));
         let max_age = Some(Duration::from_secs(90));
         let stale = Some(Stale { age: None, max_age: Duration::from_secs(90) });
-        let job =
-            |next, last_success, max_age, stale| JobHealth { name: "a".to_owned(), next, last_success, max_age, stale };
+        let job = |next, last_success, max_age, stale| JobHealth {
+            name: "a".to_owned(),
+            next,
+            last_success,
+            max_age,
+            stale,
+            paused_until: next,
+        };
         let cache = Link::Up { since: DateTime::UNIX_EPOCH };
         let text = metrics.text(&Health { cache, jobs: vec![job(next, last, max_age, None)], ..Health::unknown() });
         has(&text, "warm_next_start_timestamp_seconds{job=\"a\"} 1.5");
@@ -344,8 +355,10 @@ mod tests {
         has(&text, "warm_redis_up 1");
         has(&text, "warm_job_max_age_seconds{job=\"a\"} 90.0");
         has(&text, "warm_job_stale{job=\"a\"} 0");
+        has(&text, "warm_job_paused{job=\"a\"} 1");
         let text = metrics.text(&Health { jobs: vec![job(None, None, max_age, stale)], ..Health::unknown() });
         has(&text, "warm_job_stale{job=\"a\"} 1");
+        has(&text, "warm_job_paused{job=\"a\"} 0");
         let text = metrics.text(&Health { jobs: vec![job(None, None, None, None)], ..Health::unknown() });
         assert!(!text.contains("timestamp_seconds{") && !text.contains("warm_job_stale{"), "{text}");
         has(&text, "warm_redis_up 0");
@@ -370,6 +383,7 @@ mod tests {
                 last_success: Some(DateTime::UNIX_EPOCH),
                 max_age: Some(Duration::from_secs(1)),
                 stale: None,
+                paused_until: None,
             }],
             ..Health::unknown()
         };

@@ -57,13 +57,19 @@ impl Freshness {
     }
 
     /// How a job is.
-    pub(super) fn of(&self, job: &Job, next: Option<DateTime<Utc>>, now: DateTime<Utc>) -> JobHealth {
+    pub(super) fn of(
+        &self,
+        job: &Job,
+        next: Option<DateTime<Utc>>,
+        paused_until: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> JobHealth {
         let known = self.jobs.get(&job.name);
         let last_success = known.and_then(|known| known.last_success);
         // A clock that was set back does not give it more time than it had.
         let since = known.map(|known| known.since.min(now));
         let stale = Stale::of(job.max_age, last_success, since, now);
-        JobHealth { name: job.name.clone(), next, last_success, max_age: job.max_age, stale }
+        JobHealth { name: job.name.clone(), next, last_success, max_age: job.max_age, stale, paused_until }
     }
 
     /// Says of each job once that it has become stale, and once that it is so no more.
@@ -105,7 +111,14 @@ mod tests {
         let max_age = Duration::from_secs(60);
         let job = |stale: bool| {
             let stale = stale.then_some(Stale { age: None, max_age });
-            JobHealth { name: "a".to_owned(), next: None, last_success: None, max_age: Some(max_age), stale }
+            JobHealth {
+                name: "a".to_owned(),
+                next: None,
+                last_success: None,
+                max_age: Some(max_age),
+                stale,
+                paused_until: None,
+            }
         };
         for stale in [false, true, true, false, false, true] {
             freshness.say(&[job(stale)], &heard);

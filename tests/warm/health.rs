@@ -22,7 +22,7 @@ fn listening() -> World {
 }
 
 /// Where the service listens.
-fn address(serving: &Serving) -> String {
+pub(crate) fn address(serving: &Serving) -> String {
     serving.wait_until_it_says("listening on 127.0.0.1:");
     let log = serving.log();
     let (_, rest) = log.split_once("listening on ").unwrap();
@@ -42,11 +42,11 @@ fn ask(address: &str, request: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), text.to_owned())
 }
 
-fn get(address: &str, path: &str) -> (u16, String) {
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: warm\r\n\r\n"))
 }
 
-fn wait_for_line(address: &str, line: &str) {
+pub(crate) fn wait_for_line(address: &str, line: &str) {
     wait_for(line, || get(address, "/metrics").1.lines().any(|other| other == line).then_some(()));
 }
 

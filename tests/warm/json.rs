@@ -63,6 +63,8 @@ fn the_page_names_every_field_and_no_other() {
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--dry-run", "--json"]]);
     agrees(&world, "`warm check`", &[&["check", "--json"]]);
     agrees(&world, "`warm list`", &[&["list", "--json"]]);
+    agrees(&world, "`warm pause` and `warm resume`", &[&["pause", "--json"]]);
+    agrees(&world, "`warm pause` and `warm resume`", &[&["resume", "--json"]]);
 
     // What keeps a command from starting has the check's fields, all but those of jobs.
     let mut short = documented("`warm check`");

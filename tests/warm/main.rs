@@ -17,6 +17,7 @@ mod json;
 mod memory;
 mod ownership;
 mod parameters;
+mod pause;
 mod platform;
 mod postgres_faults;
 mod process;
