@@ -31,6 +31,10 @@ Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 Postgr
 
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug); every setting of warm.toml as WARM_TABLE__FIELD";
 
+const AFTER_STATUS: &str = "\
+Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
+That warm serve does not run is no failure: jobs may be run by warm --due.";
+
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -80,6 +84,13 @@ enum Command {
     Serve,
     /// List the jobs with schedule, next run and keys
     List(List),
+    /// Show how jobs, service and servers are; change nothing
+    #[command(after_help = AFTER_STATUS)]
+    Status {
+        /// The jobs to show [default: all]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+    },
     /// Let jobs begin no run by themselves on this machine, for a while
     Pause(Pause),
     /// Let paused jobs go on
@@ -153,6 +164,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check { offline, jobs }) => commands::check::run(&cli.common, offline, &jobs),
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List(list)) => commands::list::run(&cli.common, &list),
+        Some(Command::Status { jobs }) => commands::status::run(&cli.common, &jobs),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
         Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),
         None if cli.now.due => commands::due::run(&cli.common),

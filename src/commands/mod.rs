@@ -5,10 +5,12 @@ pub mod due;
 pub mod list;
 pub mod now;
 pub mod pause;
+mod presence;
 mod report;
 pub mod serve;
 mod setup;
 mod signals;
+pub mod status;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use tokio::time::interval;
 
 use super::now::observer;
 use super::setup::{InUse, pause_stamp, pauses, setup};
-use super::{Failure, load, runtime, signals};
+use super::{Failure, load, presence, runtime, signals};
 use crate::cache::WATCH_INTERVAL;
 use crate::cli::Common;
 use crate::config::{Loaded, Stamp};
@@ -40,6 +40,7 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
     runtime()?.block_on(async {
         // Before anything is done: a place that is taken may mean that another process does it already.
         let listener = listen(&loaded, observer.as_ref()).await?;
+        let _there = presence::announce(&loaded.settings);
         // The first signal lets runs finish, the second stops them.
         let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
         let (in_use, first) = setup(loaded, None, Arc::clone(&observer)).await?;

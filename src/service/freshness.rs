@@ -42,8 +42,11 @@ impl Freshness {
                 last_success: past.and_then(|past| past.last_success),
                 since: past.and_then(|past| past.known_since).map_or(now, |since| since.min(now)),
             };
-            // What this process has seen, it knows better than the file.
-            (job.name.clone(), before.remove(&job.name).unwrap_or_else(new))
+            let mut known = before.remove(&job.name).unwrap_or_else(new);
+            // Another process may have run it meanwhile.
+            let later = past.and_then(|past| past.last_success).filter(|last| *last <= now);
+            known.last_success = known.last_success.max(later);
+            (job.name.clone(), known)
         };
         self.jobs = jobs.iter().map(known).collect();
         self.said.retain(|name| self.jobs.contains_key(name));

@@ -24,5 +24,6 @@ mod process;
 mod redis_faults;
 mod rows;
 mod serve;
+mod status;
 mod sweep;
 mod terminal;
