@@ -3,12 +3,14 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{self, Failure, nearest};
-use crate::ground::exit;
+use crate::ground::clock::parse_length;
+use crate::ground::{exit, pause};
 use crate::observe::init_log;
 
 /// Keeps a Redis cache filled from PostgreSQL.
@@ -28,6 +30,10 @@ Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 Postgr
 4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug); every setting of warm.toml as WARM_TABLE__FIELD";
+
+const AFTER_STATUS: &str = "\
+Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
+That warm serve does not run is no failure: jobs may be run by warm --due.";
 
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
@@ -78,6 +84,35 @@ enum Command {
     Serve,
     /// List the jobs with schedule, next run and keys
     List(List),
+    /// Show how jobs, service and servers are; change nothing
+    #[command(after_help = AFTER_STATUS)]
+    Status {
+        /// The jobs to show [default: all]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+    },
+    /// Let jobs begin no run by themselves on this machine, for a while
+    Pause(Pause),
+    /// Let paused jobs go on
+    Resume {
+        /// The jobs that go on [default: all]
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+    },
+}
+
+/// `warm pause`.
+#[derive(Debug, Clone, Args)]
+pub struct Pause {
+    /// For how long, written 30m or 1h 30m (1s … 30d) [default: 1h]
+    #[arg(long = "for", value_name = "TIME", value_parser = length, conflicts_with = "until")]
+    pub length: Option<Duration>,
+    /// Until this moment, written 2027-03-27T00:00:00Z (30 days from now at the latest)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<DateTime<Utc>>,
+    /// The jobs to pause [default: all that there are now]
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
 }
 
 /// `warm list`.
@@ -93,6 +128,13 @@ pub struct List {
 
 fn times(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|times| (1..=1000).contains(times)).ok_or("it is a number from 1 to 1000")
+}
+
+fn length(text: &str) -> Result<Duration, &'static str> {
+    let bounds = pause::SHORTEST..=pause::LONGEST;
+    parse_length(text)
+        .filter(|length| bounds.contains(length))
+        .ok_or("it is a length of time from 1s to 30d, such as `30m` or `1h 30m`")
 }
 
 fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
@@ -122,6 +164,9 @@ pub fn main() -> ExitCode {
         Some(Command::Check { offline, jobs }) => commands::check::run(&cli.common, offline, &jobs),
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List(list)) => commands::list::run(&cli.common, &list),
+        Some(Command::Status { jobs }) => commands::status::run(&cli.common, &jobs),
+        Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
+        Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),
         None if cli.now.due => commands::due::run(&cli.common),
         None if cli.now.now => commands::now::run(&cli.common, &cli.now),
         None => Err(no_command(cli.now.jobs.first())),

@@ -4,10 +4,13 @@ pub mod check;
 pub mod due;
 pub mod list;
 pub mod now;
+pub mod pause;
+mod presence;
 mod report;
 pub mod serve;
 mod setup;
 mod signals;
+pub mod status;
 
 use std::sync::Arc;
 
@@ -18,7 +21,7 @@ use tokio::runtime::Runtime;
 use crate::cache::Redis;
 use crate::cli::Common;
 pub(crate) use crate::config::nearest;
-use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, Severity};
+use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, PauseFile, Severity};
 use crate::encode;
 use crate::ground::clock::SystemClock;
 use crate::ground::event::Observer;
@@ -128,6 +131,11 @@ fn history(settings: &Settings, runner: &Runner, read_only: bool) -> History {
     let installation = Fingerprint::of([&*file, &source, &runner.redis.describe(), runner.redis.key_prefix()]);
     let place = Place { folder: settings.state.clone(), installation, read_only };
     History::open(place, Arc::clone(&runner.observer))
+}
+
+/// Where it is kept which jobs are paused, if a state folder is known.
+fn pause_file(settings: &Settings) -> Option<PauseFile> {
+    settings.state.as_deref().map(|folder| PauseFile::new(folder, &settings.file))
 }
 
 fn redis(settings: &Settings) -> Result<Redis, Failure> {

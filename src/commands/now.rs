@@ -71,6 +71,7 @@ mod tests {
             stats: Stats::default(),
             took: Duration::ZERO,
             failure: kind.map(|kind| Error::new(kind, "")),
+            whole: true,
             sample: Vec::new(),
             swept_sample: Vec::new(),
             kept: Kept::default(),

@@ -13,14 +13,15 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use super::now::observer;
-use super::setup::{InUse, setup};
-use super::{Failure, load, runtime, signals};
+use super::setup::{InUse, pause_stamp, pauses, setup};
+use super::{Failure, load, presence, runtime, signals};
 use crate::cache::WATCH_INTERVAL;
 use crate::cli::Common;
 use crate::config::{Loaded, Stamp};
 use crate::ground::event::{Event, Observer};
 use crate::ground::exit;
 use crate::ground::health::Health;
+use crate::ground::pause::Pauses;
 use crate::ground::watch::Seen;
 use crate::observe::{Metrics, Several};
 use crate::runner::Runner;
@@ -39,15 +40,17 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
     runtime()?.block_on(async {
         // Before anything is done: a place that is taken may mean that another process does it already.
         let listener = listen(&loaded, observer.as_ref()).await?;
+        let _there = presence::announce(&loaded.settings);
         // The first signal lets runs finish, the second stops them.
         let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
         let (in_use, first) = setup(loaded, None, Arc::clone(&observer)).await?;
         let (setups, more) = mpsc::channel(1);
         let (seen, cache) = mpsc::channel(8);
-        let reloading = tokio::spawn(reload(common.clone(), in_use, observer, (setups, seen)));
+        let (paused, pauses) = mpsc::channel(1);
+        let reloading = tokio::spawn(reload(common.clone(), in_use, observer, (setups, paused, seen)));
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
-        let all_done = daemon.serve(Inputs { stop: stopped, setups: more, cache }).await;
+        let all_done = daemon.serve(Inputs { stop: stopped, setups: more, pauses, cache }).await;
         reloading.abort();
         // They end with the daemon.
         let _ = pages.await;
@@ -90,7 +93,7 @@ async fn reload(
     common: Common,
     mut in_use: InUse,
     observer: Arc<dyn Observer>,
-    (setups, seen): (mpsc::Sender<Setup>, mpsc::Sender<Seen>),
+    (setups, paused, seen): (mpsc::Sender<Setup>, mpsc::Sender<Pauses>, mpsc::Sender<Seen>),
 ) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut looks = interval(LOOK);
@@ -100,6 +103,14 @@ async fn reload(
     loop {
         tokio::select! {
             _ = looks.tick() => {
+                // That file is replaced as a whole: nobody has to wait until it is complete.
+                if pause_stamp(&in_use.loaded.settings) != in_use.paused {
+                    let (stamp, now_paused) = pauses(&in_use.loaded.settings, observer.as_ref());
+                    in_use.paused = stamp;
+                    if paused.send(now_paused).await.is_err() {
+                        return drop(watching);
+                    }
+                }
                 let now = Stamp::of(&in_use.loaded.places);
                 let settled = std::mem::replace(&mut last, now.clone()) == now;
                 if !settled || now == used {

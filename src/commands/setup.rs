@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::{Failure, history, runner};
-use crate::config::Loaded;
-use crate::ground::event::Observer;
+use super::{Failure, history, pause_file, runner};
+use crate::config::{Loaded, Stamp};
+use crate::ground::event::{Event, Observer};
+use crate::ground::history::Summary;
+use crate::ground::pause::Pauses;
+use crate::ground::settings::Settings;
 use crate::runner::Runner;
 use crate::service::Setup;
 
@@ -15,6 +18,8 @@ use crate::service::Setup;
 pub(super) struct InUse {
     pub(super) loaded: Loaded,
     pub(super) runner: Arc<Runner>,
+    /// How the file that says which jobs are paused was when it was read last.
+    pub(super) paused: Stamp,
 }
 
 impl InUse {
@@ -40,17 +45,36 @@ pub(super) async fn setup(
     runner.history = Some(history(settings, &runner, false));
     let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
     let marks = marks(&runner, &jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>()).await;
-    let (succeeded, grace) = (succeeded(&runner).await, settings.serve.grace_period);
+    let (past, grace) = (past(&runner).await, settings.serve.grace_period);
+    let (paused, pauses) = pauses(settings, runner.observer.as_ref());
     let runner = Arc::new(runner);
-    let in_use = InUse { loaded, runner: Arc::clone(&runner) };
-    Ok((in_use, Setup { runner, jobs, marks, succeeded, grace }))
+    let in_use = InUse { loaded, runner: Arc::clone(&runner), paused };
+    Ok((in_use, Setup { runner, jobs, marks, past, pauses, grace }))
 }
 
-/// When a run of each job ended well last, as far as the history knows; what is wrong with it has been said.
-async fn succeeded(runner: &Runner) -> HashMap<String, DateTime<Utc>> {
-    let Some(history) = &runner.history else { return HashMap::new() };
-    let summaries = history.summaries().await.unwrap_or_default();
-    summaries.into_iter().filter_map(|(job, summary)| Some((job, summary.last_success?))).collect()
+/// How the file that says which jobs are paused is now.
+pub(super) fn pause_stamp(settings: &Settings) -> Stamp {
+    Stamp::of(&pause_file(settings).map(|file| file.path()).into_iter().collect::<Vec<_>>())
+}
+
+/// Which jobs are paused. Where that cannot be told none is, and it is said: nothing is ever silent for nobody knows how long.
+pub(super) fn pauses(settings: &Settings, observer: &dyn Observer) -> (Stamp, Pauses) {
+    // Looked at first: what changes meanwhile is read again.
+    let stamp = pause_stamp(settings);
+    let read = pause_file(settings).map(|file| file.read()).transpose();
+    let pauses = read.map(Option::unwrap_or_default).unwrap_or_else(|problem| {
+        observer.on(&Event::Unpaused { problem: &problem.in_a_line() });
+        Pauses::default()
+    });
+    (stamp, pauses)
+}
+
+/// What the history knows of each job's runs; what is wrong with it has been said.
+async fn past(runner: &Runner) -> HashMap<String, Summary> {
+    match &runner.history {
+        Some(history) => history.summaries().await.unwrap_or_default(),
+        None => HashMap::new(),
+    }
 }
 
 /// What this host and all hosts remember; of two the later one, but none from the future if the other is from the past.

@@ -53,6 +53,13 @@ impl Diagnostic {
         Diagnostic { place: Some(place), ..Diagnostic::error(message) }
     }
 
+    /// The same in one line, for a log.
+    pub fn in_a_line(&self) -> String {
+        let at = self.position().map(|at| format!("{at}: ")).unwrap_or_default();
+        let help = self.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+        format!("{at}{}{help}", self.message)
+    }
+
     /// The same with the way out.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {

@@ -42,6 +42,7 @@ pub(super) struct Common {
     pub(super) misfire_grace: TimeDelta,
     pub(super) overlap: Overlap,
     pub(super) refresh_ahead: Option<RefreshAhead>,
+    pub(super) max_age: Option<Duration>,
     pub(super) max_value: usize,
     pub(super) guard: Guard,
     pub(super) jitter: f64,
@@ -86,6 +87,8 @@ impl Reader<'_> {
         let misfire_grace = collector.take(self.misfire_grace(raw.misfire_grace.as_ref()));
         let policies = [("skip", Overlap::Skip), ("replace", Overlap::Replace), ("allow", Overlap::Allow)];
         let overlap = collector.take(self.choice("overlap", raw.overlap.as_ref(), &policies));
+        let max_age = raw.max_age.as_ref().map(|length| duration("max_age", length, TTL_BOUNDS, sources));
+        let max_age = collector.take(max_age.transpose());
         let max_value = collector.take(self.max_value(raw_guard.max_value.as_ref()));
         let missing = raw.mode.as_ref().filter(|_| mode == Some(Mode::Missing));
         let guard = self.guard(&raw_guard, missing, collector);
@@ -108,6 +111,7 @@ impl Reader<'_> {
             misfire_grace: misfire_grace?,
             overlap: overlap?,
             refresh_ahead: refresh_ahead?,
+            max_age: max_age?,
             max_value: max_value?,
             guard: guard?,
             jitter: jitter?,

@@ -37,9 +37,9 @@ pub(super) fn read_secret(file: &Path) -> Result<String, Diagnostic> {
     text.map_err(|_| Diagnostic::about(file, "this is not UTF-8"))
 }
 
-type Text = Result<String, std::string::FromUtf8Error>;
+pub(super) type Text = Result<String, std::string::FromUtf8Error>;
 
-fn read_bounded(file: &Path) -> Result<(Text, Metadata), Diagnostic> {
+pub(super) fn read_bounded(file: &Path) -> Result<(Text, Metadata), Diagnostic> {
     let fail = |error: std::io::Error| Diagnostic::about(file, format!("cannot read this file: {}", words(&error)));
     let mut handle = fs::OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(file).map_err(fail)?;
     let metadata = handle.metadata().map_err(fail)?;
@@ -123,7 +123,7 @@ fn warn_if_writable(path: &Path, metadata: &Metadata, collector: &mut Collector)
 }
 
 /// The system's words without its number.
-fn words(error: &std::io::Error) -> String {
+pub(super) fn words(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }

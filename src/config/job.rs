@@ -108,6 +108,7 @@ pub(super) fn resolve(
         misfire_grace: common.misfire_grace,
         overlap: common.overlap,
         refresh_ahead: common.refresh_ahead,
+        max_age: common.max_age,
     };
     Some(Read { job, key: sources.place(key_span)? })
 }

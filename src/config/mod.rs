@@ -9,6 +9,7 @@
 //!                                                                                │
 //! units, cron, secret, state ─► settings, fields, job   one function each  ◄─────┘   ─► ground::{Settings, Job}
 //!
+//! paused                   which jobs are paused: the one file that is written here, beside all that
 //! paths                    where a path of the configuration leads
 //! diagnostic, mask, near   what is said when something is wrong, and what is not
 //! ```
@@ -27,6 +28,7 @@ mod job;
 mod mask;
 mod near;
 mod paths;
+mod paused;
 mod raw;
 mod secret;
 mod settings;
@@ -41,6 +43,7 @@ mod values;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};
 pub use environment::Environment;
 pub use near::nearest;
+pub use paused::{Changed, PauseFile};
 pub use stamp::Stamp;
 pub use units::show_duration;
 

@@ -88,7 +88,8 @@ impl Config {
                 catch_up,
                 misfire_grace,
                 overlap,
-                refresh_ahead
+                refresh_ahead,
+                max_age
             );
             if let Some(guard) = from.guard {
                 into.guard.get_or_insert_default().merge(guard);
@@ -163,6 +164,7 @@ pub(super) struct Defaults {
     pub(super) misfire_grace: Option<Spanned<Length>>,
     pub(super) overlap: Option<Text>,
     pub(super) refresh_ahead: Option<Spanned<Ahead>>,
+    pub(super) max_age: Option<Spanned<Length>>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -214,6 +216,7 @@ pub(super) struct Job {
     pub(super) misfire_grace: Option<Spanned<Length>>,
     pub(super) overlap: Option<Text>,
     pub(super) refresh_ahead: Option<Spanned<Ahead>>,
+    pub(super) max_age: Option<Spanned<Length>>,
     pub(super) guard: Option<Guard>,
 }
 
@@ -241,6 +244,7 @@ impl Job {
             misfire_grace,
             overlap,
             refresh_ahead,
+            max_age,
             guard
         );
         // A table of the job's own does not take the defaults of its other fields away.

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::error::Error;
+use super::health::Stale;
 use super::job::Job;
 use super::passed::Passed;
 use super::request::Trigger;
@@ -98,6 +101,35 @@ pub enum Event<'a> {
     NotReloaded {
         /// What is wrong.
         reason: &'a str,
+    },
+    /// The last success of a job is longer ago than it may be, from now on or since this process began.
+    Stale {
+        /// The job's name.
+        job: &'a str,
+        /// How long.
+        stale: &'a Stale,
+    },
+    /// The job is so no more.
+    NotStale {
+        /// The job's name.
+        job: &'a str,
+    },
+    /// A job is paused from now on, or its pause has got another end.
+    Paused {
+        /// The job's name.
+        job: &'a str,
+        /// When it ends.
+        until: DateTime<Utc>,
+    },
+    /// A job goes on after a pause.
+    Resumed {
+        /// The job's name.
+        job: &'a str,
+    },
+    /// Nobody knows which jobs are paused: none is.
+    Unpaused {
+        /// Why.
+        problem: &'a str,
     },
     /// The service tells over HTTP how it is.
     Listening {

@@ -27,6 +27,8 @@ pub struct Record {
     pub failure: Option<Error>,
     /// The due time that is done with now.
     pub served: Option<DateTime<Utc>>,
+    /// Whether the job is up to date with it: [`super::run::Report::is_success`].
+    pub success: bool,
     /// What a good run read, as the measure of later ones; `None` for a run that failed or that did not look at everything.
     pub measure: Option<Measure>,
 }
@@ -49,16 +51,21 @@ pub struct LastGood {
     pub measure: Measure,
 }
 
-/// What is known of a job's runs, as far as they are kept. A start that another instance has served counts as a success: whether it was one, the
-/// other instance knows.
+/// What is known of a job's runs, as far as they are kept. Refreshes of keys before they die are no runs here: they are many, and each of them is a part of one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// When the last run ended that ended well.
+    /// When the job was up to date last. A start that another instance has served counts: whether it was a success, the other instance knows.
     pub last_success: Option<DateTime<Utc>>,
+    /// The keys that the last success of this instance wrote or renewed.
+    pub keys: Option<u64>,
+    /// When the first run of this instance began that is kept, refreshes included: since then the job is known.
+    pub known_since: Option<DateTime<Utc>>,
     /// The last run of this instance.
     pub last_run: Option<PastRun>,
     /// The last run of this instance that failed.
     pub last_failure: Option<PastRun>,
+    /// The last refresh, if it failed, and the job was not up to date since.
+    pub failed_refresh: Option<PastRun>,
     /// How many runs of this instance ended well.
     pub succeeded: u64,
     /// How many did not.

@@ -71,6 +71,8 @@ pub struct Job {
     pub overlap: Overlap,
     /// Whether keys are refreshed before they die, beside the schedule.
     pub refresh_ahead: Option<RefreshAhead>,
+    /// How long ago a run may have ended well at the most, before somebody is told.
+    pub max_age: Option<Duration>,
 }
 
 impl Job {

@@ -17,6 +17,7 @@ pub mod key;
 pub mod keyspace;
 pub mod manifest;
 pub mod passed;
+pub mod pause;
 pub mod refresh;
 pub mod request;
 pub mod row;

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::Error;
+use super::error::{Error, ErrorKind};
 use super::refresh::Kept;
 use super::request::Trigger;
 
@@ -131,6 +131,8 @@ pub struct Report {
     pub took: Duration,
     /// The failure that ended it.
     pub failure: Option<Error>,
+    /// Whether it read all that the job asks for: a refresh of some combinations does not, nor does a run for absent keys that nobody but its caller asked for.
+    pub whole: bool,
     /// A few of the keys, for a dry run to show.
     pub sample: Vec<Sample>,
     /// A few of the keys that a dry run would remove, with the installation's prefix.
@@ -146,6 +148,15 @@ impl Report {
     /// Why the run did not even begin, because another instance is at it or has done it.
     pub fn left_to_others(&self) -> Option<&Error> {
         self.failure.as_ref().filter(|failure| failure.kind.leaves_it_to_others())
+    }
+
+    /// Whether the job is up to date with it: it ended well and left nothing out, or another instance has served its due time, and answers for it.
+    pub fn is_success(&self) -> bool {
+        match &self.failure {
+            None => self.whole,
+            // Who has refreshed some keys has served no due time.
+            Some(failure) => failure.kind == ErrorKind::ServedElsewhere && self.trigger != Trigger::RefreshAhead,
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! keeper   a thread that owns the connection: opens it when the first run begins, takes what has piled up in one transaction
 //! file     folder and file: begun, found damaged, moved aside
 //! table    the statements about runs
+//! served   those about due times
+//! success  those about the last success of each job
 //! summary  what all runs of a job come to
 //! manifest those about the keys that sweeping jobs have written
 //! inspect  what is wrong with folder and file, for `warm check`: looks, and leaves everything as it is
@@ -24,6 +26,7 @@ mod inspect;
 mod keeper;
 mod manifest;
 mod served;
+mod success;
 mod summary;
 mod table;
 

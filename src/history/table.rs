@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, Utc};
 use serde_json::Value;
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::served;
+use super::{served, success};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Measure, NamedType, Record};
 use crate::ground::request::Trigger;
@@ -30,6 +30,7 @@ pub(super) async fn record(
         add(&mut transaction, installation, record).await?;
         prune(&mut transaction, installation, record).await?;
         served::note(&mut transaction, installation, record).await?;
+        success::note(&mut transaction, installation, record).await?;
         if let Some(measure) = &record.measure {
             add_good(&mut transaction, installation, record, measure).await?;
         }
@@ -102,7 +103,7 @@ pub(super) async fn last_good(
 }
 
 /// SQLite's integers have a sign.
-fn integer(count: u64) -> i64 {
+pub(super) fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -148,6 +149,7 @@ mod tests {
             stats: Stats::default(),
             failure: None,
             served: None,
+            success: true,
             measure: Some(Measure { rows: minute.unsigned_abs(), columns }),
         }
     }
@@ -193,7 +195,12 @@ mod tests {
     #[tokio::test]
     async fn the_last_good_run_is_that_of_the_same_definition() {
         let mut connection = empty().await;
-        let failed = Record { failure: Some(Error::new(ErrorKind::Query, "")), measure: None, ..run("job", "x", 9) };
+        let failed = Record {
+            failure: Some(Error::new(ErrorKind::Query, "")),
+            success: false,
+            measure: None,
+            ..run("job", "x", 9)
+        };
         let runs = [run("job", "x", 1), run("job", "y", 2), run("job", "x", 3), run("job", "y", 1), failed];
         record(&mut connection, "here", &runs).await.unwrap();
         let rows = async |connection: &mut SqliteConnection, installation: &str, definition: &str| {

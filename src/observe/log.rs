@@ -78,6 +78,14 @@ impl Observer for LogObserver {
                 let jobs = jobs.len();
                 info!(jobs, "the configuration was read again: {}", counted(jobs as u64, "job", "jobs"));
             }
+            Event::Stale { job, stale } => warn!(job, "{job}: stale: {stale}"),
+            Event::NotStale { job } => info!(job, "{job}: no longer stale"),
+            Event::Paused { job, until } => {
+                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                info!(job, until, "{job}: paused until {until}");
+            }
+            Event::Resumed { job } => info!(job, "{job}: goes on after its pause"),
+            Event::Unpaused { problem } => warn!("no job is taken for paused: {problem}"),
             Event::Listening { address } => {
                 info!("listening on {address}: http://{address}/healthz, /readyz and /metrics");
             }
@@ -134,6 +142,7 @@ fn passed(passed: &Passed) {
     match reason {
         // That is how it should be.
         Reason::Held | Reason::Elsewhere => info!(job, count, %reason, "{job}: no run for {due}: {reason}"),
+        Reason::Paused => info!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
         _ => warn!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
     }
 }

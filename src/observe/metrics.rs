@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use prometheus_client::encoding::prometheus_text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{Atomic, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -52,6 +52,9 @@ struct Series {
     passed: Family<Which, Counter>,
     reloads: Family<Labels<1>, Counter>,
     losses: Family<Labels<1>, Counter>,
+    stale: Family<OfJob, Gauge>,
+    paused: Family<OfJob, Gauge>,
+    max_age: Family<OfJob, Seconds>,
     running: Gauge,
     next: Family<OfJob, Seconds>,
     last_success: Family<OfJob, Seconds>,
@@ -83,6 +86,9 @@ impl Metrics {
         for job in health.jobs.iter().filter(|job| jobs.contains(&job.name)) {
             set(&self.series.next, &job.name, job.next.map(seconds));
             set(&self.series.last_success, &job.name, job.last_success.map(seconds));
+            set(&self.series.max_age, &job.name, job.max_age.map(|age| age.as_secs_f64()));
+            set(&self.series.paused, &job.name, Some(job.paused_until.is_some().into()));
+            set(&self.series.stale, &job.name, job.max_age.map(|_| job.stale.is_some().into()));
         }
         let mut text = String::new();
         // A `String` takes everything.
@@ -127,6 +133,8 @@ impl Observer for Metrics {
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
+            Event::Stale { .. } | Event::NotStale { .. } => {}
+            Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
         }
     }
 }
@@ -148,6 +156,9 @@ impl Series {
         all.register("next_start_timestamp_seconds", "When the job runs next", self.next.clone());
         let last = "When a run of the job ended well last";
         all.register("last_success_timestamp_seconds", last, self.last_success.clone());
+        all.register("job_max_age_seconds", "How long ago the job's last success may be", self.max_age.clone());
+        all.register("job_stale", "Whether it is longer ago", self.stale.clone());
+        all.register("job_paused", "Whether the job is paused", self.paused.clone());
         all.register("redis_up", "Whether Redis answers", self.redis_up.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "The version of warm", version);
@@ -177,8 +188,11 @@ impl Series {
             self.passed.remove(&which(job, "reason", reason.name()));
         }
         self.durations.0.remove(&of(job));
-        self.next.remove(&of(job));
-        self.last_success.remove(&of(job));
+        for gauge in [&self.next, &self.last_success, &self.max_age] {
+            gauge.remove(&of(job));
+        }
+        self.stale.remove(&of(job));
+        self.paused.remove(&of(job));
     }
 
     fn finished(&self, report: &Report) {
@@ -209,7 +223,10 @@ fn add<const N: usize>(counters: &Family<Labels<N>, Counter>, labels: Labels<N>,
     counters.get_or_create(&labels).inc_by(count);
 }
 
-fn set(gauges: &Family<OfJob, Seconds>, job: &str, value: Option<f64>) {
+fn set<V, A: Atomic<V>>(gauges: &Family<OfJob, Gauge<V, A>>, job: &str, value: Option<V>)
+where
+    Gauge<V, A>: Default,
+{
     match value {
         Some(value) => drop(gauges.get_or_create(&of(job)).set(value)),
         None => drop(gauges.remove(&of(job))),
@@ -250,7 +267,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Error;
-    use crate::ground::health::JobHealth;
+    use crate::ground::health::{JobHealth, Stale};
     use crate::ground::passed::Passed;
     use crate::ground::refresh::Kept;
     use crate::ground::request::Trigger;
@@ -265,6 +282,7 @@ mod tests {
             stats: Stats { rows: 3, written: 2, bytes: 50, no_ttl: 1, ..Stats::default() },
             took: Duration::from_millis(1500),
             failure: failure.map(|kind| Error::new(kind, "")),
+            whole: true,
             sample: Vec::new(),
             swept_sample: Vec::new(),
         }
@@ -320,14 +338,29 @@ mod tests {
     fn gauges_are_those_of_the_moment() {
         let metrics = Metrics::new(["a"].into_iter());
         let (next, last) = (DateTime::from_timestamp_millis(1500), DateTime::from_timestamp_millis(1000));
-        let job = |next, last_success| JobHealth { name: "a".to_owned(), next, last_success };
+        let max_age = Some(Duration::from_secs(90));
+        let stale = Some(Stale { age: None, max_age: Duration::from_secs(90) });
+        let job = |next, last_success, max_age, stale| JobHealth {
+            name: "a".to_owned(),
+            next,
+            last_success,
+            max_age,
+            stale,
+            paused_until: next,
+        };
         let cache = Link::Up { since: DateTime::UNIX_EPOCH };
-        let text = metrics.text(&Health { cache, jobs: vec![job(next, last)], ..Health::unknown() });
+        let text = metrics.text(&Health { cache, jobs: vec![job(next, last, max_age, None)], ..Health::unknown() });
         has(&text, "warm_next_start_timestamp_seconds{job=\"a\"} 1.5");
         has(&text, "warm_last_success_timestamp_seconds{job=\"a\"} 1.0");
         has(&text, "warm_redis_up 1");
-        let text = metrics.text(&Health { jobs: vec![job(None, None)], ..Health::unknown() });
-        assert!(!text.contains("timestamp_seconds{"), "{text}");
+        has(&text, "warm_job_max_age_seconds{job=\"a\"} 90.0");
+        has(&text, "warm_job_stale{job=\"a\"} 0");
+        has(&text, "warm_job_paused{job=\"a\"} 1");
+        let text = metrics.text(&Health { jobs: vec![job(None, None, max_age, stale)], ..Health::unknown() });
+        has(&text, "warm_job_stale{job=\"a\"} 1");
+        has(&text, "warm_job_paused{job=\"a\"} 0");
+        let text = metrics.text(&Health { jobs: vec![job(None, None, None, None)], ..Health::unknown() });
+        assert!(!text.contains("timestamp_seconds{") && !text.contains("warm_job_stale{"), "{text}");
         has(&text, "warm_redis_up 0");
     }
 
@@ -348,6 +381,9 @@ mod tests {
                 name: "gone".to_owned(),
                 next: Some(DateTime::UNIX_EPOCH),
                 last_success: Some(DateTime::UNIX_EPOCH),
+                max_age: Some(Duration::from_secs(1)),
+                stale: None,
+                paused_until: None,
             }],
             ..Health::unknown()
         };

@@ -104,10 +104,8 @@ impl<'a> Admission<'a> {
         self.job.schedule.next(now).unwrap_or(now)
     }
 
-    /// The lease's name: the same on all machines that fill the same cache.
     fn name(&self) -> Fingerprint {
-        let redis = &self.runner.redis;
-        Fingerprint::of([&*redis.describe(), redis.key_prefix(), &self.job.name])
+        self.runner.lease_of(&self.job.name)
     }
 }
 

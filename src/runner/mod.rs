@@ -37,6 +37,7 @@ use tokio::sync::watch;
 use crate::cache::Redis;
 use crate::ground::clock::Clock;
 use crate::ground::event::Observer;
+use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::Job;
 use crate::ground::keyspace::KeySpace;
 use crate::ground::request::Request;
@@ -73,6 +74,11 @@ impl Runner {
     /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more.
     pub fn slots(&self) -> usize {
         self.source.connections().saturating_sub(usize::from(self.leases.is_some())).max(1)
+    }
+
+    /// The name of a job's lease: the same on all machines that fill the same cache.
+    pub fn lease_of(&self, job: &str) -> Fingerprint {
+        Fingerprint::of([&*self.redis.describe(), self.redis.key_prefix(), job])
     }
 
     /// Runs one job. When `stop` becomes true it ends as soon as it can; what it wrote until then stays, each key complete.

@@ -164,6 +164,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         stats: progress.stats(),
         took: start.elapsed(),
         failure: result.err(),
+        whole: is_whole(&job, &request) && !progress.upkeep.is_narrowed(),
         sample: progress.tally.sample(),
         swept_sample: lock(&progress.swept_sample).clone(),
         kept: progress.upkeep.kept(&job, &request, failed, runner.clock.now()),
@@ -171,9 +172,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
     runner.observer.on(&Event::Finished { report: &report });
     if let Some(history) = runner.history.as_ref().filter(|_| !request.dry_run && is_news(&report)) {
         // Absent keys only, or some of the combinations: what was read then is no measure for a run that reads everything.
-        let whole = report.failure.is_none()
-            && request.mode.unwrap_or(job.mode) == Mode::Refresh
-            && !progress.upkeep.is_narrowed();
+        let measures = report.failure.is_none() && report.whole && request.mode.unwrap_or(job.mode) == Mode::Refresh;
         history.record(Record {
             job: job.name.clone(),
             definition: job.definition(),
@@ -183,10 +182,16 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             stats: report.stats.clone(),
             failure: report.failure.clone(),
             served: request.due.filter(|_| is_served(report.failure.as_ref())),
-            measure: whole.then(|| progress.measure()),
+            success: report.is_success(),
+            measure: measures.then(|| progress.measure()),
         });
     }
     report
+}
+
+/// Whether nothing that the job asks for is left out from the beginning: a job for absent keys does its work when it looks for those.
+fn is_whole(job: &Job, request: &Request) -> bool {
+    request.mode.is_none_or(|mode| mode == job.mode || mode == Mode::Refresh)
 }
 
 /// Whether the history has to know of it. What another instance has served is done with for this one, too; what it has refreshed concerns nobody.

@@ -3,7 +3,7 @@
 //! Everything that happens reaches it as a message, and only the loop changes the agenda, so that nothing needs a lock. Runs are tasks of their own: what
 //! one of them does, a panic included, ends that run alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use super::freshness::Freshness;
 use super::notify;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
-use crate::ground::health::{Health, JobHealth};
+use crate::ground::health::Health;
+use crate::ground::history::Summary;
 use crate::ground::job::Job;
+use crate::ground::pause::Pauses;
 use crate::ground::request::Request;
 use crate::ground::run::Report;
 use crate::ground::watch::{Link, Seen};
@@ -38,8 +40,10 @@ pub struct Setup {
     pub jobs: Vec<Arc<Job>>,
     /// The due time that each job has served last, by its name, as far as anybody knows.
     pub marks: HashMap<String, DateTime<Utc>>,
-    /// When a run of each job ended well last, by its name, as far as anybody knows.
-    pub succeeded: HashMap<String, DateTime<Utc>>,
+    /// What the history knows of each job's runs, by its name.
+    pub past: HashMap<String, Summary>,
+    /// Which jobs are paused.
+    pub pauses: Pauses,
     /// How long runs may still take when the service is to end.
     pub grace: Duration,
 }
@@ -61,6 +65,8 @@ pub struct Inputs {
     pub stop: watch::Receiver<Stop>,
     /// Other jobs or settings, which have been found to be right.
     pub setups: mpsc::Receiver<Setup>,
+    /// Other pauses.
+    pub pauses: mpsc::Receiver<Pauses>,
     /// What is noticed about Redis.
     pub cache: mpsc::Receiver<Seen>,
 }
@@ -76,6 +82,9 @@ pub struct Daemon {
     idle_since: Option<Instant>,
     cache: Link,
     freshness: Freshness,
+    pauses: Pauses,
+    /// The jobs that are paused, and until when, as it was said last.
+    paused: BTreeMap<String, DateTime<Utc>>,
     health: watch::Sender<Health>,
 }
 
@@ -90,8 +99,9 @@ struct Running {
 impl Daemon {
     /// A daemon that begins with these jobs.
     pub fn new(setup: Setup) -> Self {
-        let Setup { runner, jobs, marks, succeeded, grace } = setup;
-        let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
+        let Setup { runner, jobs, marks, past, pauses, grace } = setup;
+        let now = runner.clock.now();
+        let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), now);
         Daemon {
             runner,
             agenda,
@@ -100,7 +110,9 @@ impl Daemon {
             running: HashMap::new(),
             idle_since: None,
             cache: Link::Unknown,
-            freshness: Freshness::new(succeeded),
+            freshness: Freshness::new(&jobs, &past, now),
+            pauses,
+            paused: BTreeMap::new(),
             health: watch::channel(Health::unknown()).0,
         }
     }
@@ -124,6 +136,7 @@ impl Daemon {
                 Some(ended) = self.runs.join_next() => self.ended(ended),
                 Some(seen) = inputs.cache.recv() => self.saw(&seen),
                 Some(setup) = inputs.setups.recv() => self.replace(setup),
+                Some(pauses) = inputs.pauses.recv() => self.pauses = pauses,
                 // Whoever could say so is gone: then nobody could ever end this otherwise.
                 _ = inputs.stop.wait_for(|stop| *stop > Stop::No) => break,
             }
@@ -161,7 +174,10 @@ impl Daemon {
 
     /// Looks what is due, and begins what there is room for.
     fn look(&mut self) {
-        let tick = self.agenda.tick(self.runner.clock.now());
+        let now = self.runner.clock.now();
+        // First: what comes due when a pause is over is on time.
+        self.pause(now);
+        let tick = self.agenda.tick(now);
         for passed in &tick.passed {
             self.runner.observer.on(&Event::Passed { passed });
         }
@@ -169,6 +185,23 @@ impl Daemon {
             self.running.get(&run).inspect(|running| stop(running));
         }
         self.begin();
+    }
+
+    /// Pauses what is to be paused now, lets the rest go on, and says what has become different.
+    fn pause(&mut self, now: DateTime<Utc>) {
+        let pauses = &self.pauses;
+        self.agenda.pause(|job| pauses.until(job, now).is_some(), now);
+        let names = self.agenda.coming(now).map(|(job, _)| job.name.clone());
+        let paused: BTreeMap<_, _> =
+            names.filter_map(|job| pauses.until(&job, now).map(|until| (job, until))).collect();
+        let observer = &self.runner.observer;
+        for (job, until) in paused.iter().filter(|(job, until)| self.paused.get(*job) != Some(*until)) {
+            observer.on(&Event::Paused { job, until: *until });
+        }
+        for job in self.paused.keys().filter(|job| !paused.contains_key(*job)) {
+            observer.on(&Event::Resumed { job });
+        }
+        self.paused = paused;
     }
 
     /// How long it takes until keys are to be refreshed, if that is in the future: what is due and does not begin is looked at again at the next beat.
@@ -201,8 +234,7 @@ impl Daemon {
         }
         let now = self.runner.clock.now();
         let ended = how(&report);
-        // What another instance has served, it answers for.
-        if report.failure.is_none() || ended == Ended::ServedElsewhere {
+        if report.is_success() {
             self.freshness.succeeded(&report.job, now);
         }
         if let Some(passed) = self.agenda.ended(run, ended, now) {
@@ -225,10 +257,13 @@ impl Daemon {
     /// Takes other jobs and settings; what runs goes on with the old ones.
     fn replace(&mut self, setup: Setup) {
         notify::reloading();
-        let Setup { runner, jobs, marks, succeeded, grace } = setup;
-        self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), runner.clock.now());
-        self.freshness.replace_jobs(&jobs, succeeded);
-        (self.runner, self.grace) = (runner, grace);
+        let Setup { runner, jobs, marks, past, pauses, grace } = setup;
+        let now = runner.clock.now();
+        self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), now);
+        self.freshness.replace_jobs(&jobs, &past, now);
+        // Who is gone does not go on.
+        self.paused.retain(|name, _| jobs.iter().any(|job| job.name == *name));
+        (self.runner, self.pauses, self.grace) = (runner, pauses, grace);
         self.runner.observer.on(&Event::Reloaded { jobs: &jobs });
         notify::ready();
     }
@@ -248,13 +283,16 @@ impl Daemon {
     }
 
     /// Tells whoever asks how things are.
-    fn publish(&self, stopping: bool) {
-        let jobs = self.agenda.coming(self.runner.clock.now()).map(|(job, next)| JobHealth {
-            name: job.name.clone(),
-            next: next.filter(|_| !stopping),
-            last_success: self.freshness.last(&job.name),
-        });
-        let (jobs, cache) = (jobs.collect(), self.cache.clone());
+    fn publish(&mut self, stopping: bool) {
+        let now = self.runner.clock.now();
+        let jobs = self.agenda.coming(now);
+        let health = |(job, next): (&Arc<Job>, Option<DateTime<Utc>>)| {
+            let paused_until = self.paused.get(&job.name).copied();
+            self.freshness.of(job, next.filter(|_| !stopping), paused_until, now)
+        };
+        let jobs: Vec<_> = jobs.map(health).collect();
+        self.freshness.say(&jobs, self.runner.observer.as_ref());
+        let cache = self.cache.clone();
         self.health.send_replace(Health { beat: Instant::now().into_std(), stopping, cache, jobs });
     }
 
@@ -272,6 +310,18 @@ impl Daemon {
     }
 
     fn status(&self) -> String {
+        let what = self.what_comes();
+        match (self.paused.len(), self.paused.values().min()) {
+            (0, _) | (_, None) => what,
+            (1..=3, Some(end)) => {
+                let names: Vec<&str> = self.paused.keys().map(String::as_str).collect();
+                format!("{what}; paused: {} (until {})", names.join(", "), in_short(*end))
+            }
+            (count, Some(end)) => format!("{what}; {count} jobs are paused (the first one until {})", in_short(*end)),
+        }
+    }
+
+    fn what_comes(&self) -> String {
         if !self.running.is_empty() {
             let mut names: Vec<&str> = self.running.values().map(|running| running.job.name.as_str()).collect();
             names.sort_unstable();
@@ -281,10 +331,9 @@ impl Daemon {
             return "waiting for Redis".to_owned();
         }
         match self.agenda.next(self.runner.clock.now()) {
-            Some((job, due)) => {
-                format!("next: {} at {}", job.name, due.to_rfc3339_opts(SecondsFormat::Secs, true))
-            }
-            None => "no job will come due".to_owned(),
+            Some((job, due)) => format!("next: {} at {}", job.name, in_short(due)),
+            None if self.paused.is_empty() => "no job will come due".to_owned(),
+            None => "waiting for the end of a pause".to_owned(),
         }
     }
 
@@ -315,6 +364,10 @@ impl Daemon {
     fn stop_all(&self) {
         self.running.values().for_each(stop);
     }
+}
+
+fn in_short(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn stop(running: &Running) {

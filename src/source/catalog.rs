@@ -149,7 +149,11 @@ impl Snapshot {
         changing.collect::<Result<_, _>>().map_err(translate)
     }
 
-    async fn query(&mut self, text: String, arguments: PgArguments) -> Result<Vec<sqlx::postgres::PgRow>, Error> {
+    pub(super) async fn query(
+        &mut self,
+        text: String,
+        arguments: PgArguments,
+    ) -> Result<Vec<sqlx::postgres::PgRow>, Error> {
         let patience = self.patience;
         let query = sqlx::query_with(AssertSqlSafe(text), arguments).persistent(false);
         match timeout(patience, query.fetch_all(&mut self.link.connection)).await {

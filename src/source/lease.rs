@@ -19,15 +19,20 @@
 //!
 //! One task (`keeper.rs`) has the connection, and is asked by messages. A caller that gives up therefore never leaves it in the middle of an answer.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::postgres::PgArguments;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::connections::Postgres;
+use super::error::translate;
 use super::keeper::{Keeper, Request};
+use super::snapshot::Snapshot;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::fingerprint::Fingerprint;
 
@@ -117,6 +122,35 @@ impl Leases {
         let request = Request::Acquire { lock: lock_of(name), requests: self.requests.clone(), reply };
         self.requests.send(request).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+}
+
+/// All advisory locks of a session that anybody has in this database, each with who has it.
+const HELD: &str = "SELECT (l.classid::bigint << 32) | l.objid::bigint, l.pid, a.application_name, pg_catalog.host(a.client_addr), \
+     (extract(epoch FROM a.xact_start) * 1000)::bigint \
+     FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a USING (pid) \
+     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
+
+impl Snapshot {
+    /// Who has these leases now, without asking for any. They are where leases are taken: on the primary where one is known.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn holders(&mut self, names: &[Fingerprint]) -> Result<Vec<Option<Holder>>, Error> {
+        let rows = self.query(HELD.to_owned(), PgArguments::default()).await?;
+        let mut held = HashMap::new();
+        for row in &rows {
+            let since: Option<i64> = row.try_get(4).map_err(translate)?;
+            let holder = Holder {
+                pid: row.try_get(1).map_err(translate)?,
+                application_name: row.try_get(2).map_err(translate)?,
+                client_addr: row.try_get(3).map_err(translate)?,
+                since: since.and_then(DateTime::from_timestamp_millis),
+            };
+            held.insert(row.try_get::<i64, _>(0).map_err(translate)?, holder);
+        }
+        Ok(names.iter().map(|name| held.get(&lock_of(*name)).cloned()).collect())
     }
 }
 

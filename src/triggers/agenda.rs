@@ -51,6 +51,8 @@ struct Slot {
     /// Failures in a row.
     failures: u32,
     paused: bool,
+    /// The mark before the first due time that was passed over in this pause.
+    passed_over: Option<DateTime<Utc>>,
     /// Of a job that is refreshed ahead.
     ahead: Option<Ahead>,
     /// Its refresh that is under way. A start that comes due meanwhile waits: what is refreshed is a part of what it would do.
@@ -168,10 +170,14 @@ impl Agenda {
         self.slots.iter_mut().filter(idle).for_each(|slot| slot.refill(now));
     }
 
-    /// Pauses jobs, or lets them go on.
-    pub fn pause(&mut self, paused: impl Fn(&str) -> bool) {
+    /// Pauses jobs, or lets them go on. Runs that are under way go on in any case. What came due in a pause has been counted, and is made up for at its end as
+    /// after any other outage.
+    pub fn pause(&mut self, paused: impl Fn(&str) -> bool, now: DateTime<Utc>) {
         for slot in &mut self.slots {
             slot.paused = paused(&slot.job.name);
+            if !slot.paused {
+                slot.make_up(now);
+            }
         }
     }
 
@@ -196,6 +202,7 @@ impl Slot {
             running: Vec::new(),
             failures: 0,
             paused: false,
+            passed_over: None,
             ahead: Ahead::of(job, now),
             refreshing: None,
         };
@@ -269,6 +276,7 @@ impl Slot {
         self.set_mark(due);
         let on_time = now - self.job.start_of(due) <= self.job.misfire_grace;
         if self.paused {
+            self.passed_over.get_or_insert(since);
             tick.passed.extend(self.passed(since, due, Reason::Paused));
             return;
         }
@@ -283,6 +291,22 @@ impl Slot {
                 self.arrive(Wanted { due: Some(due), trigger, not_before: now, tried: Tried::Nothing }, tick);
             }
         }
+    }
+
+    /// After a pause: runs for what was passed over, as `catch_up` wants it.
+    fn make_up(&mut self, now: DateTime<Utc>) {
+        let Some(since) = self.passed_over.take() else { return };
+        let most = match self.job.catch_up {
+            CatchUp::None => 0,
+            // A run that waits serves them, too.
+            CatchUp::Latest => usize::from(self.waiting.is_empty()),
+            CatchUp::All => MOST.saturating_sub(self.waiting.len()),
+        };
+        let back = std::iter::successors(Some(self.mark), |due| self.before(*due)).take_while(|due| *due > since);
+        let dues: Vec<DateTime<Utc>> = back.take(most).collect();
+        // They have been counted.
+        let wanted = |due| Wanted { due: Some(due), trigger: Trigger::CatchUp, not_before: now, begun: true };
+        self.waiting.extend(dues.into_iter().rev().map(wanted));
     }
 
     /// The due times after `since`, the last of which is `until`, as passed over.

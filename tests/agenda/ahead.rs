@@ -153,9 +153,9 @@ fn a_paused_job_a_full_house_and_a_changed_clock() {
     let (job, units) = lists("overlap = 'allow'");
     let mut agenda = known(&job, &units);
     let due = at("2026-11-24T12:04:20Z");
-    agenda.pause(|_| true);
+    agenda.pause(|_| true, due);
     assert!(agenda.take(due, 9).is_empty() && agenda.next_refresh().is_none());
-    agenda.pause(|_| false);
+    agenda.pause(|_| false, due);
     assert!(agenda.take(due, 0).is_empty());
     assert!(agenda.take(at(NOON), 9).is_empty());
     let back = at("2026-11-24T10:30:00Z");

@@ -5,6 +5,7 @@ mod ahead;
 mod heartbeat;
 mod missed;
 mod overlap;
+mod pause;
 mod year;
 
 use std::fs;

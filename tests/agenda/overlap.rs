@@ -53,15 +53,3 @@ fn what_waits_for_room_is_served_by_one_run() {
     assert_eq!((starts.len(), starts[0].trigger), (1, Trigger::Schedule));
     assert_eq!(superseded, [passed(&job, "2026-11-24T12:01:00Z", 1, Reason::Superseded)]);
 }
-
-#[test]
-fn a_paused_job_counts_what_it_does_not_run() {
-    let job = job("a", &every_minute(""));
-    let mut agenda = agenda(&job, Some("2026-11-24T12:00:00Z"), "2026-11-24T12:00:30Z");
-    agenda.pause(|_| true);
-    let (starts, counted) = begun(&mut agenda, "2026-11-24T12:05:00Z");
-    assert!(starts.is_empty());
-    assert_eq!(counted, [passed(&job, "2026-11-24T12:05:00Z", 5, Reason::Paused)]);
-    agenda.pause(|_| false);
-    assert_eq!(begun(&mut agenda, "2026-11-24T12:06:00Z").0.len(), 1);
-}

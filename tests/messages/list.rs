@@ -64,6 +64,7 @@ fn programs_get_json() {
             "schedule": "30 6 * * MON",
             "timezone": "Africa/Lagos",
             "next": null,
+            "paused_until": null,
             "splay_seconds": 30.0,
             "key": "t:list:{kind}",
             "ttl_seconds": 5400.0,

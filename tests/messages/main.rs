@@ -12,3 +12,4 @@ mod check;
 mod config;
 mod files;
 mod list;
+mod pause;

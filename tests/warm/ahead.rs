@@ -146,3 +146,17 @@ fn a_job_that_sweeps_is_refreshed_as_a_whole() {
     let rows: Vec<i64> = history(&world.state().join("history.sqlite"), rows).iter().map(|row| row.get(0)).collect();
     assert_eq!(rows, [9], "all rows, each time");
 }
+
+#[test]
+fn a_refresh_of_some_combinations_is_no_success_and_one_of_everything_is() {
+    let world = world(&format!("max_age = '5s'\n{LISTS}"));
+    let one = "schedule = '@yearly'\nrefresh_ahead = true\nttl = '4s'\nmax_age = '5s'\nverify = 'none'\n\
+        query = 'SELECT clock_timestamp()::text AS t'\nkey = 't:one'\nvalue = 'rows'\n";
+    world.job("one", one);
+    let serving = Serving::of(world);
+    wait_for("the first run", || (there(&serving.world) == STATES + 1).then_some(()));
+    serving.wait_until_it_says("job: stale: its last success was 5s ago");
+    always_there(&serving.world, 8.0);
+    let (_, _, log) = serving.end();
+    assert!(!log.contains("job: no longer stale") && !log.contains("one: stale"), "{log}");
+}

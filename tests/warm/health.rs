@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use super::history::ask as history;
 use super::serve::Serving;
 use crate::support::server::wait_for;
-use crate::support::world::World;
+use crate::support::world::{CONFIG, World};
 
 /// Comes due once a year.
 const SELDOM: &str =
@@ -21,7 +22,7 @@ fn listening() -> World {
 }
 
 /// Where the service listens.
-fn address(serving: &Serving) -> String {
+pub(crate) fn address(serving: &Serving) -> String {
     serving.wait_until_it_says("listening on 127.0.0.1:");
     let log = serving.log();
     let (_, rest) = log.split_once("listening on ").unwrap();
@@ -41,11 +42,11 @@ fn ask(address: &str, request: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), text.to_owned())
 }
 
-fn get(address: &str, path: &str) -> (u16, String) {
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: warm\r\n\r\n"))
 }
 
-fn wait_for_line(address: &str, line: &str) {
+pub(crate) fn wait_for_line(address: &str, line: &str) {
     wait_for(line, || get(address, "/metrics").1.lines().any(|other| other == line).then_some(()));
 }
 
@@ -119,4 +120,69 @@ fn where_it_listens_is_an_address_or_none() {
         .says("`serve.listen` must be an address with a port, such as \"127.0.0.1:19276\", or \"none\"");
     world.set("WARM_SERVE__LISTEN", "[::1]:80");
     world.warm(&["list"]).exits(0);
+}
+
+#[test]
+fn a_job_that_does_not_succeed_for_too_long_is_stale() {
+    let mut world = listening();
+    world.config(&format!("{CONFIG}[defaults]\nmax_age = '2s'\n"));
+    world.sql("CREATE TABLE works (id int)");
+    world.sql("INSERT INTO works VALUES (1); GRANT SELECT ON works TO PUBLIC");
+    let often =
+        "schedule = '* * * * * *'\nretries = 0\nquery = 'SELECT id FROM works'\nkey = 't:o:{id}'\nvalue = 'row'";
+    world.job("often", often);
+    world.job("seldom", &format!("{SELDOM}\nmax_age = '1d'"));
+    world.set("WARM_LOG", "info");
+    let serving = Serving::of(world);
+    let address = address(&serving);
+    wait_for("readiness", || (get(&address, "/readyz").0 == 200).then_some(()));
+    wait_for_line(&address, "warm_job_max_age_seconds{job=\"often\"} 2.0");
+    wait_for_line(&address, "warm_job_stale{job=\"often\"} 0");
+    serving.world.sql("ALTER TABLE works RENAME TO broken");
+    wait_for("unreadiness", || (get(&address, "/readyz").0 == 503).then_some(()));
+    let (_, reasons) = get(&address, "/readyz");
+    let expected = "often: stale: its last success was ";
+    assert!(reasons.starts_with(expected) && reasons.ends_with(" ago, max_age is 2s\n"), "{reasons}");
+    wait_for_line(&address, "warm_job_stale{job=\"often\"} 1");
+    wait_for_line(&address, "warm_job_stale{job=\"seldom\"} 0");
+    serving.world.sql("ALTER TABLE broken RENAME TO works");
+    wait_for("readiness", || (get(&address, "/readyz").0 == 200).then_some(()));
+    let (_, _, log) = serving.end();
+    for said in ["often: stale: its last success was ", "often: no longer stale"] {
+        assert_eq!(log.matches(said).count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn a_job_that_never_succeeded_has_its_time_also_over_a_restart() {
+    let world = listening();
+    let broken = "query = 'SELECT nothing'\nkey = 't:n:{nothing}'\nvalue = 'row'\nmax_age = '3s'";
+    world.job("never", &format!("schedule = '@yearly'\n{broken}"));
+    let serving = Serving::of(world);
+    let here = address(&serving);
+    serving.wait_until_it_says("never: failed");
+    wait_for("readiness while there is time", || (get(&here, "/readyz").0 == 200).then_some(()));
+    let words = "never: stale: no success is known for longer than its max_age of 3s\n";
+    wait_for("the end of its time", || (get(&here, "/readyz") == (503, words.to_owned())).then_some(()));
+    let (world, _, log) = serving.end();
+    assert_eq!(log.matches("never: stale: ").count(), 1, "{log}");
+    let serving = Serving::of(world);
+    // It has been known since its first run, which is in the history.
+    serving.wait_until_it_says("never: stale: no success is known");
+    serving.end();
+}
+
+#[test]
+fn only_a_run_of_everything_is_a_success() {
+    let world = World::new();
+    world.job("seldom", SELDOM);
+    let successes = || {
+        let table = "SELECT name FROM sqlite_schema WHERE name = 'success'";
+        history(&world.state().join("history.sqlite"), table).len()
+    };
+    world.warm(&["--now", "--missing"]).exits(0);
+    world.warm(&["--now", "--dry-run"]).exits(0);
+    assert_eq!(successes(), 0);
+    world.warm(&["--now"]).exits(0);
+    assert_eq!(successes(), 1);
 }

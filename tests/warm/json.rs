@@ -7,6 +7,9 @@ use std::path::Path;
 use serde_json::Value;
 use warm::ground::error::TABLE;
 
+use super::history::ask as history;
+use super::serve::Ends;
+use crate::support::server::wait_for;
 use crate::support::world::World;
 
 /// What the page says.
@@ -63,6 +66,9 @@ fn the_page_names_every_field_and_no_other() {
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--dry-run", "--json"]]);
     agrees(&world, "`warm check`", &[&["check", "--json"]]);
     agrees(&world, "`warm list`", &[&["list", "--json"]]);
+    status_agrees(&world);
+    agrees(&world, "`warm pause` and `warm resume`", &[&["pause", "--json"]]);
+    agrees(&world, "`warm pause` and `warm resume`", &[&["resume", "--json"]]);
 
     // What keeps a command from starting has the check's fields, all but those of jobs.
     let mut short = documented("`warm check`");
@@ -73,6 +79,23 @@ fn the_page_names_every_field_and_no_other() {
         fields(&world.warm(arguments).exits(2).json(), "", &mut found);
         assert_eq!(found, short, "{arguments:?}");
     }
+}
+
+/// The same for `warm status`, while a job runs, and after a refresh that has failed.
+fn status_agrees(world: &World) {
+    world.warm(&["--now"]).exits(1);
+    let refresh = "INSERT INTO run SELECT id + 1, installation, job, definition, 'refresh-ahead', started, ended, \
+                   attempts, rows, written, left_alone, bytes, outcome, message FROM run WHERE outcome <> 'ok' AND id = \
+                   (SELECT max(id) FROM run)";
+    world.job("broken", "query = 'SELECT nothing'\nkey = 't:broken:{nothing}'\nvalue = 'row'\npriority = -1");
+    world.warm(&["--now", "broken"]).exits(1);
+    history(&world.state().join("history.sqlite"), refresh);
+    world.job("slow", "query = 'SELECT 1 AS id, pg_sleep(60)::text AS x'\nkey = 't:slow:{id}'\nvalue = 'row'");
+    let running = Ends(world.start(&["--due"]));
+    wait_for("the lease", || world.warm(&["status"]).out.contains("run now by").then_some(()));
+    agrees(world, "`warm status`", &[&["status", "--json"]]);
+    drop(running);
+    std::fs::remove_file(world.folder.path.join("jobs/slow.toml")).unwrap();
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use crate::support::server::wait_for;
 use crate::support::world::World;
 
-const EVERY_SECOND: &str = "schedule = '* * * * * *'\nquery = 'SELECT n AS id, now()::text AS t FROM generate_series(1, 3) n'\nkey = 't:{id}'\nvalue = 'row'\nverify = 'none'";
+pub(crate) const EVERY_SECOND: &str = "schedule = '* * * * * *'\nquery = 'SELECT n AS id, now()::text AS t FROM generate_series(1, 3) n'\nkey = 't:{id}'\nvalue = 'row'\nverify = 'none'";
 /// Comes due once a year.
-const SELDOM: &str =
+pub(crate) const SELDOM: &str =
     "schedule = '@yearly'\nquery = 'SELECT n AS id FROM generate_series(1, 3) n'\nkey = 't:s:{id}'\nvalue = 'row'";
 
 /// A running `warm serve`.

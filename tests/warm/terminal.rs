@@ -6,7 +6,7 @@ use crate::support::world::{Ran, World};
 
 const SLOW: &str = "query = 'SELECT n AS id, pg_sleep(0.001)::text AS x FROM generate_series(1, 1000) n'\nkey = 't:{id}'\nvalue = 'row'";
 
-fn at_terminal(world: &World, arguments: &str) -> Ran {
+pub(crate) fn at_terminal(world: &World, arguments: &str) -> Ran {
     let program = world.program(&[]);
     let mut script = Command::new("script");
     let command = format!("stty cols 120; {} {arguments}", env!("CARGO_BIN_EXE_warm"));

@@ -19,7 +19,33 @@ pub(super) fn check(jobs: &[Arc<Job>], source: &Postgres) -> Vec<Finding> {
         let message = "`sslmode=require` encrypts, but does not look at PostgreSQL's certificate: whoever stands between can answer in its place";
         Finding::warning(message, "use sslmode=verify-full; sslrootcert=FILE names an authority of your own")
     });
-    unknown.chain(unverified).chain(jobs.iter().filter_map(|job| warmth(job))).collect()
+    let of_jobs = jobs.iter().flat_map(|job| warmth(job).into_iter().chain(impatience(job)));
+    unknown.chain(unverified).chain(of_jobs).collect()
+}
+
+/// Says that a job counts as stale although all is well, if its `max_age` is over before it is read as a whole again.
+fn impatience(job: &Job) -> Option<Finding> {
+    let max_age = job.max_age?;
+    let refreshed = job.refresh_ahead.is_some();
+    // Each refresh is a success, then, and one comes in each life.
+    let refreshed_whole = refreshed && (job.is_refreshed_whole() || job.for_each.is_empty());
+    if refreshed_whole && max_age >= job.ttl.base() {
+        return None;
+    }
+    // A run takes its time, and begins a little late.
+    let share = job.schedule.warm_share(max_age.saturating_sub(Duration::from_secs(1)), SystemClock.now());
+    if share >= 1.0 {
+        return None;
+    }
+    let message = format!(
+        "it counts as stale {} of the time even if all is well: max_age is {}, and everything is read on the schedule `{}`{}",
+        percent(1.0 - share),
+        show_duration(max_age),
+        job.schedule,
+        if refreshed { " only: a refresh ahead reads a part" } else { "" }
+    );
+    let advice = "give it a max_age that is longer than the time between two starts, and than a failure or two may take, or run it more often";
+    Some(Finding::warning_of(job, message, advice.to_owned()))
 }
 
 /// Says how long keys are cold if they die before they are written again.

@@ -9,44 +9,73 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
+use super::now::observer;
+use super::setup::pauses;
 use super::{Failure, load};
 use crate::cli::{Common, List};
 use crate::config::show_duration;
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::exit;
 use crate::ground::job::Job;
+use crate::ground::pause::Pauses;
 use crate::ground::refresh::RefreshAhead;
 
 /// Lists the jobs in order of priority.
 pub fn run(common: &Common, list: &List) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let jobs = &loaded.settings.jobs;
+    let pauses = pauses(&loaded.settings, observer().as_ref()).1;
     // A job that is due at the given moment itself belongs to what comes.
     let given = list.from.and_then(|from| from.checked_sub_signed(TimeDelta::nanoseconds(1)));
     let after = given.unwrap_or_else(|| SystemClock.now());
+    let next = |job: &Job| Next::of(job, &pauses, after);
     let text = match (common.json, std::io::stdout().is_terminal(), list.next) {
         (true, _, times) => {
-            let jobs: Vec<_> = jobs.iter().map(|job| value(job, after, times)).collect();
+            let jobs: Vec<_> = jobs.iter().map(|job| value(job, &next(job), after, times)).collect();
             format!("{:#}\n", json!({ "jobs": jobs }))
         }
         (false, true, Some(times)) => coming::table(jobs, after, times),
-        (false, true, None) => table(jobs, after),
+        (false, true, None) => table(jobs, next),
         (false, false, Some(times)) => jobs.iter().map(|job| coming::lines(job, after, times)).collect(),
-        (false, false, None) => jobs.iter().map(|job| line(job, after)).collect(),
+        (false, false, None) => jobs.iter().map(|job| line(job, &next(job))).collect(),
     };
     // A closed standard output is the reader's decision.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(exit::OK)
 }
 
-fn table(jobs: &[Job], after: DateTime<Utc>) -> String {
+/// When a job runs next.
+struct Next {
+    time: Option<DateTime<Utc>>,
+    paused_until: Option<DateTime<Utc>>,
+}
+
+impl Next {
+    /// A paused job is not looked at before its pause is over.
+    fn of(job: &Job, pauses: &Pauses, after: DateTime<Utc>) -> Self {
+        let paused_until = pauses.until(&job.name, after);
+        // What is due at its very end is on time.
+        let from = paused_until.map_or(after, |until| until - TimeDelta::nanoseconds(1));
+        Next { time: job.schedule.next(from), paused_until }
+    }
+
+    /// In the job's time zone.
+    fn show(&self, job: &Job) -> String {
+        let show =
+            |time: DateTime<Utc>| time.with_timezone(&job.schedule.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
+        let time = self.time.map_or("never".to_owned(), show);
+        self.paused_until.map_or(time.clone(), |until| format!("{time} (paused until {})", show(until)))
+    }
+}
+
+fn table(jobs: &[Job], next: impl Fn(&Job) -> Next) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["JOB", "SCHEDULE", "NEXT RUN", "KEY", "TTL", "PRIORITY", "DESCRIPTION"]);
     for job in jobs {
         table.add_row([
             job.name.clone(),
             job.schedule.to_string(),
-            next(job, after),
+            next(job).show(job),
             job.key.to_string(),
             ahead(job).map_or(ttl(job), |share| format!("{} (refreshed at {share})", ttl(job))),
             job.priority.to_string(),
@@ -56,7 +85,7 @@ fn table(jobs: &[Job], after: DateTime<Utc>) -> String {
     format!("{table}\n")
 }
 
-fn line(job: &Job, after: DateTime<Utc>) -> String {
+fn line(job: &Job, next: &Next) -> String {
     let description = description(job).map(|text| format!(" ({text})")).unwrap_or_default();
     format!(
         "{}: key {}, ttl {}{}, schedule {}, next run {}, priority {}{description}\n",
@@ -65,19 +94,20 @@ fn line(job: &Job, after: DateTime<Utc>) -> String {
         ttl(job),
         ahead(job).map_or_else(String::new, |share| format!(", refreshed when {share} of it is left")),
         job.schedule,
-        next(job, after),
+        next.show(job),
         job.priority
     )
 }
 
-fn value(job: &Job, after: DateTime<Utc>, times: Option<usize>) -> Value {
+fn value(job: &Job, next: &Next, after: DateTime<Utc>, times: Option<usize>) -> Value {
     let mut value = json!({
         "job": job.name,
         "description": job.description,
         "file": job.file,
         "schedule": job.schedule.to_string(),
         "timezone": job.schedule.zone().name(),
-        "next": job.schedule.next(after).map(rfc3339),
+        "next": next.time.map(rfc3339),
+        "paused_until": next.paused_until.map(rfc3339),
         "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
         "ttl_seconds": job.ttl.base().as_secs_f64(),
@@ -108,12 +138,4 @@ fn ahead(job: &Job) -> Option<String> {
 /// The job's description in one line.
 fn description(job: &Job) -> Option<String> {
     job.description.as_ref().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// The next run in the job's time zone.
-fn next(job: &Job, after: DateTime<Utc>) -> String {
-    let time = job.schedule.next(after);
-    time.map_or("never".to_owned(), |time| {
-        time.with_timezone(&job.schedule.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string()
-    })
 }

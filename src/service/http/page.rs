@@ -76,7 +76,8 @@ fn unready(health: &Health) -> Vec<String> {
         Link::Unknown => Some("Redis has not answered yet".to_owned()),
         Link::Down { reason, .. } => Some(format!("Redis is away: {reason}")),
     };
-    [ending, cache].into_iter().flatten().chain(alive(health)).collect()
+    let stale = health.jobs.iter().filter_map(|job| Some(format!("{}: stale: {}", job.name, job.stale?)));
+    [ending, cache].into_iter().flatten().chain(alive(health)).chain(stale).collect()
 }
 
 #[cfg(test)]

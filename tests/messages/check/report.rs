@@ -9,7 +9,8 @@ use crate::support::world::World;
 /// The checks of one job with these lines, without servers.
 fn offline(lines: &str) -> String {
     let files = Files::new();
-    files.write("jobs/job.toml", format!("{GOOD}{lines}\n"));
+    let good = if lines.contains("for_each") { GOOD.replace("thing", "thing WHERE x = :x") } else { GOOD.to_owned() };
+    files.write("jobs/job.toml", format!("{good}{lines}\n"));
     files.warned()
 }
 
@@ -28,6 +29,10 @@ fn keys_that_die_before_they_are_written_again_are_warned_about_with_the_way_out
         "schedule = '@hourly'\nttl = '90m'\nmode = 'missing'",
         "schedule = 'every 1m'\nttl = '1d'\nmode = 'missing'",
         "schedule = '0 * * * *'\nttl = '5m'\nrefresh_ahead = true",
+        "schedule = '@hourly'\nttl = '2h'\nmax_age = '1h'",
+        "schedule = '@hourly'\nttl = '2h'\nmax_age = '61m'",
+        "schedule = '@daily'\nttl = '5m'\nrefresh_ahead = true\nmax_age = '1h'",
+        "schedule = '@daily'\nttl = '5m'\nrefresh_ahead = true\nmax_age = '1h'\n[for_each]\nx = [1, 2]",
     ] {
         text += &format!("━━━ {}\n{}\n", lines.replace('\n', ", "), offline(lines));
     }

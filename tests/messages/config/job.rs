@@ -123,6 +123,9 @@ fn lengths_of_time_sizes_and_numbers_have_bounds() {
     for ahead in ["4%", "51%", "yes"] {
         cases.line(&format!("refresh_ahead {ahead}"), &format!("refresh_ahead = '{ahead}'"));
     }
+    for age in ["0s", "367d", "old"] {
+        cases.line(&format!("max_age {age}"), &format!("max_age = '{age}'"));
+    }
     cases.line("a refresh of absent keys", "refresh_ahead = true\nmode = 'missing'");
     cases.line("fewest above most", "[guard]\nmin_rows = 1000\nmax_rows = 10");
     cases.line(
