@@ -99,6 +99,11 @@ pub enum Event<'a> {
         /// What is wrong.
         reason: &'a str,
     },
+    /// Something in the configuration or in a job is unwise.
+    Unwise {
+        /// What, where, and the way out.
+        warning: &'a str,
+    },
     /// The service tells over HTTP how it is.
     Listening {
         /// Where.

@@ -127,6 +127,7 @@ impl Observer for Metrics {
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
+            Event::Unwise { .. } => {}
         }
     }
 }
