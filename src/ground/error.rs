@@ -22,6 +22,8 @@ pub enum ErrorKind {
     PostgresLost,
     /// A statement ran into its time-out.
     StatementTimeout,
+    /// A row came later than the job allows.
+    RowTimeout,
     /// The snapshot could not be kept (conflict with recovery or serialization).
     SnapshotLost,
     /// The query does not fit the database: syntax, a column or a type.
@@ -95,6 +97,7 @@ pub const TABLE: &[Consequence] = &[
     row(ErrorKind::Unverified, Retry::Run, exit::JOB_FAILED, "end what keeps transactions open or the standby behind, or read docs/freshness.md about `verify` and `invalidates`; what was written is left to die"),
     row(ErrorKind::PostgresLost, Retry::Attempt, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
     row(ErrorKind::StatementTimeout, Retry::Never, exit::JOB_FAILED, "make the query cheaper (EXPLAIN shows where the time goes), or raise statement_timeout in [postgres]"),
+    row(ErrorKind::RowTimeout, Retry::Run, exit::JOB_FAILED, "look what the server was at: make the query give its rows sooner (EXPLAIN shows where the time goes), or raise this limit of the job"),
     row(ErrorKind::SnapshotLost, Retry::Attempt, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
     row(ErrorKind::Query, Retry::Never, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
     row(ErrorKind::Row, Retry::Never, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),

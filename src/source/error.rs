@@ -66,6 +66,19 @@ pub(super) fn may_pass(error: &Error) -> bool {
     error.kind == ErrorKind::PostgresLost
 }
 
+/// An error for a row that came too late for its job, after so many others. What the server would have said, nobody knows: it may be at work, or away.
+pub(super) fn late(given: u64, limit: std::time::Duration) -> Error {
+    let limit = humantime::format_duration(limit);
+    let message = match given {
+        0 => format!("PostgreSQL gave no row within first_row_timeout = {limit}, and the query was ended"),
+        1 => format!("PostgreSQL gave no second row within next_row_timeout = {limit}, and the query was ended"),
+        rows => format!(
+            "PostgreSQL gave no further row within next_row_timeout = {limit} after {rows} rows, and the query was ended"
+        ),
+    };
+    Error::new(ErrorKind::RowTimeout, message)
+}
+
 /// An error for a server that did not answer in time.
 pub(super) fn silence(what: &str, limit: std::time::Duration) -> Error {
     Error::new(
