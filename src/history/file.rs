@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use super::error::{Trouble, translate, words};
+use super::passed;
 
 /// The file's name in the state folder.
 const NAME: &str = "history.sqlite";
@@ -19,7 +20,7 @@ const JOURNAL: &str = "-journal";
 const BUSY: Duration = Duration::from_secs(2);
 /// `warm` in ASCII, at the place where a SQLite file says whose it is.
 const APPLICATION: i64 = 0x7761_726d;
-/// The version of the tables below.
+/// The version of the tables. A further table gets none: who does not know it can go on with the file.
 const VERSION: i64 = 1;
 
 pub(super) const TABLES: &str = "
@@ -103,19 +104,28 @@ fn journal(path: &Path) -> PathBuf {
 /// Opens the file, begins it if there is none, and replaces one that is damaged. With `doubt` it is read through first.
 pub(super) async fn open(folder: &Path, doubt: bool) -> Result<Opened, Trouble> {
     let path = path(folder);
+    let mut opened = find_or_begin(folder, &path, doubt).await?;
+    match passed::complete(&mut opened.connection).await.map_err(|error| translate(&path, &error)) {
+        // A file that can only be read is of use, too.
+        Ok(()) | Err(Trouble::Unusable(_)) => Ok(opened),
+        Err(broken) => Err(broken),
+    }
+}
+
+async fn find_or_begin(folder: &Path, path: &Path, doubt: bool) -> Result<Opened, Trouble> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| Trouble::at(folder, words(&error)))?;
-    if !doubt && let Found::Good(connection) = find(&path, Look::Quick).await? {
+    if !doubt && let Found::Good(connection) = find(path, Look::Quick).await? {
         return Ok(Opened { connection, replaced: None });
     }
     // Held until the end: what is found now is nobody's unfinished beginning.
     let _lock = lock(folder)?;
-    let replaced = match find(&path, if doubt { Look::Thorough } else { Look::Quick }).await? {
+    let replaced = match find(path, if doubt { Look::Thorough } else { Look::Quick }).await? {
         Found::Good(connection) => return Ok(Opened { connection, replaced: None }),
         Found::Nothing => None,
         Found::Empty => Some(format!("the run history {} was empty; it is begun anew", path.display())),
         Found::Broken(reason) => {
-            let aside = move_aside(&path).map_err(|error| {
-                Trouble::at(&path, format_args!("{reason}, and it cannot be moved aside: {}", words(&error)))
+            let aside = move_aside(path).map_err(|error| {
+                Trouble::at(path, format_args!("{reason}, and it cannot be moved aside: {}", words(&error)))
             })?;
             let path = path.display();
             Some(format!(
@@ -123,7 +133,7 @@ pub(super) async fn open(folder: &Path, doubt: bool) -> Result<Opened, Trouble> 
             ))
         }
     };
-    Ok(Opened { connection: begin(&path).await?, replaced })
+    Ok(Opened { connection: begin(path).await?, replaced })
 }
 
 /// Opens a file that is there, and changes nothing.

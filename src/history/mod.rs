@@ -7,6 +7,7 @@
 //! keeper   a thread that owns the connection: opens it when the first run begins, takes what has piled up in one transaction
 //! file     folder and file: begun, found damaged, moved aside
 //! table    the statements about runs
+//! passed   those about starts without a run
 //! summary  what all runs of a job come to
 //! manifest those about the keys that sweeping jobs have written
 //! inspect  what is wrong with folder and file, for `warm check`: looks, and leaves everything as it is
@@ -23,6 +24,7 @@ mod handle;
 mod inspect;
 mod keeper;
 mod manifest;
+mod passed;
 mod served;
 mod summary;
 mod table;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{Row, SqliteConnection};
 
+use super::passed;
 use crate::ground::error::ErrorKind;
 use crate::ground::history::{PastRun, Summary};
 
@@ -28,6 +29,7 @@ pub(super) async fn all(
     connection: &mut SqliteConnection,
     installation: &str,
 ) -> Result<HashMap<String, Summary>, sqlx::Error> {
+    // In a file that may only be read, such starts still stand among the runs.
     let elsewhere = format!("{:?}", ErrorKind::ServedElsewhere);
     let mut summaries = HashMap::<String, Summary>::new();
     let select = sqlx::query(LAST).bind(installation).bind(OK).bind(&elsewhere);
@@ -50,6 +52,10 @@ pub(super) async fn all(
         }
         summary.last_run = Some(run);
     }
+    for (job, time) in passed::elsewhere(connection, installation).await? {
+        let last = &mut summaries.entry(job).or_default().last_success;
+        *last = (*last).max(Some(time));
+    }
     let select = sqlx::query(COUNTS).bind(installation).bind(OK).bind(&elsewhere);
     for row in select.fetch_all(connection).await? {
         let (succeeded, failed): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
@@ -68,9 +74,11 @@ mod tests {
     use crate::ground::error::Error;
     use crate::ground::fingerprint::Fingerprint;
     use crate::ground::history::Record;
+    use crate::ground::passed::{Passed, Reason};
     use crate::ground::request::Trigger;
     use crate::ground::run::Stats;
-    use crate::history::{file, table};
+    use crate::history::passed::Unwritten;
+    use crate::history::{file, served, table};
 
     /// A run that ended this many minutes after the epoch, and wrote as many keys.
     fn run(job: &str, minute: u32, failure: Option<ErrorKind>) -> Record {
@@ -115,9 +123,34 @@ mod tests {
 
     #[tokio::test]
     async fn what_another_instance_has_served_is_a_success_and_no_run() {
-        let failed = run("a", 1, Some(ErrorKind::PostgresLost));
-        let found = summary(&[failed, run("a", 2, Some(ErrorKind::ServedElsewhere))]).await;
-        assert_eq!((found.succeeded, found.failed, found.last_success), (0, 1, at(2)));
-        assert_eq!(found.last_run.and_then(|run| run.failure).unwrap().0, "PostgresLost");
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(file::TABLES).execute(&mut connection).await.unwrap();
+        let served = Record { served: at(2), ..run("a", 2, Some(ErrorKind::ServedElsewhere)) };
+        let runs = [run("a", 1, Some(ErrorKind::PostgresLost)), served];
+        table::record(&mut connection, "here", &runs).await.unwrap();
+        let unwritten = Unwritten::default();
+        for (job, minute) in [("a", 2), ("b", 5)] {
+            let due = at(minute).unwrap();
+            unwritten.add(&Passed { job: job.to_owned(), due, count: 1, reason: Reason::Elsewhere }, due);
+        }
+        passed::record(&mut connection, "here", &unwritten.take()).await.unwrap();
+        let found = all(&mut connection, "here").await.unwrap();
+        assert_eq!((found["a"].succeeded, found["a"].failed, found["a"].last_success), (0, 1, at(2)));
+        assert_eq!(found["a"].last_run.clone().and_then(|run| run.failure).unwrap().0, "PostgresLost");
+        assert_eq!(found["b"], Summary { last_success: at(5), ..Summary::default() });
+        assert_eq!(served::all(&mut connection, "here").await.unwrap()["a"], at(2).unwrap());
+        table::record(&mut connection, "here", &[run("a", 3, None)]).await.unwrap();
+        assert_eq!(all(&mut connection, "here").await.unwrap()["a"].last_success, at(3));
+    }
+
+    #[tokio::test]
+    async fn an_old_file_that_may_only_be_read_says_the_same() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(file::TABLES).execute(&mut connection).await.unwrap();
+        table::record(&mut connection, "here", &[run("a", 1, None), run("a", 2, None)]).await.unwrap();
+        let old = "UPDATE run SET outcome = 'ServedElsewhere' WHERE ended = 120000";
+        sqlx::query(old).execute(&mut connection).await.unwrap();
+        let found = all(&mut connection, "here").await.unwrap();
+        assert_eq!((found["a"].succeeded, found["a"].failed, found["a"].last_success), (1, 0, at(2)));
     }
 }

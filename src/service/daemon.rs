@@ -163,7 +163,7 @@ impl Daemon {
     fn look(&mut self) {
         let tick = self.agenda.tick(self.runner.clock.now());
         for passed in &tick.passed {
-            self.runner.observer.on(&Event::Passed { passed });
+            self.runner.pass(passed);
         }
         for run in tick.stop {
             self.running.get(&run).inspect(|running| stop(running));
@@ -206,7 +206,7 @@ impl Daemon {
             self.freshness.succeeded(&report.job, now);
         }
         if let Some(passed) = self.agenda.ended(run, ended, now) {
-            self.runner.observer.on(&Event::Passed { passed: &passed });
+            self.runner.pass(&passed);
         }
     }
 
