@@ -34,6 +34,14 @@ pub(super) fn translate_at(error: sqlx::Error, sql: &Sql, sent: &Rendered) -> Er
 /// into its errors.
 pub(super) fn translate(error: sqlx::Error) -> Error {
     match error {
+        // PgBouncer, of BEGIN.
+        sqlx::Error::Database(error) if error.message().contains("statement pooling mode") => {
+            let message = format!(
+                "the pooler before PostgreSQL gives each statement another server connection: {}",
+                error.message()
+            );
+            Error::new(ErrorKind::PooledStatements, message)
+        }
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default().into_owned();
             let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
