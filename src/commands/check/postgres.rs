@@ -83,7 +83,13 @@ async fn second_connection(source: &Postgres) -> Option<Finding> {
     if !source.has_room_for_leases() || source.primary().is_some() {
         return None;
     }
-    let Err(_) = timeout(SECOND, source.snapshot_if_free()).await else { return None };
+    if let Ok(second) = timeout(SECOND, source.snapshot_if_free()).await {
+        if let Ok(Some(second)) = second {
+            // It has served its purpose, whatever is said of its end.
+            let _ = second.finish().await;
+        }
+        return None;
+    }
     let message = format!(
         "a second transaction does not begin within {} s while one is open: a pooler before PostgreSQL has no more server connections for this account, or all are taken; while a lease is held, queries would wait in vain",
         SECOND.as_secs()
