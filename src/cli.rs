@@ -29,7 +29,7 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
 4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
-Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug); every setting of warm.toml as WARM_TABLE__FIELD";
+Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
 
 const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
@@ -153,8 +153,7 @@ pub fn main() -> ExitCode {
         Err(error) => return not_understood(&error),
     };
     let json = cli.common.json;
-    let filter = std::env::var("WARM_LOG").unwrap_or_else(|_| "warn".to_owned());
-    if let Err(message) = init_log(&filter) {
+    if let Err(message) = init_log(|name| std::env::var(name).ok()) {
         return failed(&Failure::usage(message), json);
     }
     let result = match cli.command {

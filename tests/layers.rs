@@ -37,10 +37,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http_body_util", &["service"]),
     ("sqlparser", &["ground"]),
     ("croner", &["ground"]),
-    ("rustix", &["history"]),
+    ("rustix", &["history", "observe"]),
     ("indicatif", &["observe"]),
     ("prometheus_client", &["observe"]),
     ("tracing", &["observe"]),
+    ("tracing_subscriber", &["observe"]),
 ];
 
 /// Each file of `src` with the top module that it belongs to.

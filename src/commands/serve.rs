@@ -1,6 +1,6 @@
 //! `warm serve`: the scheduler, in the foreground.
 
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +33,10 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Runs jobs as they come due, until a signal says that it is enough: 0 if what ran could finish, else 128 and the signal's number.
 pub fn run(common: &Common) -> Result<u8, Failure> {
     let loaded = load(common)?;
-    warn(&loaded);
     let jobs = loaded.settings.jobs.iter().map(|job| job.name.as_str());
     let metrics = Arc::new(Metrics::new(jobs));
     let observer: Arc<dyn Observer> = Arc::new(Several(vec![observer(), Arc::clone(&metrics) as _]));
+    warn(&loaded, observer.as_ref());
     runtime()?.block_on(async {
         // Before anything is done: a place that is taken may mean that another process does it already.
         let listener = listen(&loaded, observer.as_ref()).await?;
@@ -81,10 +81,12 @@ async fn pages(listener: Option<TcpListener>, health: watch::Receiver<Health>, m
     }
 }
 
-fn warn(loaded: &Loaded) {
+fn warn(loaded: &Loaded, observer: &dyn Observer) {
     for warning in &loaded.warnings {
-        // Nobody can be told that nobody can be told.
-        let _ = writeln!(std::io::stderr(), "{}", warning.render(std::io::stderr().is_terminal()));
+        let part = |before: &str, text: Option<String>| text.map(|text| format!("{before}{text}")).unwrap_or_default();
+        let at = part("; at ", warning.position());
+        let advice = part("; advice: ", warning.help.clone());
+        observer.on(&Event::Unwise { warning: &format!("{}{at}{advice}", warning.message) });
     }
 }
 
@@ -137,7 +139,7 @@ async fn reload(
 
 async fn again(common: &Common, in_use: &InUse, observer: &Arc<dyn Observer>) -> Result<(InUse, Setup), Failure> {
     let loaded = load(common)?;
-    warn(&loaded);
+    warn(&loaded, observer.as_ref());
     setup(loaded, Some(in_use), Arc::clone(observer)).await
 }
 

@@ -11,7 +11,7 @@ use super::sources::Sources;
 use super::{raw, shape};
 
 /// Variables that are no settings.
-const NOT_SETTINGS: [&str; 2] = ["WARM_CONFIG", "WARM_LOG"];
+const NOT_SETTINGS: [&str; 3] = ["WARM_CONFIG", "WARM_LOG", "WARM_LOG_FORMAT"];
 /// URLs are secrets, and have a rule of their own.
 const URLS: [&str; 3] = ["WARM_POSTGRES__URL", "WARM_POSTGRES__PRIMARY_URL", "WARM_REDIS__URL"];
 

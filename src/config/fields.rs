@@ -14,7 +14,9 @@ use super::settings::{TIMEOUT_BOUNDS, TTL_BOUNDS, bounded, duration, must_be, si
 use super::sources::Sources;
 use super::units;
 use crate::ground::guard::Guard;
-use crate::ground::job::{CatchUp, Invalidates, Mode, OnBadRow, Overlap, Parameter, Values, Verify, Version};
+use crate::ground::job::{
+    CatchUp, Invalidates, Mode, OnBadRow, Overlap, Parameter, RowTimeouts, Values, Verify, Version,
+};
 use crate::ground::key::{KeyTemplate, is_name};
 use crate::ground::refresh::RefreshAhead;
 use crate::ground::schedule::Schedule;
@@ -34,6 +36,7 @@ pub(super) struct Common {
     pub(super) priority: i32,
     pub(super) retries: u32,
     pub(super) timeout: Duration,
+    pub(super) row_timeouts: RowTimeouts,
     pub(super) on_bad_row: OnBadRow,
     pub(super) mode: Mode,
     pub(super) verify: Verify,
@@ -51,6 +54,8 @@ pub(super) struct Common {
 /// Reads fields whose places are in the given texts.
 pub(super) struct Reader<'s> {
     pub(super) sources: &'s Sources,
+    /// `statement_timeout` in `[postgres]`.
+    pub(super) statement_timeout: Duration,
 }
 
 impl Reader<'_> {
@@ -75,6 +80,8 @@ impl Reader<'_> {
         let retries = collector.take(retries);
         let timeout = raw.timeout.as_ref().map(|length| duration("timeout", length, TIMEOUT_BOUNDS, sources));
         let timeout = collector.take(timeout.unwrap_or(Ok(Duration::from_secs(300))));
+        let first = collector.take(self.row_timeout("first_row_timeout", raw.first_row_timeout.as_ref()));
+        let next = collector.take(self.row_timeout("next_row_timeout", raw.next_row_timeout.as_ref()));
         let ways = [("fail", OnBadRow::Fail), ("skip", OnBadRow::Skip)];
         let on_bad_row = collector.take(self.choice("on_bad_row", raw.on_bad_row.as_ref(), &ways));
         let modes = [("refresh", Mode::Refresh), ("missing", Mode::Missing)];
@@ -103,6 +110,7 @@ impl Reader<'_> {
             priority: priority?,
             retries: retries?,
             timeout: timeout?,
+            row_timeouts: RowTimeouts { first: first?, next: next? },
             on_bad_row: on_bad_row?,
             mode: mode?,
             verify: verify?,
@@ -280,6 +288,25 @@ impl Reader<'_> {
                 Err(must_be("verify", "\"requery\", \"none\" or { version = \"COLUMN\" }", given.span(), self.sources))
             }
         }
+    }
+
+    /// `first_row_timeout` and `next_row_timeout`. One that PostgreSQL's own time-out comes before would never be reached.
+    fn row_timeout(
+        &self,
+        field: &str,
+        given: Option<&toml::Spanned<raw::Length>>,
+    ) -> Result<Option<Duration>, Diagnostic> {
+        let Some(given) = given else { return Ok(None) };
+        let limit = duration(field, given, TIMEOUT_BOUNDS, self.sources)?;
+        if limit < self.statement_timeout {
+            return Ok(Some(limit));
+        }
+        let whole = units::show_duration(self.statement_timeout);
+        let message = format!(
+            "`{field}` must be shorter than statement_timeout = {whole}, after which PostgreSQL ends the query anyway"
+        );
+        let help = "shorten it, remove it, or raise statement_timeout in [postgres]";
+        Err(self.sources.error(given.span(), message).help(help))
     }
 
     /// Below a second every start would be late: the schedule is looked at once a second.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use super::diagnostic::{Collector, Diagnostic, Place};
 use super::fields::{Common, Reader};
@@ -21,6 +22,7 @@ pub(super) struct Context<'a> {
     pub(super) formats: &'a [FormatInfo],
     pub(super) ttl: &'a TtlPolicy,
     pub(super) limits: Limits,
+    pub(super) statement_timeout: Duration,
     pub(super) defaults: raw::Defaults,
 }
 
@@ -51,7 +53,7 @@ pub(super) fn resolve(
     sources: &Sources,
     collector: &mut Collector,
 ) -> Option<Read> {
-    let reader = Reader { sources };
+    let reader = Reader { sources, statement_timeout: context.statement_timeout };
     let query = collector.take(reader.query(raw.query.as_ref()));
     let key = collector.take(reader.key(raw.key.as_ref()));
     let key_span = raw.key.as_ref().map_or(0..0, Text::span);
@@ -96,6 +98,7 @@ pub(super) fn resolve(
         ttl: ttl?.with_jitter(common.jitter),
         priority: common.priority,
         timeout: common.timeout,
+        row_timeouts: common.row_timeouts,
         retries: common.retries,
         on_bad_row: common.on_bad_row,
         mode: common.mode,

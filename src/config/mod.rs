@@ -110,8 +110,9 @@ pub fn load(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> R
     let folder = collector.take(settings::jobs_folder(&raw, file, &sources));
     let defaults = raw.defaults.unwrap_or_default();
     // A mistake in them is one even if every job says otherwise.
-    Reader { sources: &sources }.common(&defaults, formats, &mut collector);
-    let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, defaults };
+    let statement_timeout = parts.statement_timeout;
+    Reader { sources: &sources, statement_timeout }.common(&defaults, formats, &mut collector);
+    let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, statement_timeout, defaults };
     let read = folder.as_ref().map(|folder| read_jobs(folder, &context, &sources, &mut collector)).unwrap_or_default();
     settings::conflicts(&read, &mut collector);
     let places = std::iter::once(file.to_owned()).chain(folder).collect();

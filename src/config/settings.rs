@@ -28,6 +28,7 @@ pub(super) struct Parts {
     pub(super) ttl: TtlPolicy,
     pub(super) limits: Limits,
     pub(super) serve: ServeSettings,
+    pub(super) statement_timeout: Duration,
     state: Option<PathBuf>,
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
@@ -41,7 +42,9 @@ impl Parts {
         sources: &Sources,
         collector: &mut Collector,
     ) -> Self {
-        let postgres = postgres(&raw.postgres, file, environment, sources, collector);
+        let mut field = Fields { table: "postgres", sources, collector: &mut *collector };
+        let statement_timeout = field.timeout("statement_timeout", raw.postgres.statement_timeout.as_ref(), 30);
+        let postgres = postgres(&raw.postgres, statement_timeout, file, environment, sources, collector);
         let redis = redis(&raw.redis, file, environment, sources, collector);
         let state = collector.take(state::folder(raw.state.as_ref(), file, environment, sources)).flatten();
         let (given, defaults) = (&raw.limits, Limits::default());
@@ -61,7 +64,7 @@ impl Parts {
         let grace_period = field.timeout("grace_period", raw.serve.grace_period.as_ref(), 25);
         let listen = collector.take(listen(raw.serve.listen.as_ref(), sources)).flatten();
         let serve = ServeSettings { grace_period, listen };
-        Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, state, postgres, redis }
+        Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, statement_timeout, state, postgres, redis }
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.
@@ -84,6 +87,7 @@ impl Parts {
 
 fn postgres(
     raw: &raw::Postgres,
+    statement_timeout: Duration,
     file: &Path,
     environment: &Environment,
     sources: &Sources,
@@ -93,7 +97,6 @@ fn postgres(
     let mut field = Fields { table: "postgres", sources, collector: &mut *collector };
     let connections = field.number("connections", raw.connections.as_ref(), 4, 1..=100);
     let connect_timeout = field.timeout("connect_timeout", raw.connect_timeout.as_ref(), 10);
-    let statement_timeout = field.timeout("statement_timeout", raw.statement_timeout.as_ref(), 30);
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::POSTGRES, &given, environment, sources, collector);
     let given = Given { url: raw.primary_url.as_ref(), url_file: raw.primary_url_file.as_ref(), file };

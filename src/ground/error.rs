@@ -14,6 +14,8 @@ pub enum ErrorKind {
     PostgresUnreachable,
     /// PostgreSQL rejects the account, the database or the encryption.
     PostgresRefused,
+    /// A pooler stands before PostgreSQL that allows no transactions.
+    PooledStatements,
     /// The account lacks a right on a table or schema.
     PostgresPermission,
     /// What was written could not be verified: the second look at the database had to wait for too long.
@@ -22,6 +24,8 @@ pub enum ErrorKind {
     PostgresLost,
     /// A statement ran into its time-out.
     StatementTimeout,
+    /// A row came later than the job allows.
+    RowTimeout,
     /// The snapshot could not be kept (conflict with recovery or serialization).
     SnapshotLost,
     /// The query does not fit the database: syntax, a column or a type.
@@ -91,10 +95,12 @@ const fn row(kind: ErrorKind, retry: Retry, exit: u8, advice: &'static str) -> C
 pub const TABLE: &[Consequence] = &[
     row(ErrorKind::PostgresUnreachable, Retry::Run, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for the primary: primary_url) names its host and port"),
     row(ErrorKind::PostgresRefused, Retry::Never, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL (for the primary: primary_url), and pg_hba.conf"),
+    row(ErrorKind::PooledStatements, Retry::Never, exit::POSTGRES, "let the pooler work by transactions or sessions (pool_mode = transaction in PgBouncer), or name PostgreSQL itself in DATABASE_URL: all reading is in transactions, and so are the leases between machines"),
     row(ErrorKind::PostgresPermission, Retry::Never, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),
     row(ErrorKind::Unverified, Retry::Run, exit::JOB_FAILED, "end what keeps transactions open or the standby behind, or read docs/freshness.md about `verify` and `invalidates`; what was written is left to die"),
     row(ErrorKind::PostgresLost, Retry::Attempt, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
     row(ErrorKind::StatementTimeout, Retry::Never, exit::JOB_FAILED, "make the query cheaper (EXPLAIN shows where the time goes), or raise statement_timeout in [postgres]"),
+    row(ErrorKind::RowTimeout, Retry::Run, exit::JOB_FAILED, "look what the server was at: make the query give its rows sooner (EXPLAIN shows where the time goes), or raise this limit of the job"),
     row(ErrorKind::SnapshotLost, Retry::Attempt, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
     row(ErrorKind::Query, Retry::Never, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
     row(ErrorKind::Row, Retry::Never, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),

@@ -131,6 +131,11 @@ pub enum Event<'a> {
         /// Why.
         problem: &'a str,
     },
+    /// Something in the configuration or in a job is unwise.
+    Unwise {
+        /// What, where, and the way out.
+        warning: &'a str,
+    },
     /// The service tells over HTTP how it is.
     Listening {
         /// Where.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::error::Error;
+use super::error::{Error, ErrorKind};
 use super::fingerprint::Fingerprint;
 use super::request::Trigger;
 use super::row::Column;
@@ -31,6 +31,13 @@ pub struct Record {
     pub success: bool,
     /// What a good run read, as the measure of later ones; `None` for a run that failed or that did not look at everything.
     pub measure: Option<Measure>,
+}
+
+impl Record {
+    /// Whether anything was run: what another instance has served is a start without a run.
+    pub fn is_run(&self) -> bool {
+        self.failure.as_ref().is_none_or(|failure| failure.kind != ErrorKind::ServedElsewhere)
+    }
 }
 
 /// What a run's query gave.

@@ -47,6 +47,8 @@ pub struct Job {
     pub priority: i32,
     /// The longest that a run may take, all its attempts together.
     pub timeout: Duration,
+    /// How long the database may take for rows.
+    pub row_timeouts: RowTimeouts,
     /// How many more attempts a run gets after a failure that may pass.
     pub retries: u32,
     /// What happens to a row that cannot become an entry.
@@ -107,6 +109,16 @@ impl Job {
     pub fn parameter(&self, name: &str) -> Option<&Parameter> {
         self.for_each.iter().find(|parameter| parameter.name == name)
     }
+}
+
+/// How long a query's rows are waited for, beside the time-out of each statement. Only the server's time counts: what rows wait for on their way to the
+/// cache does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowTimeouts {
+    /// From the beginning of the query to its first row, or to its end without one (`first_row_timeout`).
+    pub first: Option<Duration>,
+    /// From one row to the next, or to the end (`next_row_timeout`).
+    pub next: Option<Duration>,
 }
 
 /// One parameter of `[for_each]`.

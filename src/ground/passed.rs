@@ -18,7 +18,7 @@ pub struct Passed {
 }
 
 /// Why a due time began no run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It was missed, and the job's `catch_up` makes nothing up.
     Missed,

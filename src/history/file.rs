@@ -19,7 +19,7 @@ const JOURNAL: &str = "-journal";
 const BUSY: Duration = Duration::from_secs(2);
 /// `warm` in ASCII, at the place where a SQLite file says whose it is.
 const APPLICATION: i64 = 0x7761_726d;
-/// The version of the tables below.
+/// The version of the tables. A further table gets none: who does not know it can go on with the file.
 const VERSION: i64 = 1;
 
 pub(super) const TABLES: &str = "

@@ -13,10 +13,12 @@ use tokio::time::timeout;
 
 use super::keeper::{Complaints, Keeper, Order};
 use super::manifest::Asked;
+use super::passed::Unwritten;
 use crate::ground::event::Observer;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Record, Summary, Unknown};
 use crate::ground::manifest::{ManifestRun, Noted};
+use crate::ground::passed::Passed;
 
 /// The longest that anybody waits for the history.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,6 +39,7 @@ pub struct Place {
 pub struct History {
     orders: mpsc::UnboundedSender<Order>,
     complaints: Complaints,
+    unwritten: Unwritten,
 }
 
 impl History {
@@ -48,18 +51,26 @@ impl History {
     pub fn open(place: Place, observer: Arc<dyn Observer>) -> Self {
         let (orders, ordered) = mpsc::unbounded_channel();
         let complaints = Complaints::new(observer);
-        let (keeper, runtime) = (Keeper::new(place, complaints.clone()), Handle::current());
+        let unwritten = Unwritten::default();
+        let (keeper, runtime) = (Keeper::new(place, complaints.clone(), unwritten.clone()), Handle::current());
         let thread = thread::Builder::new().name("history".to_owned());
         if let Err(error) = thread.spawn(move || runtime.block_on(keeper.serve(ordered))) {
             complaints.unusable(&error.to_string());
         }
-        History { orders, complaints }
+        History { orders, complaints, unwritten }
     }
 
     /// Records a run, soon; [`History::flush`] waits for it.
     pub fn record(&self, record: Record) {
         // Whoever served the orders has said why that has ended.
         let _ = self.orders.send(Order::Record(Box::new(record)));
+    }
+
+    /// Records starts without a run, soon. However many there are, what is not written yet takes no more memory.
+    pub fn pass(&self, passed: &Passed, now: DateTime<Utc>) {
+        if self.unwritten.add(passed, now) {
+            let _ = self.orders.send(Order::Passed);
+        }
     }
 
     /// The last good run of a job whose definition was this one.

@@ -13,6 +13,7 @@ use super::error::{Trouble, translate, unusable};
 use super::file::{self, Opened};
 use super::handle::Place;
 use super::manifest::Asked;
+use super::passed::{self, Unwritten};
 use super::{served, summary, table};
 use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
@@ -22,6 +23,8 @@ use crate::ground::history::{LastGood, Record, Summary};
 pub(super) enum Order {
     /// Records a run.
     Record(Box<Record>),
+    /// Records the starts without a run that are not written yet.
+    Passed,
     /// Looks a job's last good run up. The outer `None` when that cannot be done.
     LastGood(String, Fingerprint, oneshot::Sender<Option<Option<LastGood>>>),
     /// Gives the due time that each job has served last. `None` when that cannot be done.
@@ -65,14 +68,15 @@ pub(super) struct Keeper {
     read_only: bool,
     complaints: Complaints,
     connection: Option<SqliteConnection>,
+    unwritten: Unwritten,
 }
 
 impl Keeper {
-    pub(super) fn new(place: Place, complaints: Complaints) -> Self {
+    pub(super) fn new(place: Place, complaints: Complaints, unwritten: Unwritten) -> Self {
         // SQLite takes a relative path that begins with `file:` for a URI.
         let folder = place.folder.map(|folder| std::path::absolute(&folder).unwrap_or(folder));
         let installation = place.installation.to_string();
-        Keeper { installation, folder, read_only: place.read_only, complaints, connection: None }
+        Keeper { installation, folder, read_only: place.read_only, complaints, connection: None, unwritten }
     }
 
     /// Whose entries it keeps.
@@ -113,6 +117,10 @@ impl Keeper {
                     table::last_good(connection, &installation, &job, definition).await
                 };
                 let _ = answer.send(self.with(look).await);
+            }
+            Order::Passed => {
+                let (installation, starts) = (self.installation.clone(), self.unwritten.take());
+                self.with(async |connection| passed::record(connection, &installation, &starts).await).await;
             }
             Order::Served(answer) => {
                 let installation = self.installation.clone();

@@ -9,6 +9,7 @@
 //! table    the statements about runs
 //! served   those about due times
 //! success  those about the last success of each job
+//! passed   those about starts without a run
 //! summary  what all runs of a job come to
 //! manifest those about the keys that sweeping jobs have written
 //! inspect  what is wrong with folder and file, for `warm check`: looks, and leaves everything as it is
@@ -25,6 +26,7 @@ mod handle;
 mod inspect;
 mod keeper;
 mod manifest;
+mod passed;
 mod served;
 mod success;
 mod summary;

@@ -6,37 +6,35 @@ use chrono::{DateTime, Utc};
 use sqlx::{Row, SqliteConnection};
 
 use super::success;
-use crate::ground::error::ErrorKind;
 use crate::ground::history::{PastRun, Summary};
 use crate::ground::request::Trigger;
 
 /// How a run ended well.
 const OK: &str = "ok";
 
-/// The runs that matter, oldest first: of each job its last one, its last failed one, and its last refresh. What another instance has served is no run.
+/// The runs that matter, oldest first: of each job its last one, its last failed one, and its last refresh.
 const LAST: &str = "
 SELECT job, ended, written, outcome, message, \"trigger\" FROM run WHERE id IN (
-  SELECT max(id) FROM run WHERE installation = ?1 AND outcome <> ?3 GROUP BY job, \"trigger\" = ?4
-  UNION SELECT max(id) FROM run WHERE installation = ?1 AND outcome NOT IN (?2, ?3) AND \"trigger\" <> ?4 GROUP BY job)
+  SELECT max(id) FROM run WHERE installation = ?1 GROUP BY job, \"trigger\" = ?3
+  UNION SELECT max(id) FROM run WHERE installation = ?1 AND outcome <> ?2 AND \"trigger\" <> ?3 GROUP BY job)
 ORDER BY id";
 
 const COUNTS: &str = "
-SELECT job, min(started), count(*) FILTER (WHERE outcome = ?2 AND \"trigger\" <> ?4),
-  count(*) FILTER (WHERE outcome <> ?2 AND \"trigger\" <> ?4)
-FROM run WHERE installation = ?1 AND outcome <> ?3 GROUP BY job";
+SELECT job, min(started), count(*) FILTER (WHERE outcome = ?2 AND \"trigger\" <> ?3),
+  count(*) FILTER (WHERE outcome <> ?2 AND \"trigger\" <> ?3)
+FROM run WHERE installation = ?1 GROUP BY job";
 
 /// What is known of each job's runs, by its name.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
     installation: &str,
 ) -> Result<HashMap<String, Summary>, sqlx::Error> {
-    let elsewhere = format!("{:?}", ErrorKind::ServedElsewhere);
     let refresh = Trigger::RefreshAhead.name();
     let mut summaries = HashMap::<String, Summary>::new();
     for (job, (ended, keys)) in success::all(connection, installation).await? {
         summaries.insert(job, Summary { last_success: Some(ended), keys, ..Summary::default() });
     }
-    let select = sqlx::query(LAST).bind(installation).bind(OK).bind(&elsewhere).bind(refresh);
+    let select = sqlx::query(LAST).bind(installation).bind(OK).bind(refresh);
     for row in select.fetch_all(&mut *connection).await? {
         let (job, ended, keys): (String, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let (outcome, message): (String, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
@@ -55,7 +53,7 @@ pub(super) async fn all(
         }
         summary.last_run = Some(run);
     }
-    let select = sqlx::query(COUNTS).bind(installation).bind(OK).bind(&elsewhere).bind(refresh);
+    let select = sqlx::query(COUNTS).bind(installation).bind(OK).bind(refresh);
     for row in select.fetch_all(connection).await? {
         let (first, succeeded, failed): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
         let summary = summaries.entry(row.try_get(0)?).or_default();
@@ -71,7 +69,7 @@ mod tests {
     use sqlx::Connection;
 
     use super::*;
-    use crate::ground::error::Error;
+    use crate::ground::error::{Error, ErrorKind};
     use crate::ground::fingerprint::Fingerprint;
     use crate::ground::history::Record;
     use crate::ground::run::Stats;

@@ -10,9 +10,9 @@ use crate::ground::history::{LastGood, Measure, NamedType, Record};
 use crate::ground::request::Trigger;
 
 /// The most runs of one job that are kept, and as many of its refresh-ahead.
-const RUNS: i64 = 1000;
+pub(super) const RUNS: i64 = 1000;
 /// How long a run is kept.
-const DAYS: Days = Days::new(400);
+pub(super) const DAYS: Days = Days::new(400);
 /// The most definitions of one job whose last good run is kept. They have no age: a clock that is wrong for once must not take a guard's measure away.
 const DEFINITIONS: i64 = 8;
 /// The most characters of an error message that are kept.
@@ -27,8 +27,10 @@ pub(super) async fn record(
     // A lock that is asked for in the middle of a transaction is not waited for.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for record in records {
-        add(&mut transaction, installation, record).await?;
-        prune(&mut transaction, installation, record).await?;
+        if record.is_run() {
+            add(&mut transaction, installation, record).await?;
+            prune(&mut transaction, installation, record).await?;
+        }
         served::note(&mut transaction, installation, record).await?;
         success::note(&mut transaction, installation, record).await?;
         if let Some(measure) = &record.measure {

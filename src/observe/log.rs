@@ -1,13 +1,11 @@
-//! Log lines on stderr. The job stands in the message, for people, and as a field, for machines. A failure is logged once, here.
+//! What is logged. The job stands in the message, for people, and as a field, for machines: `docs/json.md` lists the fields. A failure is logged once, here.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
-use tracing_subscriber::EnvFilter;
 
 use super::counted;
 use crate::ground::event::{Event, Observer};
@@ -18,28 +16,6 @@ use crate::ground::watch::Seen;
 
 /// How many skipped rows of one run are described; all are counted.
 const DESCRIBED_ROWS: u64 = 5;
-
-/// Starts logging to stderr. `filter` is a `tracing` filter (`$WARM_LOG`), such as `info` or `warm=debug`.
-///
-/// # Errors
-/// For a filter that cannot be read.
-pub fn init_log(filter: &str) -> Result<(), String> {
-    // `tracing` takes any other single word for the name of a module, and would then be silent.
-    let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    let word = filter.chars().all(|c| c.is_ascii_alphanumeric());
-    if word && !levels.iter().any(|level| filter.eq_ignore_ascii_case(level)) {
-        return Err(format!("WARM_LOG: `{filter}` is no level; it is one of {}", levels.join(", ")));
-    }
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("WARM_LOG: {error}"))?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        // A log that cannot be written must not end the program.
-        .log_internal_errors(false);
-    subscriber.try_init().map_err(|error| error.to_string())
-}
 
 /// Writes events to the log.
 #[derive(Debug, Default)]
@@ -54,24 +30,27 @@ impl Observer for LogObserver {
         match event {
             // Several times in each life of a key: only who wants to see everything sees these.
             Event::Started { job, trigger: Trigger::RefreshAhead } => {
-                debug!(job, trigger = ?Trigger::RefreshAhead, "{job}: started");
+                debug!(job, trigger = %Trigger::RefreshAhead.name(), "{job}: started");
             }
-            Event::Started { job, trigger } => info!(job, ?trigger, "{job}: started"),
+            Event::Started { job, trigger } => info!(job, trigger = %trigger.name(), "{job}: started"),
             Event::Progress { .. } => {}
-            Event::Retry { job, error, attempt } => warn!(job, attempt, "{job}: {error}; attempt {attempt} follows"),
+            Event::Retry { job, error, attempt } => {
+                warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
+            }
             Event::BadRow { job, reason } => self.bad_row(job, reason),
             Event::Doubt { job, reason } => warn!(
                 job,
                 reason,
                 "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
             ),
+            Event::Unwise { warning } => warn!("{warning}"),
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
             Event::Unguarded { job } => self.unguarded(job),
             Event::Passed { passed } => self::passed(passed),
             Event::WithoutLease { reason } => self.without_lease(reason),
             Event::NotShared { job, error } => {
-                warn!(job, "{job}: other instances may run it again for the same time: {error}");
+                warn!(job, kind = ?error.kind, "{job}: other instances may run it again for the same time: {error}");
             }
             Event::Cache { seen } => cache(seen),
             Event::Reloaded { jobs } => {
@@ -87,7 +66,7 @@ impl Observer for LogObserver {
             Event::Resumed { job } => info!(job, "{job}: goes on after its pause"),
             Event::Unpaused { problem } => warn!("no job is taken for paused: {problem}"),
             Event::Listening { address } => {
-                info!("listening on {address}: http://{address}/healthz, /readyz and /metrics");
+                info!(%address, "listening on {address}: http://{address}/healthz, /readyz and /metrics");
             }
             Event::NotReloaded { reason } => error!("the configuration cannot be used, the one before stays: {reason}"),
             Event::Finished { report } => finished(report),
@@ -141,36 +120,48 @@ fn passed(passed: &Passed) {
     let due = due.to_rfc3339_opts(SecondsFormat::Secs, true);
     match reason {
         // That is how it should be.
-        Reason::Held | Reason::Elsewhere => info!(job, count, %reason, "{job}: no run for {due}: {reason}"),
-        Reason::Paused => info!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
-        _ => warn!(job, count, %reason, "{job}: {times} without a run, the last one {due}: {reason}"),
+        Reason::Held | Reason::Elsewhere => {
+            info!(job, %due, count, reason = %reason.name(), "{job}: no run for {due}: {reason}");
+        }
+        Reason::Paused => {
+            info!(job, %due, count, reason = %reason.name(), "{job}: {times} without a run, the last one {due}: {reason}");
+        }
+        _ => {
+            warn!(job, %due, count, reason = %reason.name(), "{job}: {times} without a run, the last one {due}: {reason}");
+        }
     }
 }
 
 fn finished(report: &Report) {
     let Report { job, file, stats, took, failure, trigger, .. } = report;
     let often = *trigger == Trigger::RefreshAhead;
-    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let trigger = trigger.name();
     match failure {
-        None if often => debug!(job, keys = stats.written, queries = stats.queries, millis, "{job}: refreshed"),
+        None if often => {
+            debug!(job, %trigger, keys = stats.written, queries = stats.queries, milliseconds, "{job}: refreshed")
+        }
         None => {
             let Stats { written, rows, bytes, swept, .. } = stats;
-            info!(job, keys = written, rows, bytes, swept, millis, "{job}: done");
+            info!(job, %trigger, keys = written, rows, bytes, swept, milliseconds, "{job}: done");
         }
-        Some(why) if why.kind.leaves_it_to_others() && often => debug!(job, "{job}: not refreshed: {why}"),
-        Some(why) if why.kind.leaves_it_to_others() => info!(job, "{job}: not run: {why}"),
+        Some(why) if why.kind.leaves_it_to_others() && often => {
+            debug!(job, %trigger, kind = ?why.kind, "{job}: not refreshed: {why}")
+        }
+        Some(why) if why.kind.leaves_it_to_others() => info!(job, %trigger, kind = ?why.kind, "{job}: not run: {why}"),
         Some(failure) => {
-            let advice = failure.kind.consequence().advice;
+            let (place, advice) = (failure.place(file), failure.kind.consequence().advice);
             error!(
                 job,
+                %trigger,
+                kind = ?failure.kind,
+                at = %place,
                 keys = stats.written,
                 rows = stats.rows,
                 attempts = stats.attempts,
-                millis,
-                kind = ?failure.kind,
-                "{job}: failed after writing {}: {failure}; at {}; advice: {advice}",
+                milliseconds,
+                "{job}: failed after writing {}: {failure}; at {place}; advice: {advice}",
                 counted(stats.written, "key", "keys"),
-                failure.place(file)
             );
         }
     }

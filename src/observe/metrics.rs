@@ -135,6 +135,7 @@ impl Observer for Metrics {
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
             Event::Stale { .. } | Event::NotStale { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
+            Event::Unwise { .. } => {}
         }
     }
 }

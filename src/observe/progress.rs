@@ -55,7 +55,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
                 }
             }
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
-            Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
+            Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } => {}
             Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } | Event::Listening { .. } => {}
             Event::Stale { .. } | Event::NotStale { .. } => {}

@@ -12,7 +12,7 @@ use super::run::Progress;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::history::{LastGood, NamedType, Unknown};
-use crate::ground::job::Job;
+use crate::ground::job::{Job, RowTimeouts};
 use crate::ground::request::Request;
 use crate::ground::row::Row;
 use crate::ground::run::Stats;
@@ -97,7 +97,7 @@ impl<'a> Gate<'a> {
             // One without rows has been read, too.
             holding.held.insert(index, Vec::new());
             holding.queries += 1;
-            let mut rows = snapshot.rows(statement, |name| combination.argument(name))?;
+            let mut rows = snapshot.rows(statement, self.job.row_timeouts, |name| combination.argument(name))?;
             while let Some(row) = rows.next().await? {
                 holding.take(index, row);
                 // What is on its way already comes to its end sooner than a count, but not if there is no end.
@@ -156,7 +156,8 @@ fn counting(job: &Job) -> Result<Sql, Error> {
 }
 
 async fn count(snapshot: &mut Snapshot, statement: &Statement, combination: Combination<'_>) -> Result<u64, Error> {
-    let mut rows = snapshot.rows(statement, |name| combination.argument(name))?;
+    // Its only row comes when all have been counted.
+    let mut rows = snapshot.rows(statement, RowTimeouts::default(), |name| combination.argument(name))?;
     let mut count = None;
     while let Some(row) = rows.next().await? {
         count = row.value(0).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);

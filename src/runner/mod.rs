@@ -36,10 +36,11 @@ use tokio::sync::watch;
 
 use crate::cache::Redis;
 use crate::ground::clock::Clock;
-use crate::ground::event::Observer;
+use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::Job;
 use crate::ground::keyspace::KeySpace;
+use crate::ground::passed::Passed;
 use crate::ground::request::Request;
 use crate::ground::run::Report;
 use crate::ground::settings::Limits;
@@ -84,6 +85,14 @@ impl Runner {
     /// Runs one job. When `stop` becomes true it ends as soon as it can; what it wrote until then stays, each key complete.
     pub async fn run_one(self: Arc<Self>, job: Arc<Job>, request: Request, stop: watch::Receiver<bool>) -> Report {
         run::run(self, job, request, stop).await
+    }
+
+    /// Tells everybody of starts without a run.
+    pub fn pass(&self, passed: &Passed) {
+        self.observer.on(&Event::Passed { passed });
+        if let Some(history) = &self.history {
+            history.pass(passed, self.clock.now());
+        }
     }
 
     /// Closes what nobody uses any more, and waits until the history is written.

@@ -168,7 +168,9 @@ impl<'a> Worker<'a> {
             }
             return self.assembler.end(known).await;
         }
-        let mut rows = self.snapshot.rows(&self.prepared.statement, |name| combination.argument(name))?;
+        let mut rows = self
+            .snapshot
+            .rows(&self.prepared.statement, self.shared.job.row_timeouts, |name| combination.argument(name))?;
         while let Some(row) = rows.next().await? {
             self.assembler.row(&row, combination, known.as_ref()).await?;
         }

@@ -179,7 +179,7 @@ impl Daemon {
         self.pause(now);
         let tick = self.agenda.tick(now);
         for passed in &tick.passed {
-            self.runner.observer.on(&Event::Passed { passed });
+            self.runner.pass(passed);
         }
         for run in tick.stop {
             self.running.get(&run).inspect(|running| stop(running));
@@ -238,7 +238,7 @@ impl Daemon {
             self.freshness.succeeded(&report.job, now);
         }
         if let Some(passed) = self.agenda.ended(run, ended, now) {
-            self.runner.observer.on(&Event::Passed { passed: &passed });
+            self.runner.pass(&passed);
         }
     }
 

@@ -34,6 +34,14 @@ pub(super) fn translate_at(error: sqlx::Error, sql: &Sql, sent: &Rendered) -> Er
 /// into its errors.
 pub(super) fn translate(error: sqlx::Error) -> Error {
     match error {
+        // PgBouncer, of BEGIN.
+        sqlx::Error::Database(error) if error.message().contains("statement pooling mode") => {
+            let message = format!(
+                "the pooler before PostgreSQL gives each statement another server connection: {}",
+                error.message()
+            );
+            Error::new(ErrorKind::PooledStatements, message)
+        }
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default().into_owned();
             let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
@@ -64,6 +72,19 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
 /// Whether a failed try to connect is worth another one: the server is absent, starting up, full, or slow.
 pub(super) fn may_pass(error: &Error) -> bool {
     error.kind == ErrorKind::PostgresLost
+}
+
+/// An error for a row that came too late for its job, after so many others. What the server would have said, nobody knows: it may be at work, or away.
+pub(super) fn late(given: u64, limit: std::time::Duration) -> Error {
+    let limit = humantime::format_duration(limit);
+    let message = match given {
+        0 => format!("PostgreSQL gave no row within first_row_timeout = {limit}, and the query was ended"),
+        1 => format!("PostgreSQL gave no second row within next_row_timeout = {limit}, and the query was ended"),
+        rows => format!(
+            "PostgreSQL gave no further row within next_row_timeout = {limit} after {rows} rows, and the query was ended"
+        ),
+    };
+    Error::new(ErrorKind::RowTimeout, message)
 }
 
 /// An error for a server that did not answer in time.

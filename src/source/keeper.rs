@@ -90,10 +90,9 @@ impl Keeper {
     }
 
     async fn answer(&mut self, lock: i64, requests: mpsc::UnboundedSender<Request>, reply: Reply) {
-        let only_one = self.server().target().connection_limit.is_some_and(|limit| limit < 2);
         let acquired = if self.held.contains_key(&lock) {
             Ok(Acquired::HeldHere)
-        } else if only_one || self.home.connections() < 2 {
+        } else if !self.home.has_room_for_leases() {
             Ok(Acquired::NotPossible(NO_ROOM))
         } else {
             self.acquire(lock, requests).await

@@ -103,6 +103,12 @@ impl Postgres {
         self.leases_lost_after(LOST_AFTER)
     }
 
+    /// Whether leases can be taken with these settings: their connection is one beside that which reads.
+    pub fn has_room_for_leases(&self) -> bool {
+        let server = self.primary().unwrap_or(self);
+        self.connections() >= 2 && server.target().connection_limit.is_none_or(|limit| limit >= 2)
+    }
+
     /// The same; a holder without a sign of life for so long is taken for lost.
     pub fn leases_lost_after(&self, lost_after: Duration) -> Leases {
         let (requests, queue) = mpsc::unbounded_channel();

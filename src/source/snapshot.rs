@@ -10,10 +10,11 @@ use tokio::time::timeout;
 
 use super::barrier::{Barrier, Doubt};
 use super::connections::{Link, Postgres, State, part};
-use super::error::{silence, translate, translate_at};
+use super::error::{late, silence, translate, translate_at};
 use super::statement::{Argument, Statement, bare, cast};
 use super::types;
 use crate::ground::error::Error;
+use crate::ground::job::RowTimeouts;
 use crate::ground::row::{Column, Row};
 use crate::ground::sql::{Rendered, Sql};
 
@@ -102,20 +103,21 @@ impl Snapshot {
         }
     }
 
-    /// Runs a statement; `value` gives the parameters' values by name.
+    /// Runs a statement; `value` gives the parameters' values by name. A row that comes later than `timeouts` say ends it.
     ///
     /// # Errors
     /// Only for a parameter without a value; what the server says comes with the first row.
     pub fn rows<'s>(
         &'s mut self,
         statement: &'s Statement,
+        timeouts: RowTimeouts,
         value: impl Fn(&str) -> Option<Argument>,
     ) -> Result<Rows<'s>, Error> {
         let arguments = statement.arguments(value)?;
         let Link { connection, permit } = &mut self.link;
         let stream = statement.prepared.query_with(arguments).persistent(false).fetch(connection);
         permit.busy = true;
-        Ok(Rows { stream, patience: self.patience, busy: &mut permit.busy })
+        Ok(Rows { stream, patience: self.patience, timeouts, given: 0, busy: &mut permit.busy })
     }
 
     /// Ends the transaction and keeps the connection for the next one.
@@ -138,7 +140,11 @@ impl Snapshot {
 /// The rows of a running statement.
 pub struct Rows<'s> {
     stream: BoxStream<'s, Result<PgRow, sqlx::Error>>,
-    pub(super) patience: Duration,
+    /// How long the server is waited for at most: by then its own time-out should have ended the statement.
+    patience: Duration,
+    timeouts: RowTimeouts,
+    /// Rows so far.
+    given: u64,
     /// Whether the server is still at work.
     busy: &'s mut bool,
 }
@@ -149,18 +155,26 @@ impl Rows<'_> {
     /// # Errors
     /// What the server says, that the connection broke, or that the server stays silent.
     pub async fn next(&mut self) -> Result<Option<SourceRow>, Error> {
-        match timeout(self.patience, self.stream.next()).await {
+        // From now on: until here, the row before was on its way, which is not the server's fault.
+        let own = if self.given == 0 { self.timeouts.first } else { self.timeouts.next };
+        match timeout(own.unwrap_or(self.patience), self.stream.next()).await {
             Ok(None) => {
                 *self.busy = false;
                 Ok(None)
             }
-            Ok(Some(Ok(row))) => Ok(Some(SourceRow(row))),
+            Ok(Some(Ok(row))) => {
+                self.given += 1;
+                Ok(Some(SourceRow(row)))
+            }
             Ok(Some(Err(error))) => {
                 // What the server itself says is its last word about the query.
                 *self.busy = error.as_database_error().is_none();
                 Err(translate(error))
             }
-            Err(_) => Err(silence("waiting for a row", self.patience)),
+            // The connection is closed with the snapshot, and the server ends the query.
+            Err(_) => {
+                Err(own.map_or_else(|| silence("waiting for a row", self.patience), |limit| late(self.given, limit)))
+            }
         }
     }
 }

@@ -305,7 +305,7 @@ impl Slot {
         let back = std::iter::successors(Some(self.mark), |due| self.before(*due)).take_while(|due| *due > since);
         let dues: Vec<DateTime<Utc>> = back.take(most).collect();
         // They have been counted.
-        let wanted = |due| Wanted { due: Some(due), trigger: Trigger::CatchUp, not_before: now, begun: true };
+        let wanted = |due| Wanted { due: Some(due), trigger: Trigger::CatchUp, not_before: now, tried: Tried::Begun };
         self.waiting.extend(dues.into_iter().rev().map(wanted));
     }
 

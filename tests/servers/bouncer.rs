@@ -1,4 +1,4 @@
-//! A PgBouncer in transaction mode, as hosting services put it before PostgreSQL: each transaction may run on another server connection.
+//! A PgBouncer, in transaction mode unless a test says otherwise, as hosting services put it before PostgreSQL: each transaction may run on another server connection.
 
 use std::fs;
 
@@ -14,12 +14,17 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// A pooler with so many connections to each database of the server.
     pub(crate) fn before(database: &Database, pool_size: usize) -> PgBouncer {
+        PgBouncer::by("transaction", database, pool_size)
+    }
+
+    /// The same, whose server connections are a client's for one session, transaction or statement.
+    pub(crate) fn by(mode: &str, database: &Database, pool_size: usize) -> PgBouncer {
         let folder = Folder::new();
         let port = free_port();
         let path = folder.path.display();
         let config = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = scram-sha-256\nauth_file = {path}/users\nadmin_users = {ADMIN}\nlogfile =\npool_mode = transaction\n\
+             auth_type = scram-sha-256\nauth_file = {path}/users\nadmin_users = {ADMIN}\nlogfile =\npool_mode = {mode}\n\
              default_pool_size = {pool_size}\nmax_client_conn = 100\n",
             database.host, database.port
         );

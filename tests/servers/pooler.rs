@@ -169,3 +169,50 @@ fn a_session_is_what_values_need_whatever_the_account_says() {
         String::from_utf8_lossy(&next.stderr)
     );
 }
+
+const JOB: &str = "query = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'\nschedule = 'every 8m'";
+
+#[test]
+fn a_check_says_whether_machines_can_take_turns() {
+    let leases = |ran: &Ran| ran.all().contains("second transaction") || ran.all().contains("several machines");
+    let (mut world, _bouncer) = pooled(2);
+    world.job("job", JOB);
+    let ran = world.warm(&["check"]).exits(0);
+    assert!(!leases(&ran), "{}", ran.all());
+    let url = world.database.tcp_url(_bouncer.port);
+    world.set("DATABASE_URL", &format!("{url}?connection_limit=1"));
+    for arguments in [&["check"][..], &["check", "--offline"]] {
+        world.warm(arguments).exits(0).says("warning: several machines would run the same job").says("be 2 or more");
+    }
+    world.job("job", &format!("{JOB}\noverlap = 'allow'"));
+    let ran = world.warm(&["check"]).exits(0);
+    assert!(!leases(&ran), "it wants no lease: {}", ran.all());
+
+    let small = PgBouncer::before(&world.database, 1);
+    let url = world.database.tcp_url(small.port);
+    world.set("DATABASE_URL", &url);
+    let ran = world.warm(&["check"]).exits(0);
+    assert!(!leases(&ran), "it wants no lease: {}", ran.all());
+    world.job("job", JOB);
+    let ran = world.warm(&["check"]).exits(0).says("warning: a second transaction does not begin within 3 s");
+    assert!(ran.all().contains("default_pool_size") && ran.all().contains("job: writes about"), "{}", ran.all());
+}
+
+#[test]
+fn a_pooler_that_works_by_statements_is_refused_at_once_with_the_way_out() {
+    let mut world = World::new();
+    world.job("job", JOB);
+    let bouncer = PgBouncer::by("statement", &world.database, 3);
+    let url = world.database.tcp_url(bouncer.port);
+    world.set("DATABASE_URL", &url);
+    for arguments in [["check"], ["--now"]] {
+        let ran = world.warm(&arguments).exits(3).says("gives each statement another server connection");
+        assert_eq!(ran.err.matches("pool_mode = transaction").count(), 1, "{}", ran.all());
+        assert!(!ran.err.contains("attempt 2"), "{}", ran.all());
+    }
+    let sessions = PgBouncer::by("session", &world.database, 3);
+    let url = world.database.tcp_url(sessions.port);
+    world.set("DATABASE_URL", &url);
+    world.warm(&["check"]).exits(0);
+    world.warm(&["--due"]).exits(0).says("wrote 1 key");
+}

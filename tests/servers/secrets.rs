@@ -100,7 +100,8 @@ fn a_file_that_is_missing_or_holds_no_url_is_named_and_not_shown() {
 #[test]
 fn the_most_talkative_log_holds_no_secret() {
     let mut world = world();
-    world.set("WARM_LOG", "trace");
+    // Of libraries, too.
+    world.set("WARM_LOG", "trace,warm=trace");
     // `Ran::of` looks for the passwords in all that is said.
     world.warm(&["--now"]).exits(0);
     world.warm(&["--now", "--json"]).exits(0);

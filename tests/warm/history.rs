@@ -8,7 +8,8 @@ use std::process::Command;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{Connection, Row, SqliteConnection};
 
-use crate::support::server::is_root;
+use crate::serve::Serving;
+use crate::support::server::{is_root, wait_for};
 use crate::support::world::{Ran, World};
 use crate::support::{postgres, redis};
 
@@ -86,6 +87,24 @@ fn a_run_is_recorded_with_what_it_did() {
     assert_eq!(good.get::<String, _>(1), r#"[["id","integer"],["x.y","text"]]"#);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&world.state()), mode(&file(&world))), (0o700, 0o600));
+}
+
+#[test]
+fn starts_without_a_run_are_recorded_with_their_reason() {
+    let world = World::new();
+    let often =
+        "schedule = '* * * * * *'\nsplay = '0s'\nquery = 'SELECT 1 AS x FROM pg_sleep(4)'\nkey = 't:x'\nvalue = 'rows'";
+    world.job("slow", often);
+    let serving = Serving::of(world);
+    // The log says it before it is written.
+    wait_for("skipped starts", || (serving.log().matches("overlap is").count() >= 3).then_some(()));
+    let (world, code, log) = serving.end();
+    assert_eq!(code, Some(0), "{log}");
+    let [row] = &ask(&file(&world), "SELECT * FROM passed WHERE reason = 'overlap'")[..] else { panic!("{log}") };
+    let number = |name: &str| row.get::<i64, _>(name);
+    assert_eq!(row.get::<String, _>("job"), "slow");
+    assert!(number("count") >= 3 && number("since") < number("due"), "{log}");
+    assert!(number("due") <= number("time") && number("due") % 1000 == 0, "{log}");
 }
 
 #[test]

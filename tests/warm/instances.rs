@@ -3,6 +3,9 @@
 use std::fs;
 use std::process::{Child, Command};
 
+use sqlx::Row;
+
+use super::history::ask;
 use super::serve::Serving;
 use crate::support::server::wait_for;
 use crate::support::world::{Ran, World};
@@ -34,6 +37,26 @@ fn two_machines_do_not_serve_the_same_time() {
     world.warm(&["--due"]).exits(0).says("job: wrote 3 keys");
     elsewhere(&mut world);
     assert_eq!(world.warm(&["--due"]).exits(0).out, "", "the other one has served it");
+}
+
+#[test]
+fn what_the_other_one_serves_is_no_run_of_this_one() {
+    let often = "schedule = '* * * * * *'\nsplay = '0s'\nquery = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'";
+    let serving = Serving::start(&[("job", often)]);
+    serving.wait_until_it_says("job: done");
+    // The test is the other machine, and serves each start before it is due.
+    wait_for("starts that the other one has served", || {
+        let next = (chrono::Utc::now().timestamp() + 1) * 1000;
+        let _: () = serving.world.ask(&["SET", "warm:served:job", &next.to_string()]);
+        (serving.log().matches("job: no run for").count() > 1).then_some(())
+    });
+    let (world, code, log) = serving.end();
+    assert_eq!(code, Some(0), "{log}");
+    let ask = |sql| ask(&world.state().join("history.sqlite"), sql);
+    let [row] = &ask("SELECT reason, count FROM passed WHERE reason = 'elsewhere'")[..] else { panic!("{log}") };
+    assert!(row.get::<i64, _>("count") > 1, "{log}");
+    let outcomes: Vec<String> = ask("SELECT DISTINCT outcome FROM run").iter().map(|row| row.get(0)).collect();
+    assert_eq!(outcomes, ["ok"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod history;
 mod instances;
 mod jobs;
 mod json;
+mod log;
 mod memory;
 mod outages;
 mod ownership;

@@ -208,6 +208,79 @@ fn a_jobs_own_timeout_ends_it_and_its_query() {
     });
 }
 
+fn wait_for_the_end_of_the_query(world: &World) {
+    let sleeping =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    wait_for("the end of the query", || (world.sql(sleeping) == "0").then_some(()));
+}
+
+#[test]
+fn a_first_row_that_comes_too_late_ends_the_job_and_its_query() {
+    let mut world = World::new();
+    world.set("WARM_DEFAULTS__FIRST_ROW_TIMEOUT", "700ms");
+    world.job("slow", "query = 'SELECT 1 AS x FROM pg_sleep(20)'\nkey = 't:slow'\nvalue = 'rows'\npriority = 5");
+    world.job(
+        "quick",
+        "query = 'SELECT 1 AS x FROM pg_sleep(1)'\nkey = 't:quick'\nvalue = 'rows'\nfirst_row_timeout = '20s'",
+    );
+    let start = Instant::now();
+    let ran = world.warm(&["--now"]).exits(1);
+    assert!(
+        ran.err.contains("slow: failed after writing 0 keys: PostgreSQL gave no row within first_row_timeout = 700ms, and the query was ended; at jobs/slow.toml"),
+        "{}",
+        ran.all()
+    );
+    assert!(ran.err.contains("attempts=1") && ran.err.contains("raise this limit of the job"), "{}", ran.all());
+    assert_eq!(world.keys(), ["t:quick"]);
+    wait_for_the_end_of_the_query(&world);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+/// Rows of some size, since the server sends them in portions; the thousandth is late.
+const STOPS: &str = "query = '''SELECT n AS id, repeat('x', 500) AS x, CASE WHEN n = 1000 THEN pg_sleep(20)::text END AS s FROM generate_series(1, 2000) n'''\nkey = 't:{id}'\nvalue = 'row'\n";
+
+#[test]
+fn a_further_row_that_comes_too_late_ends_the_job_and_its_query() {
+    let world = World::new();
+    world.job("job", &format!("{STOPS}first_row_timeout = '20s'\nnext_row_timeout = '700ms'"));
+    let start = Instant::now();
+    let ran =
+        world.warm(&["--now"]).exits(1).says("PostgreSQL gave no further row within next_row_timeout = 700ms after 9");
+    wait_for_the_end_of_the_query(&world);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(ran.err.contains("attempts=1"), "{}", ran.all());
+    // It holds for each reading: here the guard's, before anything is written.
+    world.job("job", &format!("{STOPS}next_row_timeout = '700ms'\nguard.min_rows = 1"));
+    let _: () = world.ask(&["FLUSHALL"]);
+    world.warm(&["--now"]).exits(1).says("next_row_timeout = 700ms");
+    assert_eq!(world.keys(), [""; 0]);
+    // And the first row is none of the next ones.
+    world.job("job", &format!("{STOPS}first_row_timeout = '700ms'\ntimeout = '3s'"));
+    world.warm(&["--now"]).exits(1).says("timeout of 3s");
+}
+
+#[test]
+fn a_server_that_falls_silent_among_the_rows_is_given_up_after_the_jobs_own_limit() {
+    let mut world = World::new();
+    world.job("job", &format!("{MANY}next_row_timeout = '1s'"));
+    let frozen = Proxy::before(world.database.port, &[Fault::FreezeAfter(100_000)]);
+    world.set("DATABASE_URL", &world.database.tcp_url(frozen.port));
+    let start = Instant::now();
+    world.warm(&["--now"]).exits(1).says("within next_row_timeout = 1s after");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_slow_redis_uses_up_no_time_of_the_database() {
+    let mut world = World::new();
+    world.set("WARM_LIMITS__IN_FLIGHT", "64KiB");
+    world.job("job", &format!("{MANY}first_row_timeout = '1s'\nnext_row_timeout = '1s'"));
+    let _: () = world.ask(&["CLIENT", "PAUSE", "3000", "WRITE"]);
+    let start = Instant::now();
+    world.warm(&["--now"]).exits(0).says("wrote 10000 keys");
+    assert!(start.elapsed() > Duration::from_secs(2), "nothing was held up: {:?}", start.elapsed());
+}
+
 #[test]
 fn a_lost_lock_fails_that_job_only() {
     let mut world = World::new();

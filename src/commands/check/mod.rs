@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config     files and environment: what is wrong there ends every command      ─┐
-//! offline    lifetimes against schedules, URLs                                   ├─► findings ─► text or JSON, exit code
+//! offline    lifetimes against schedules, URLs, leases                           ├─► findings ─► text or JSON, exit code
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
@@ -19,7 +19,7 @@ mod room;
 
 use std::sync::Arc;
 
-use super::{Failure, What, load, runtime, select};
+use super::{Failure, load, runtime, select};
 use crate::cache::Redis;
 use crate::cli::Common;
 use crate::config::{Diagnostic, Loaded};
@@ -33,11 +33,7 @@ use room::Estimate;
 
 /// Checks the jobs of these names, all if there are none. Errors give the exit code of the first of: PostgreSQL, Redis, a job; warnings alone give 0.
 pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failure> {
-    let Subject { settings, warnings, jobs, source, cache } = match Subject::new(common, names) {
-        Ok(subject) => subject,
-        Err(failure) if common.json => return Ok(print_failure(&failure)),
-        Err(failure) => return Err(failure),
-    };
+    let Subject { settings, warnings, jobs, source, cache } = Subject::new(common, names)?;
     let all = counted(settings.jobs.len() as u64, "job", "jobs");
     let some = if names.is_empty() { String::new() } else { format!("{} of ", jobs.len()) };
     let mut said = Said {
@@ -91,16 +87,6 @@ fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -
     said.add(from_redis);
     said.findings.extend(room::check(settings.redis.memory_limit, &inspection, &said.estimates));
     Ok(said)
-}
-
-/// For programs: what keeps every command from starting.
-fn print_failure(failure: &Failure) -> u8 {
-    let findings: Vec<Finding> = match &failure.what {
-        What::Diagnostics(diagnostics) => diagnostics.0.iter().map(Finding::from).collect(),
-        What::Message(message) => vec![Finding::from(&Diagnostic::error(message))],
-    };
-    print(&[], &[], &findings, true, failure.code);
-    failure.code
 }
 
 /// What was learned.

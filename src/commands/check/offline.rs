@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Finding;
 use crate::config::show_duration;
 use crate::ground::clock::{Clock, SystemClock};
-use crate::ground::job::{Job, Mode};
+use crate::ground::job::{Job, Mode, Overlap};
 use crate::source::Postgres;
 
 /// Looks at the URLs, and at each of the jobs by itself.
@@ -19,8 +19,13 @@ pub(super) fn check(jobs: &[Arc<Job>], source: &Postgres) -> Vec<Finding> {
         let message = "`sslmode=require` encrypts, but does not look at PostgreSQL's certificate: whoever stands between can answer in its place";
         Finding::warning(message, "use sslmode=verify-full; sslrootcert=FILE names an authority of your own")
     });
+    let alone = (!source.has_room_for_leases() && wants_leases(jobs)).then(|| {
+        let message = "several machines would run the same job at the same time: the lease of a running job needs a connection to PostgreSQL beside the one that reads, and only one is allowed";
+        let advice = "let `connections` in [postgres] be 2 or more, and `connection_limit` in the URLs, where it is there; on one machine, `warm serve` needs no lease";
+        Finding::warning(message, advice)
+    });
     let of_jobs = jobs.iter().flat_map(|job| warmth(job).into_iter().chain(impatience(job)));
-    unknown.chain(unverified).chain(of_jobs).collect()
+    unknown.chain(unverified).chain(alone).chain(of_jobs).collect()
 }
 
 /// Says that a job counts as stale although all is well, if its `max_age` is over before it is read as a whole again.
@@ -46,6 +51,11 @@ fn impatience(job: &Job) -> Option<Finding> {
     );
     let advice = "give it a max_age that is longer than the time between two starts, and than a failure or two may take, or run it more often";
     Some(Finding::warning_of(job, message, advice.to_owned()))
+}
+
+/// Whether some job is to be run by one machine at a time.
+pub(super) fn wants_leases(jobs: &[Arc<Job>]) -> bool {
+    jobs.iter().any(|job| job.overlap != Overlap::Allow)
 }
 
 /// Says how long keys are cold if they die before they are written again.

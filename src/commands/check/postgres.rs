@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::SecondsFormat;
+use tokio::time::timeout;
 
 use super::explained::Explained;
+use super::offline::wants_leases;
 use super::room::planned;
 use super::{Estimate, Finding, Said, changing};
 use crate::ground::clock::{Clock, SystemClock, to_millis};
@@ -20,10 +23,13 @@ use crate::source::{Argument, Barrier, Postgres, Snapshot};
 /// The most values of a list that are tried. Each costs a round trip.
 const TRIED: usize = 1000;
 
+/// How long a second transaction is waited for.
+const SECOND: Duration = Duration::from_secs(3);
+
 /// Checks the account and these of the configured jobs.
 pub(super) async fn check(settings: &Settings, jobs: &[Arc<Job>], source: &Postgres) -> Said {
     let mut said = Said::default();
-    if let Err(error) = account(settings, source, &mut said).await {
+    if let Err(error) = account(settings, jobs, source, &mut said).await {
         // Without a connection no job can be looked at.
         said.findings.push(Finding::error(&error));
         return said;
@@ -37,7 +43,7 @@ pub(super) async fn check(settings: &Settings, jobs: &[Arc<Job>], source: &Postg
     said
 }
 
-async fn account(settings: &Settings, source: &Postgres, said: &mut Said) -> Result<(), Error> {
+async fn account(settings: &Settings, jobs: &[Arc<Job>], source: &Postgres, said: &mut Said) -> Result<(), Error> {
     let mut snapshot = source.snapshot().await?;
     let account = snapshot.account().await?;
     let standby = if account.standby { ", a standby" } else { "" };
@@ -55,6 +61,9 @@ async fn account(settings: &Settings, source: &Postgres, said: &mut Said) -> Res
         };
         said.findings.extend(finding.map(|finding| finding.at(&named.origin)));
     }
+    if wants_leases(jobs) {
+        said.findings.extend(second_connection(source).await);
+    }
     snapshot.finish().await?;
     let advice = "use a role that may only read: config/postgres-role.sql makes one";
     if account.superuser {
@@ -65,6 +74,28 @@ async fn account(settings: &Settings, source: &Postgres, said: &mut Said) -> Res
         said.findings.push(Finding::warning(message, advice));
     }
     Ok(())
+}
+
+/// Opens a transaction beside the one that is open, as a lease is held while rows are read: a pooler may let it wait for the other one's end. What it
+/// says otherwise, the jobs' own transactions find out.
+async fn second_connection(source: &Postgres) -> Option<Finding> {
+    // With a primary, leases are held there.
+    if !source.has_room_for_leases() || source.primary().is_some() {
+        return None;
+    }
+    if let Ok(second) = timeout(SECOND, source.snapshot_if_free()).await {
+        if let Ok(Some(second)) = second {
+            // It has served its purpose, whatever is said of its end.
+            let _ = second.finish().await;
+        }
+        return None;
+    }
+    let message = format!(
+        "a second transaction does not begin within {} s while one is open: a pooler before PostgreSQL has no more server connections for this account, or all are taken; while a lease is held, queries would wait in vain",
+        SECOND.as_secs()
+    );
+    let advice = "let the pool have more server connections than machines that run warm (default_pool_size in PgBouncer), or name PostgreSQL itself in DATABASE_URL";
+    Some(Finding::warning(message, advice))
 }
 
 /// Asks the primary what a run asks it: whether the standby follows it, and has come as far.

@@ -107,6 +107,10 @@ fn lengths_of_time_sizes_and_numbers_have_bounds() {
     for timeout in ["0s", "2d"] {
         cases.line(&format!("timeout {timeout}"), &format!("timeout = '{timeout}'"));
     }
+    for timeout in ["0s", "30s"] {
+        cases.line(&format!("first_row_timeout {timeout}"), &format!("first_row_timeout = '{timeout}'"));
+    }
+    cases.line("next_row_timeout 1h", "next_row_timeout = '1h'");
     for splay in ["-1s", "2h", "much", "30"] {
         cases.line(&format!("splay {splay}"), &format!("splay = '{splay}'"));
     }
