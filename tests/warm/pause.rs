@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use super::health::{address, get, wait_for_line};
 use super::serve::{EVERY_SECOND, SELDOM, Serving};
@@ -54,6 +56,29 @@ fn a_paused_job_begins_nothing_until_it_is_resumed() {
         assert_eq!(log.matches(said).count(), 1, "{log}");
     }
     assert!(!log.contains("seldom: paused"), "{log}");
+}
+
+#[test]
+fn the_service_manager_is_told_what_is_paused() {
+    let mut world = World::new();
+    world.job("seldom", SELDOM);
+    let socket = world.folder.path.join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    world.set("NOTIFY_SOCKET", &socket.display().to_string());
+    world.warm(&["pause"]).exits(0);
+    let serving = Serving::of(world);
+    let mut told = vec![0; 4096];
+    let mut next = || {
+        let length = manager.recv(&mut told).unwrap();
+        String::from_utf8(told[..length].to_vec()).unwrap()
+    };
+    let status = std::iter::repeat_with(&mut next).find(|told| told.starts_with("STATUS=")).unwrap();
+    let expected = "STATUS=waiting for the end of a pause; paused: seldom (until 2";
+    assert!(status.starts_with(expected), "{status}");
+    serving.world.warm(&["resume"]).exits(0);
+    std::iter::repeat_with(&mut next).find(|told| told.starts_with("STATUS=next: seldom at 2")).unwrap();
+    serving.end();
 }
 
 #[test]
