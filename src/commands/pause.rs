@@ -111,10 +111,9 @@ fn report(
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// A length of time in whole seconds, rounded.
+/// A length of time in whole seconds. The end was rounded up, and so this is rounded down: an hour is an hour.
 fn length(length: TimeDelta) -> String {
-    let seconds = (length + TimeDelta::milliseconds(500)).num_seconds();
-    show_duration(std::time::Duration::from_secs(seconds.unsigned_abs()))
+    show_duration(std::time::Duration::from_secs(length.num_seconds().unsigned_abs()))
 }
 
 fn show(time: DateTime<Utc>) -> String {
