@@ -3,7 +3,8 @@
 //! ```text
 //! heartbeat  beats once a second
 //! agenda     which job is due at a beat, which missed time is made up, which run waits: a pure function of time
-//! ahead      which keys are about to die: the same
+//! slot       the same of one job
+//! ahead      which of its keys are about to die: the same
 //! ```
 //!
 //! Nothing here runs a job: the daemon takes what is to begin from the agenda, and tells it what ended.
@@ -11,6 +12,7 @@
 mod agenda;
 mod ahead;
 mod heartbeat;
+mod slot;
 mod words;
 
 pub use agenda::Agenda;
