@@ -8,6 +8,10 @@ ci:
 test *name:
     ./scripts/test {{name}}
 
+# `warm serve` under random faults, for half an hour or as long as is said
+soak *length:
+    ./scripts/soak {{length}}
+
 # a Debian package
 package:
     ./scripts/package
@@ -31,3 +35,7 @@ races *arguments:
 # what it costs that no stale key remains
 freshness *runs:
     ./benches/freshness/run {{runs}}
+
+# warmth of the lists with refresh_ahead, and how many queries it takes
+refresh *seconds:
+    ./benches/refresh/run {{seconds}}
