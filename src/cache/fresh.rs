@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use redis::RedisError;
+use redis::{RedisError, RedisResult};
 
 use super::connect::Redis;
 use super::error::translate;
@@ -16,7 +16,7 @@ use crate::ground::refresh::Unit;
 const AT_A_TIME: usize = 512;
 
 impl Redis {
-    /// For how long each of the units needs no refresh; `None` for those that do.
+    /// For how long each of the units needs no refresh; `None` for those that do. An account that may not ask knows of none.
     ///
     /// # Errors
     /// As connecting, and what Redis says.
@@ -46,10 +46,16 @@ impl Redis {
             for unit in some {
                 pipe.cmd("PTTL").arg(self.fresh_mark(job, *unit));
             }
-            let lives: Vec<i64> = pipe.query(&mut connected.connection).map_err(fail)?;
-            // Negative: there is no mark, or one that nobody of us has set.
-            let life = |life: i64| u64::try_from(life).ok().filter(|life| *life > 0).map(Duration::from_millis);
-            fresh.extend(lives.into_iter().map(life));
+            let lives: Vec<RedisResult<i64>> = pipe.ignore_errors().query(&mut connected.connection).map_err(fail)?;
+            for life in lives {
+                let life = match life {
+                    Err(error) if error.code() == Some("NOPERM") => None,
+                    life => Some(life.map_err(fail)?),
+                };
+                // Negative: there is no mark, or one that nobody of us has set.
+                let life = life.and_then(|life| u64::try_from(life).ok()).filter(|life| *life > 0);
+                fresh.push(life.map(Duration::from_millis));
+            }
         }
         Ok(fresh)
     }

@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use redis::{RedisError, RedisResult, Value};
 
-use super::connect::Redis;
+use super::connect::{Redis, number};
 use super::error::translate;
 use super::retract::into_error;
 use crate::ground::error::{Error, ErrorKind};
@@ -29,13 +29,22 @@ const FORWARD: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
     return 1";
 
+/// What is known of the due time that was served last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// The due time, as it stands there, even in the future.
+    pub due: DateTime<Utc>,
+    /// Whether this was written by the Redis process of now: what it has loaded from its disk says nothing about the rest of what was there.
+    pub since_start: bool,
+}
+
 impl Redis {
-    /// The due time of each of the jobs that was served last, if it is known: in one round trip, as it stands there, even in the future. Waits for
+    /// The due time of each of the jobs that was served last, if it is known: in one round trip. An account that may not ask knows none. Waits for
     /// as long as connecting and one answer may take.
     ///
     /// # Errors
     /// As connecting, and what Redis says.
-    pub async fn served(&self, jobs: Vec<String>) -> Result<Vec<Option<DateTime<Utc>>>, Error> {
+    pub async fn served(&self, jobs: Vec<String>) -> Result<Vec<Option<Served>>, Error> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
@@ -55,21 +64,26 @@ impl Redis {
         format!("{}warm:served:{job}", self.key_prefix())
     }
 
-    fn marks(&self, jobs: &[String]) -> Result<Vec<Option<DateTime<Utc>>>, Error> {
+    fn marks(&self, jobs: &[String]) -> Result<Vec<Option<Served>>, Error> {
         let mut connected = self.connect()?;
+        let uptime = connected.info.as_deref().and_then(|info| number(info, "uptime_in_seconds"));
         let mut pipe = redis::pipe();
         for job in jobs {
             // Not MGET: for this the account has a right anyway.
-            pipe.cmd("GET").arg(self.mark(job));
+            pipe.cmd("GET").arg(self.mark(job)).cmd("PTTL").arg(self.mark(job));
         }
         let fail = |error: RedisError| into_error(translate(&error));
         let answers: Vec<RedisResult<Value>> = pipe.ignore_errors().query(&mut connected.connection).map_err(fail)?;
-        let mark = |answer| match answer {
-            Ok(Value::BulkString(text)) => Ok(parse(&text)),
-            Err(error) if RedisError::code(&error) != Some("WRONGTYPE") => Err(fail(error)),
+        let mark = |answer: &[RedisResult<Value>]| match answer {
+            [Ok(Value::BulkString(text)), life] => {
+                let life = if let Ok(Value::Int(life)) = life { Some(*life) } else { None };
+                let since_start = uptime.zip(life).is_some_and(|(uptime, life)| is_younger(life, uptime));
+                Ok(parse(text).map(|due| Served { due, since_start }))
+            }
+            [Err(error), _] if !matches!(error.code(), Some("WRONGTYPE" | "NOPERM")) => Err(fail(error.clone())),
             _ => Ok(None),
         };
-        answers.into_iter().map(mark).collect()
+        answers.chunks(2).map(mark).collect()
     }
 
     fn move_mark(&self, key: &str, due: DateTime<Utc>, latest: DateTime<Utc>) -> Result<(), Error> {
@@ -88,6 +102,12 @@ impl Redis {
             Err(error) => Err(into_error(translate(&error))),
         }
     }
+}
+
+/// Whether a mark that has so many milliseconds left was written within so many seconds: both on the server's own clock.
+fn is_younger(life: i64, uptime: u64) -> bool {
+    let age = LIFE.num_milliseconds().checked_sub(life).and_then(|age| u64::try_from(age).ok());
+    age.is_some_and(|age| age < uptime.saturating_mul(1000))
 }
 
 /// A due time, if the text is one.

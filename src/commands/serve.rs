@@ -45,9 +45,9 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
         let (in_use, first) = setup(loaded, None, Arc::clone(&observer)).await?;
         let (setups, more) = mpsc::channel(1);
-        let (seen, cache) = mpsc::channel(8);
+        let (watching, cache) = Watching::start(&in_use.runner);
         let (paused, pauses) = mpsc::channel(1);
-        let reloading = tokio::spawn(reload(common.clone(), in_use, observer, (setups, paused, seen)));
+        let reloading = tokio::spawn(reload(common.clone(), in_use, observer, watching, (setups, paused)));
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
         let all_done = daemon.serve(Inputs { stop: stopped, setups: more, pauses, cache }).await;
@@ -90,18 +90,18 @@ fn warn(loaded: &Loaded, observer: &dyn Observer) {
     }
 }
 
-/// Watches Redis, and reads the configuration again when the files have changed, or SIGHUP comes. Only a good one is handed on.
+/// Reads the configuration again when the files have changed, or SIGHUP comes. Only a good one is handed on.
 async fn reload(
     common: Common,
     mut in_use: InUse,
     observer: Arc<dyn Observer>,
-    (setups, paused, seen): (mpsc::Sender<Setup>, mpsc::Sender<Pauses>, mpsc::Sender<Seen>),
+    mut watching: Watching,
+    (setups, paused): (mpsc::Sender<Setup>, mpsc::Sender<Pauses>),
 ) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut looks = interval(LOOK);
     let mut used = Stamp::of(&in_use.loaded.places);
     let mut last = used.clone();
-    let mut watching = Watching::start(&in_use.runner, &seen);
     loop {
         tokio::select! {
             _ = looks.tick() => {
@@ -123,9 +123,10 @@ async fn reload(
         }
         used = Stamp::of(&in_use.loaded.places);
         match again(&common, &in_use, &observer).await {
-            Ok((now_in_use, setup)) => {
+            Ok((now_in_use, mut setup)) => {
                 if !now_in_use.loaded.settings.has_same_servers(&in_use.loaded.settings) {
-                    watching = Watching::start(&now_in_use.runner, &seen);
+                    let (begun, seen) = Watching::start(&now_in_use.runner);
+                    (watching, setup.cache) = (begun, Some(seen));
                 }
                 in_use = now_in_use;
                 if setups.send(setup).await.is_err() {
@@ -147,8 +148,9 @@ async fn again(common: &Common, in_use: &InUse, observer: &Arc<dyn Observer>) ->
 struct Watching(JoinHandle<()>);
 
 impl Watching {
-    fn start(runner: &Arc<Runner>, seen: &mpsc::Sender<Seen>) -> Self {
-        Watching(tokio::spawn(watch_redis(Arc::clone(runner), seen.clone())))
+    fn start(runner: &Arc<Runner>) -> (Self, mpsc::Receiver<Seen>) {
+        let (tell, seen) = mpsc::channel(8);
+        (Watching(tokio::spawn(watch_redis(Arc::clone(runner), tell))), seen)
     }
 }
 
@@ -161,7 +163,8 @@ impl Drop for Watching {
 async fn watch_redis(runner: Arc<Runner>, seen: mpsc::Sender<Seen>) {
     let mut watch = match runner.redis.watch(WATCH_INTERVAL, Arc::clone(&runner.clock)) {
         Ok(watch) => watch,
-        Err(error) => return runner.observer.on(&Event::Cache { seen: &Seen::Blind { reason: error.to_string() } }),
+        // The daemon says so. If it is gone, nobody has to know.
+        Err(error) => return drop(seen.send(Seen::Blind { reason: error.to_string() }).await),
     };
     while let Some(what) = watch.next().await {
         if seen.send(what).await.is_err() {

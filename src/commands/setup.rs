@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-
 use super::{Failure, history, pause_file, runner};
+use crate::cache::Served;
 use crate::config::{Loaded, Stamp};
+use crate::ground::due::Known;
 use crate::ground::event::{Event, Observer};
 use crate::ground::history::Summary;
+use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
 use crate::ground::settings::Settings;
 use crate::runner::Runner;
@@ -44,12 +45,12 @@ pub(super) async fn setup(
     }
     runner.history = Some(history(settings, &runner, false));
     let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
-    let marks = marks(&runner, &jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>()).await;
+    let known = known(&runner, &jobs).await;
     let (past, grace) = (past(&runner).await, settings.serve.grace_period);
     let (paused, pauses) = pauses(settings, runner.observer.as_ref());
     let runner = Arc::new(runner);
     let in_use = InUse { loaded, runner: Arc::clone(&runner), paused };
-    Ok((in_use, Setup { runner, jobs, marks, past, pauses, grace }))
+    Ok((in_use, Setup { runner, jobs, known, past, pauses, grace, cache: None }))
 }
 
 /// How the file that says which jobs are paused is now.
@@ -77,19 +78,21 @@ async fn past(runner: &Runner) -> HashMap<String, Summary> {
     }
 }
 
-/// What this host and all hosts remember; of two the later one, but none from the future if the other is from the past.
-async fn marks(runner: &Runner, jobs: &[String]) -> HashMap<String, DateTime<Utc>> {
-    let own = match &runner.history {
+/// What this host and all hosts remember; of two served times the later one, but none from the future if the other is from the past.
+async fn known(runner: &Runner, jobs: &[Arc<Job>]) -> HashMap<String, Known> {
+    let (own, passed) = match &runner.history {
         // What is wrong with it has been said; then all jobs run.
-        Some(history) => history.served().await.unwrap_or_default(),
-        None => HashMap::new(),
+        Some(history) => (history.served().await.unwrap_or_default(), history.last_passed().await.unwrap_or_default()),
+        None => Default::default(),
     };
     let now = runner.clock.now();
     // A Redis that is away now says so when a run begins.
-    let shared = runner.redis.served(jobs.to_vec()).await.unwrap_or_else(|_| vec![None; jobs.len()]);
-    let latest = |job: &String, shared: Option<DateTime<Utc>>| {
-        let known = own.get(job).copied().into_iter().chain(shared);
-        known.max_by_key(|due| (*due <= now, *due))
+    let shared = runner.redis.served(jobs.iter().map(|job| job.mark()).collect()).await;
+    let shared = shared.unwrap_or_else(|_| vec![None; jobs.len()]);
+    let of = |(job, shared): (&Arc<Job>, Option<Served>)| {
+        let times = own.get(&job.name).copied().into_iter().chain(shared.map(|served| served.due));
+        let served = times.max_by_key(|due| (*due <= now, *due));
+        (job.name.clone(), Known { served, passed: passed.get(&job.name).copied() })
     };
-    jobs.iter().zip(shared).filter_map(|(job, shared)| Some((job.clone(), latest(job, shared)?))).collect()
+    jobs.iter().zip(shared).map(of).collect()
 }

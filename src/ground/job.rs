@@ -88,6 +88,11 @@ impl Job {
         self.splay.start(&self.schedule, due)
     }
 
+    /// What the job is called where several installations may see it: two jobs of one name that write other keys are not the same job.
+    pub fn mark(&self) -> String {
+        format!("{}:{}", self.name, Fingerprint::of([&*self.key.to_string()]))
+    }
+
     /// Which rows the job asks for: its query and the parameters' values, whatever is made of the rows then.
     pub fn definition(&self) -> Fingerprint {
         let parameters = self.for_each.iter().flat_map(|Parameter { name, values }| {

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod calls;
 pub mod clock;
+pub mod due;
 pub mod encryption;
 pub mod entry;
 pub mod error;

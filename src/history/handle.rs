@@ -89,6 +89,14 @@ impl History {
         self.ask(Order::Served).await.flatten().ok_or(Unknown)
     }
 
+    /// The last due time of each job that began no run and was [counted](History::pass), by its name.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn last_passed(&self) -> Result<HashMap<String, DateTime<Utc>>, Unknown> {
+        self.ask(Order::LastPassed).await.flatten().ok_or(Unknown)
+    }
+
     /// What is known of each job's runs, by its name; a job without runs is not among them.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub(super) enum Order {
     LastGood(String, Fingerprint, oneshot::Sender<Option<Option<LastGood>>>),
     /// Gives the due time that each job has served last. `None` when that cannot be done.
     Served(oneshot::Sender<Option<HashMap<String, DateTime<Utc>>>>),
+    /// Gives the last due time of each job that began no run. `None` when that cannot be done.
+    LastPassed(oneshot::Sender<Option<HashMap<String, DateTime<Utc>>>>),
     /// Gives what is known of each job's runs. `None` when that cannot be done.
     Summaries(oneshot::Sender<Option<HashMap<String, Summary>>>),
     /// Something about the manifest.
@@ -125,6 +127,11 @@ impl Keeper {
             Order::Served(answer) => {
                 let installation = self.installation.clone();
                 let look = async |connection: &mut SqliteConnection| served::all(connection, &installation).await;
+                let _ = answer.send(self.with(look).await);
+            }
+            Order::LastPassed(answer) => {
+                let installation = self.installation.clone();
+                let look = async |connection: &mut SqliteConnection| passed::last(connection, &installation).await;
                 let _ = answer.send(self.with(look).await);
             }
             Order::Summaries(answer) => {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
 use super::table::{DAYS, RUNS};
 use crate::ground::passed::{Passed, Reason};
@@ -115,10 +115,29 @@ async fn prune(
     old.execute(connection).await.map(|_| ())
 }
 
+/// The last due time of each job that began no run, by its name.
+pub(super) async fn last(
+    connection: &mut SqliteConnection,
+    installation: &str,
+) -> Result<HashMap<String, DateTime<Utc>>, sqlx::Error> {
+    let exists = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'passed'").fetch_optional(&mut *connection);
+    if exists.await?.is_none() {
+        return Ok(HashMap::new());
+    }
+    let last = "SELECT job, due FROM passed WHERE id IN (SELECT max(id) FROM passed WHERE installation = ? GROUP BY job, reason)";
+    let mut found = HashMap::<String, DateTime<Utc>>::new();
+    for row in sqlx::query(last).bind(installation).fetch_all(connection).await? {
+        let job: String = row.try_get(0)?;
+        // What nobody can have written is not known.
+        let Some(due) = DateTime::from_timestamp_millis(row.try_get(1)?) else { continue };
+        let known = found.get(&job).copied().unwrap_or(due);
+        found.insert(job, known.max(due));
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
-    use sqlx::Row;
-
     use super::*;
     use crate::history::file::TABLES;
 
@@ -181,6 +200,20 @@ mod tests {
         assert_eq!(of("seldom").fetch_one(&mut connection).await.unwrap(), 1);
         pass(&mut connection, "often", Reason::Missed, 401 * 86_400).await;
         assert_eq!(of("seldom").fetch_one(&mut connection).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_last_start_without_a_run_is_known_for_each_job() {
+        let mut connection = empty().await;
+        assert_eq!(last(&mut connection, "here").await.unwrap().len(), 0);
+        for (job, reason, due) in
+            [("a", Reason::Paused, 60), ("a", Reason::Overlap, 120), ("a", Reason::Paused, 90), ("b", Reason::Held, 7)]
+        {
+            pass(&mut connection, job, reason, due).await;
+        }
+        let found = last(&mut connection, "here").await.unwrap();
+        assert_eq!((found.len(), found["a"], found["b"]), (2, at(120), at(7)));
+        assert_eq!(last(&mut connection, "elsewhere").await.unwrap().len(), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is logged. The job stands in the message, for people, and as a field, for machines: `docs/json.md` lists the fields. A failure is logged once, here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -8,6 +8,7 @@ use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
 
 use super::counted;
+use crate::ground::error::Error;
 use crate::ground::event::{Event, Observer};
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::request::Trigger;
@@ -21,6 +22,7 @@ const DESCRIBED_ROWS: u64 = 5;
 #[derive(Debug, Default)]
 pub struct LogObserver {
     skipped: Mutex<HashMap<String, u64>>,
+    unshared: Mutex<HashSet<String>>,
     unguarded: AtomicBool,
     leaseless: AtomicBool,
 }
@@ -49,9 +51,7 @@ impl Observer for LogObserver {
             Event::Unguarded { job } => self.unguarded(job),
             Event::Passed { passed } => self::passed(passed),
             Event::WithoutLease { reason } => self.without_lease(reason),
-            Event::NotShared { job, error } => {
-                warn!(job, kind = ?error.kind, "{job}: other instances may run it again for the same time: {error}");
-            }
+            Event::NotShared { job, error } => self.not_shared(job, error),
             Event::Cache { seen } => cache(seen),
             Event::Reloaded { jobs } => {
                 let jobs = jobs.len();
@@ -89,6 +89,13 @@ impl LogObserver {
     fn without_lease(&self, reason: &str) {
         if !self.leaseless.swap(true, Ordering::Relaxed) {
             warn!("other instances may run the same jobs at the same time: {reason}");
+        }
+    }
+
+    /// Once for each job: it is the same for each run, and one that is refreshed ahead has many.
+    fn not_shared(&self, job: &str, error: &Error) {
+        if self.unshared.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned()) {
+            warn!(job, kind = ?error.kind, "{job}: other instances may run it again for the same time: {error}");
         }
     }
 

@@ -44,9 +44,7 @@ impl<'a> Admission<'a> {
         if request.trigger == Trigger::RefreshAhead && upkeep.is_done(runner, job, &request.scope).await? {
             return Err(Error::new(ErrorKind::ServedElsewhere, "another instance has refreshed it"));
         }
-        // A cache that has lost its content is filled whatever was served before. Redis has to answer all the same.
-        let due = request.due.filter(|_| request.trigger != Trigger::Refill);
-        admission.unless_served(due.unwrap_or(DateTime::<Utc>::MAX_UTC)).await?;
+        admission.unless_served(request).await?;
         if let Some(leases) = runner.leases.as_ref().filter(|_| job.overlap != Overlap::Allow) {
             match leases.acquire(admission.name()).await? {
                 Acquired::Held(lease) => admission.lease = Some(lease),
@@ -57,18 +55,21 @@ impl<'a> Admission<'a> {
                 }
                 Acquired::NotPossible(reason) => runner.observer.on(&Event::WithoutLease { reason }),
             }
-            if let Some(due) = due {
-                admission.unless_served(due).await?;
-            }
+            admission.unless_served(request).await?;
         }
         Ok(admission)
     }
 
-    async fn unless_served(&self, due: DateTime<Utc>) -> Result<(), Error> {
-        let served = self.runner.redis.served(vec![self.job.name.clone()]).await?;
-        let Some(served) = served.into_iter().next().flatten() else { return Ok(()) };
+    /// Redis has to answer also for what nobody can have served.
+    async fn unless_served(&self, request: &Request) -> Result<(), Error> {
+        let served = self.runner.redis.served(vec![self.job.mark()]).await?;
+        let (Some(due), Some(served)) = (request.due, served.into_iter().next().flatten()) else { return Ok(()) };
+        // A cache that has lost its content is filled by one of all instances: whatever was served before that is to be served again.
+        if request.trigger == Trigger::Refill && !served.since_start {
+            return Ok(());
+        }
         // A time that lies further in the future was written by a clock that was wrong.
-        if served < due || served > self.next() {
+        if served.due < due || served.due > self.next() {
             return Ok(());
         }
         Err(Error::new(ErrorKind::ServedElsewhere, "another instance has served this time"))
@@ -78,7 +79,7 @@ impl<'a> Admission<'a> {
     pub(super) async fn end(self, served: Option<DateTime<Utc>>, kept: &[Refreshed]) {
         self.mark(kept).await;
         if let Some(due) = served
-            && let Err(error) = self.runner.redis.serve(&self.job.name, due, self.next()).await
+            && let Err(error) = self.runner.redis.serve(&self.job.mark(), due, self.next()).await
         {
             self.runner.observer.on(&Event::NotShared { job: &self.job.name, error: &error });
         }
@@ -105,7 +106,7 @@ impl<'a> Admission<'a> {
     }
 
     fn name(&self) -> Fingerprint {
-        self.runner.lease_of(&self.job.name)
+        self.runner.lease_of(self.job)
     }
 }
 

@@ -78,8 +78,8 @@ impl Runner {
     }
 
     /// The name of a job's lease: the same on all machines that fill the same cache.
-    pub fn lease_of(&self, job: &str) -> Fingerprint {
-        Fingerprint::of([&*self.redis.describe(), self.redis.key_prefix(), job])
+    pub fn lease_of(&self, job: &Job) -> Fingerprint {
+        Fingerprint::of([&*self.redis.describe(), self.redis.key_prefix(), &*job.mark()])
     }
 
     /// Runs one job. When `stop` becomes true it ends as soon as it can; what it wrote until then stays, each key complete.

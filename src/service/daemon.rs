@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::freshness::Freshness;
 use super::notify;
+use crate::ground::due::Known;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::health::Health;
@@ -38,14 +39,16 @@ pub struct Setup {
     pub runner: Arc<Runner>,
     /// The jobs.
     pub jobs: Vec<Arc<Job>>,
-    /// The due time that each job has served last, by its name, as far as anybody knows.
-    pub marks: HashMap<String, DateTime<Utc>>,
+    /// What is remembered of each job's due times, by its name.
+    pub known: HashMap<String, Known>,
     /// What the history knows of each job's runs, by its name.
     pub past: HashMap<String, Summary>,
     /// Which jobs are paused.
     pub pauses: Pauses,
     /// How long runs may still take when the service is to end.
     pub grace: Duration,
+    /// What will be noticed about Redis, if the servers are others than those of the setup before.
+    pub cache: Option<mpsc::Receiver<Seen>>,
 }
 
 /// How urgently the service is to end.
@@ -81,6 +84,10 @@ pub struct Daemon {
     /// Since when nothing runs.
     idle_since: Option<Instant>,
     cache: Link,
+    /// How often the servers have been changed for others.
+    servers: u32,
+    /// Whether nothing begins before Redis has been seen.
+    waits_for_cache: bool,
     freshness: Freshness,
     pauses: Pauses,
     /// The jobs that are paused, and until when, as it was said last.
@@ -94,14 +101,16 @@ struct Running {
     stop: watch::Sender<bool>,
     /// When it has to be over, if all is well.
     latest: Instant,
+    /// Which servers it is about.
+    servers: u32,
 }
 
 impl Daemon {
     /// A daemon that begins with these jobs.
     pub fn new(setup: Setup) -> Self {
-        let Setup { runner, jobs, marks, past, pauses, grace } = setup;
+        let Setup { runner, jobs, known, past, pauses, grace, .. } = setup;
         let now = runner.clock.now();
-        let agenda = Agenda::new(&jobs, |job| marks.get(&job.name).copied(), now);
+        let agenda = Agenda::new(&jobs, |job| known.get(&job.name).copied().unwrap_or_default(), now);
         Daemon {
             runner,
             agenda,
@@ -110,6 +119,8 @@ impl Daemon {
             running: HashMap::new(),
             idle_since: None,
             cache: Link::Unknown,
+            servers: 0,
+            waits_for_cache: false,
             freshness: Freshness::new(&jobs, &past, now),
             pauses,
             paused: BTreeMap::new(),
@@ -125,6 +136,7 @@ impl Daemon {
     /// Serves until it is told to end; then what runs has a while to finish. Returns whether everything did.
     pub async fn serve(mut self, mut inputs: Inputs) -> bool {
         let mut heartbeat = Heartbeat::start().await;
+        self.waits_for_cache = true;
         notify::ready();
         loop {
             self.look();
@@ -135,7 +147,10 @@ impl Daemon {
                 () = sleep(refresh.unwrap_or_default()), if refresh.is_some() => {}
                 Some(ended) = self.runs.join_next() => self.ended(ended),
                 Some(seen) = inputs.cache.recv() => self.saw(&seen),
-                Some(setup) = inputs.setups.recv() => self.replace(setup),
+                Some(mut setup) = inputs.setups.recv() => {
+                    let other_servers = setup.cache.take().map(|cache| inputs.cache = cache).is_some();
+                    self.replace(setup, other_servers);
+                }
                 Some(pauses) = inputs.pauses.recv() => self.pauses = pauses,
                 // Whoever could say so is gone: then nobody could ever end this otherwise.
                 _ = inputs.stop.wait_for(|stop| *stop > Stop::No) => break,
@@ -212,7 +227,7 @@ impl Daemon {
 
     fn begin(&mut self) {
         // Not even a query is worth while.
-        if self.cache_is_down() {
+        if self.cache_is_down() || (self.waits_for_cache && self.cache == Link::Unknown) {
             return;
         }
         let free = self.runner.slots().saturating_sub(self.running.len());
@@ -222,16 +237,19 @@ impl Daemon {
             let latest = Instant::now() + job.timeout + PATIENCE;
             let (runner, of) = (Arc::clone(&self.runner), Arc::clone(&job));
             self.runs.spawn(async move { (run, runner.run_one(of, request, stopped).await) });
-            self.running.insert(run, Running { job, stop, latest });
+            self.running.insert(run, Running { job, stop, latest, servers: self.servers });
         }
     }
 
     fn ended(&mut self, ended: Result<(RunId, Report), tokio::task::JoinError>) {
         // A run never panics: whatever its job does, it reports. Should it all the same, the watchdog sees a run that does not end.
         let Ok((run, report)) = ended else { return };
-        if let Some(Running { job, .. }) = self.running.remove(&run) {
-            self.agenda.learn(&job, &report.kept);
+        let Some(Running { job, servers, .. }) = self.running.remove(&run) else { return };
+        // What it has done to another cache than the one of now is nobody's business any more.
+        if servers != self.servers {
+            return;
         }
+        self.agenda.learn(&job, &report.kept);
         let now = self.runner.clock.now();
         let ended = how(&report);
         if report.is_success() {
@@ -250,17 +268,25 @@ impl Daemon {
             Seen::Down { reason } => self.cache = Link::Down { since: now, reason: reason.clone() },
             Seen::Lost(_) => self.agenda.refill(now),
             Seen::Cold => self.agenda.refill_idle(now),
-            Seen::Blind { .. } => {}
+            // Nobody will ever say more.
+            Seen::Blind { .. } => self.waits_for_cache = false,
         }
     }
 
     /// Takes other jobs and settings; what runs goes on with the old ones.
-    fn replace(&mut self, setup: Setup) {
+    fn replace(&mut self, setup: Setup, other_servers: bool) {
         notify::reloading();
-        let Setup { runner, jobs, marks, past, pauses, grace } = setup;
+        let Setup { runner, jobs, known, past, pauses, grace, .. } = setup;
         let now = runner.clock.now();
-        self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), now);
-        self.freshness.replace_jobs(&jobs, &past, now);
+        let known = |job: &Job| known.get(&job.name).copied().unwrap_or_default();
+        if other_servers {
+            self.agenda.begin_anew(&jobs, known, now);
+            self.freshness = Freshness::new(&jobs, &past, now);
+            (self.servers, self.cache) = (self.servers + 1, Link::Unknown);
+        } else {
+            self.agenda.replace_jobs(&jobs, known, now);
+            self.freshness.replace_jobs(&jobs, &past, now);
+        }
         // Who is gone does not go on.
         self.paused.retain(|name, _| jobs.iter().any(|job| job.name == *name));
         (self.runner, self.pauses, self.grace) = (runner, pauses, grace);

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 
 use super::slot::{Coming, Slot};
 use super::words::{Ended, RunId, Start, Tick};
+use crate::ground::due::Known;
 use crate::ground::job::Job;
 use crate::ground::passed::Passed;
 use crate::ground::refresh::Kept;
@@ -30,25 +31,26 @@ pub struct Agenda {
 }
 
 impl Agenda {
-    /// The agenda for these jobs. `mark` gives the last due time that was served, as far as anybody knows.
-    pub fn new(jobs: &[Arc<Job>], mark: impl Fn(&Job) -> Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let slots = jobs.iter().map(|job| Slot::new(job, mark(job), now)).collect();
-        Agenda { slots, runs: 0 }
+    /// The agenda for these jobs, of whose due times this is known.
+    pub fn new<K: Into<Known>>(jobs: &[Arc<Job>], known: impl Fn(&Job) -> K, now: DateTime<Utc>) -> Self {
+        let mut agenda = Agenda::default();
+        agenda.begin_anew(jobs, known, now);
+        agenda
+    }
+
+    /// Forgets everything: these jobs fill another cache. Runs that are under way end on their own.
+    pub fn begin_anew<K: Into<Known>>(&mut self, jobs: &[Arc<Job>], known: impl Fn(&Job) -> K, now: DateTime<Utc>) {
+        self.slots = jobs.iter().map(|job| Slot::new(job, known(job).into(), now)).collect();
     }
 
     /// Takes other jobs instead. Those of the same name go on where they are; runs of jobs that are gone end on their own.
-    pub fn replace_jobs(
-        &mut self,
-        jobs: &[Arc<Job>],
-        mark: impl Fn(&Job) -> Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
-    ) {
+    pub fn replace_jobs<K: Into<Known>>(&mut self, jobs: &[Arc<Job>], known: impl Fn(&Job) -> K, now: DateTime<Utc>) {
         let mut old = std::mem::take(&mut self.slots);
         self.slots = jobs
             .iter()
             .map(|job| match old.iter().position(|slot| slot.job().name == job.name) {
                 Some(at) => old.swap_remove(at).with(job, now),
-                None => Slot::new(job, mark(job), now),
+                None => Slot::new(job, known(job).into(), now),
             })
             .collect();
     }

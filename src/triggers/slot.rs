@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::ahead::Ahead;
 use super::words::{Ended, RunId, Start, Tick};
 use crate::ground::backoff::pause_before_another_run;
+use crate::ground::due::Known;
 use crate::ground::job::{CatchUp, Job, Overlap};
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::refresh::{Kept, Units};
@@ -26,6 +27,8 @@ pub(super) struct Slot {
     job: Arc<Job>,
     /// Due times up to this one are done with, waiting or running.
     mark: DateTime<Utc>,
+    /// Up to this one, those that began no run have been counted: by a process before this one, too, in a pause that goes on.
+    counted: Option<DateTime<Utc>>,
     /// When the run for the due time after the mark is to begin.
     coming: Option<DateTime<Utc>>,
     /// Oldest first. More than one only where each due time gets its own run.
@@ -68,10 +71,11 @@ enum Tried {
 }
 
 impl Slot {
-    pub(super) fn new(job: &Arc<Job>, mark: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(job: &Arc<Job>, known: Known, now: DateTime<Utc>) -> Self {
         let mut slot = Slot {
             job: Arc::clone(job),
             mark: now,
+            counted: None,
             coming: None,
             waiting: VecDeque::new(),
             running: Vec::new(),
@@ -81,22 +85,28 @@ impl Slot {
             ahead: Ahead::of(job, now),
             refreshing: None,
         };
-        match mark.filter(|mark| slot.is_believable(*mark, now)) {
+        slot.counted = known.passed.filter(|due| slot.is_believable(*due, now));
+        // Where nothing is made up for, what was counted is done with.
+        let passed = slot.counted.filter(|_| job.catch_up == CatchUp::None);
+        match known.served.filter(|mark| slot.is_believable(*mark, now)).max(passed) {
             Some(mark) => slot.set_mark(mark),
-            None => {
-                let due = slot.last_begun(now);
-                slot.set_mark(due.unwrap_or(now));
-                if job.catch_up != CatchUp::None {
-                    slot.waiting.push_back(Wanted {
-                        due,
-                        trigger: Trigger::CatchUp,
-                        not_before: now,
-                        tried: Tried::Nothing,
-                    });
-                }
-            }
+            None => slot.begin_without_mark(now),
         }
         slot
+    }
+
+    /// Nobody knows when the job ran last.
+    fn begin_without_mark(&mut self, now: DateTime<Utc>) {
+        let due = self.last_begun(now);
+        match due.filter(|_| self.job.catch_up == CatchUp::None) {
+            // The first tick looks whether it is missed.
+            Some(due) => self.set_mark(due - TimeDelta::milliseconds(1)),
+            None => self.set_mark(due.unwrap_or(now)),
+        }
+        if self.job.catch_up != CatchUp::None {
+            let (trigger, tried) = (Trigger::CatchUp, Tried::Nothing);
+            self.waiting.push_back(Wanted { due, trigger, not_before: now, tried });
+        }
     }
 
     /// The same with another definition of the job.
@@ -219,8 +229,9 @@ impl Slot {
         self.waiting.extend(dues.into_iter().rev().map(wanted));
     }
 
-    /// The due times after `since`, the last of which is `until`, as passed over.
+    /// The due times after `since`, the last of which is `until`, as passed over; none that has been counted before.
     fn passed(&self, since: DateTime<Utc>, until: DateTime<Utc>, reason: Reason) -> Option<Passed> {
+        let since = self.counted.map_or(since, |counted| counted.max(since));
         let count = self.job.schedule.count_between(since, until, MOST);
         (count > 0).then(|| Passed { job: self.job.name.clone(), due: until, count, reason })
     }
@@ -345,6 +356,9 @@ impl Slot {
             Ended::Served | Ended::Failed | Ended::Stopped => None,
             Ended::ServedElsewhere => {
                 self.failures = 0;
+                if wanted.tried == Tried::Begun {
+                    return Some(None);
+                }
                 let due = wanted.due.unwrap_or(self.mark);
                 return Some(Some(Passed { job: self.job.name.clone(), due, count: 1, reason: Reason::Elsewhere }));
             }

@@ -1,5 +1,6 @@
 //! Starts that were missed.
 
+use warm::ground::due::Known;
 use warm::ground::passed::Reason;
 use warm::ground::request::Trigger;
 use warm::triggers::{Agenda, Ended};
@@ -33,8 +34,34 @@ fn a_job_that_nobody_has_seen_run_runs_at_once() {
     let (starts, missed) = begun(&mut agenda(&job, None, "2026-11-24T12:30:00Z"), "2026-11-24T12:30:00Z");
     assert_eq!((starts[0].due, starts[0].trigger), (Some(at("2026-11-24T12:00:00Z")), Trigger::CatchUp));
     assert_eq!(missed, []);
+}
+
+#[test]
+fn a_job_that_makes_nothing_up_begins_with_a_start_that_is_still_on_time() {
     let quiet = super::job("a", &with("catch_up = 'none'"));
-    assert!(begun(&mut agenda(&quiet, None, "2026-11-24T12:30:00Z"), "2026-11-24T12:30:00Z").0.is_empty());
+    let (starts, missed) = begun(&mut agenda(&quiet, None, "2026-11-24T12:00:50Z"), "2026-11-24T12:00:50Z");
+    assert_eq!((starts[0].due, missed), (Some(at("2026-11-24T12:00:00Z")), vec![]));
+    let (starts, missed) = begun(&mut agenda(&quiet, None, "2026-11-24T12:30:00Z"), "2026-11-24T12:30:00Z");
+    assert_eq!((starts.len(), missed), (0, vec![passed(&quiet, "2026-11-24T12:00:00Z", 1, Reason::Missed)]));
+    // A process that comes later knows that.
+    let known = Known { served: None, passed: Some(at("2026-11-24T12:00:00Z")) };
+    let mut later = Agenda::new(&[quiet], |_| known, at("2026-11-24T12:40:00Z"));
+    let (starts, missed) = begun(&mut later, "2026-11-24T12:40:00Z");
+    assert_eq!((starts.len(), missed), (0, vec![]));
+    assert_eq!(begun(&mut later, "2026-11-24T13:00:10Z").0.len(), 1);
+}
+
+#[test]
+fn what_another_process_has_counted_is_not_counted_again() {
+    let job = job("a", HOURLY);
+    let known = Known { served: Some(at("2026-11-24T08:00:00Z")), passed: Some(at("2026-11-24T12:00:00Z")) };
+    let mut agenda = Agenda::new(std::slice::from_ref(&job), |_| known, at("2026-11-24T14:30:00Z"));
+    agenda.pause(|_| true, at("2026-11-24T14:30:00Z"));
+    let (starts, paused) = begun(&mut agenda, "2026-11-24T14:30:00Z");
+    assert_eq!((starts.len(), paused), (0, vec![passed(&job, "2026-11-24T14:00:00Z", 2, Reason::Paused)]));
+    // They are made up for all the same.
+    agenda.pause(|_| false, at("2026-11-24T14:40:00Z"));
+    assert_eq!(begun(&mut agenda, "2026-11-24T14:40:00Z").0[0].due, Some(at("2026-11-24T14:00:00Z")));
 }
 
 #[test]

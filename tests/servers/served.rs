@@ -9,7 +9,7 @@ use warm::ground::error::ErrorKind;
 use super::watch::settings;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::redis::Redis;
-use crate::support::server::free_port;
+use crate::support::server::{free_port, wait_for};
 use crate::support::world::ask;
 
 fn at(millis: i64) -> DateTime<Utc> {
@@ -28,7 +28,7 @@ fn names(jobs: &[&str]) -> Vec<String> {
 }
 
 async fn served(client: &cache::Redis, job: &str) -> Option<DateTime<Utc>> {
-    client.served(names(&[job])).await.unwrap()[0]
+    client.served(names(&[job])).await.unwrap()[0].map(|served| served.due)
 }
 
 #[tokio::test]
@@ -42,7 +42,11 @@ async fn marks_move_forward_only() {
         [(999_999_999_999, 999_999_999_999), (1_000_000_000_000, 1_000_000_000_000), (5, 1_000_000_000_000)]
     {
         client.serve("a", at(due), at(FAR)).await.unwrap();
-        assert_eq!(client.served(names(&["b", "a"])).await, Ok(vec![None, Some(at(stands))]));
+        let both = client.served(names(&["b", "a"])).await.unwrap();
+        assert_eq!(
+            both.iter().map(|served| served.map(|served| served.due)).collect::<Vec<_>>(),
+            [None, Some(at(stands))]
+        );
     }
     let future = at(4_102_444_800_000);
     client.serve("a", future, at(FAR)).await.unwrap();
@@ -54,6 +58,23 @@ async fn marks_move_forward_only() {
     assert!((year - 60_000..=year).contains(&life), "{life}");
     let value: String = ask(&mut redis.connect(), &["GET", "warm:served:a"]);
     assert_eq!(value, "9");
+}
+
+#[tokio::test]
+async fn what_a_server_has_loaded_was_not_served_since_its_start() {
+    let mut redis = Redis::start("appendonly yes\nappendfsync always");
+    let since_start = async |redis: &Redis| client(redis).served(names(&["a"])).await.unwrap()[0].unwrap().since_start;
+    client(&redis).serve("a", at(7), at(FAR)).await.unwrap();
+    // Redis tells its age in whole seconds.
+    wait_for("its first second", || {
+        ask::<String>(&mut redis.connect(), &["INFO", "server"]).contains("uptime_in_seconds:1").then_some(())
+    });
+    client(&redis).serve("a", at(7), at(FAR)).await.unwrap();
+    assert!(since_start(&redis).await, "it has been served again");
+    redis.server.end();
+    redis.start_again();
+    assert_eq!(served(&client(&redis), "a").await, Some(at(7)));
+    assert!(!since_start(&redis).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +127,7 @@ async fn a_value_of_another_type_is_left_alone() {
     let client = client(&redis);
     let _: () = ask(&mut redis.connect(), &["LPUSH", "warm:served:a", "1"]);
     client.serve("b", at(7), at(FAR)).await.unwrap();
-    assert_eq!(client.served(names(&["a", "b"])).await, Ok(vec![None, Some(at(7))]));
+    assert_eq!([served(&client, "a").await, served(&client, "b").await], [None, Some(at(7))]);
     let error = client.serve("a", at(7), at(FAR)).await.unwrap_err();
     assert!(error.kind == ErrorKind::RedisRefused && error.message.contains("warm:served:a"), "{error}");
     let ty: String = ask(&mut redis.connect(), &["TYPE", "warm:served:a"]);
@@ -122,7 +143,10 @@ async fn installations_are_kept_apart_by_their_prefix() {
     assert_eq!(served(&staging, "a").await, Some(at(7)));
     let keys: Vec<String> = ask(&mut redis.connect(), &["KEYS", "*"]);
     assert_eq!(keys, ["staging:warm:served:a"]);
-    let error = client(&redis).served(names(&["a"])).await.unwrap_err();
+    // Whoever may not ask runs his jobs without an answer, and is told that nobody will know of it.
+    let other = client(&redis);
+    assert_eq!(served(&other, "a").await, None);
+    let error = other.serve("a", at(7), at(FAR)).await.unwrap_err();
     assert!(error.kind == ErrorKind::RedisRefused && error.message.contains("NOPERM"), "{error}");
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use sqlx::Row;
 
 use super::history::ask;
-use super::serve::Serving;
+use super::serve::{Ends, Serving};
 use crate::support::server::wait_for;
 use crate::support::world::{Ran, World};
 
@@ -40,14 +40,66 @@ fn two_machines_do_not_serve_the_same_time() {
 }
 
 #[test]
+fn jobs_of_one_name_that_write_other_keys_are_not_the_same_job() {
+    let mut world = World::new();
+    world.job("job", HANGS);
+    let mut child = world.start(&["--due"]);
+    wait_for("the middle of the query", || (world.ask::<u64>(&["DBSIZE"]) > 100).then_some(()));
+    elsewhere(&mut world);
+    // Neither its lease nor what it has served is anything to the other one.
+    let other = QUICK.replace("t:{id}", "t:other:{id}");
+    world.job("job", &other);
+    world.warm(&["--due"]).exits(0).says("job: wrote 3 keys");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    world.job("job", &other.replace("other", "third"));
+    world.set("STATE_DIRECTORY", &world.folder.path.display().to_string());
+    world.warm(&["--due"]).exits(0).says("job: wrote 3 keys");
+}
+
+#[test]
+fn a_lost_cache_is_filled_by_one_of_several_machines() {
+    let slow = "schedule = '@yearly'\nquery = 'SELECT n AS id, pg_sleep(0.02)::text AS x FROM generate_series(1, 50) n'\nkey = 't:{id}'\nvalue = 'row'\nverify = 'none'";
+    let mut world = World::new();
+    world.job("job", slow);
+    world.set("WARM_LOG", "info");
+    let log = fs::File::create(world.folder.path.join("first")).unwrap();
+    let mut first = Ends(world.program(&["serve"]).stderr(log).spawn().unwrap());
+    let full = |world: &World| world.ask::<Vec<String>>(&["KEYS", "t:*"]).len() == 50;
+    wait_for("the first run", || full(&world).then_some(()));
+    elsewhere(&mut world);
+    let mut serving = Serving::of(world);
+    serving.wait_until_it_says("Redis answers");
+    let both =
+        |serving: &Serving| fs::read_to_string(serving.world.folder.path.join("first")).unwrap() + &serving.log();
+    let left_alone = |serving: &Serving| both(serving).matches("another instance has served").count();
+    let before = left_alone(&serving);
+    let _: () = serving.world.ask(&["FLUSHALL"]);
+    wait_for("the cache to be full", || full(&serving.world).then_some(()));
+    wait_for("the other one to see it", || (left_alone(&serving) > before).then_some(()));
+    assert_eq!(both(&serving).matches("job: done").count(), 2, "{}", both(&serving));
+    // Nothing of what it had is there after a restart.
+    serving.world.redis.server.signal("KILL");
+    serving.world.redis.server.end();
+    serving.world.redis.start_again();
+    serving.world.redis.allow_all_keys();
+    wait_for("the cache to be full", || full(&serving.world).then_some(()));
+    wait_for("the other one to see it", || (left_alone(&serving) > before + 1).then_some(()));
+    assert_eq!(both(&serving).matches("job: done").count(), 3, "{}", both(&serving));
+    first.0.kill().unwrap();
+    assert_eq!(serving.end().1, Some(0));
+}
+
+#[test]
 fn what_the_other_one_serves_is_no_run_of_this_one() {
     let often = "schedule = '* * * * * *'\nsplay = '0s'\nquery = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'";
     let serving = Serving::start(&[("job", often)]);
     serving.wait_until_it_says("job: done");
     // The test is the other machine, and serves each start before it is due.
+    let mark = wait_for("the mark", || serving.world.ask::<Vec<String>>(&["KEYS", "warm:served:job:*"]).pop());
     wait_for("starts that the other one has served", || {
         let next = (chrono::Utc::now().timestamp() + 1) * 1000;
-        let _: () = serving.world.ask(&["SET", "warm:served:job", &next.to_string()]);
+        let _: () = serving.world.ask(&["SET", &mark, &next.to_string()]);
         (serving.log().matches("job: no run for").count() > 1).then_some(())
     });
     let (world, code, log) = serving.end();

@@ -3,8 +3,12 @@
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
+use sqlx::Row;
+
+use super::history::ask as history;
+use crate::support::redis::Redis;
 use crate::support::server::wait_for;
-use crate::support::world::World;
+use crate::support::world::{CONFIG, World, ask};
 
 pub(crate) const EVERY_SECOND: &str = "schedule = '* * * * * *'\nquery = 'SELECT n AS id, now()::text AS t FROM generate_series(1, 3) n'\nkey = 't:{id}'\nvalue = 'row'\nverify = 'none'";
 /// Comes due once a year.
@@ -157,8 +161,68 @@ fn nothing_is_asked_of_the_database_for_a_cache_that_is_down() {
     let asked =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'warm' AND datname = current_database()";
     assert_eq!(serving.world.sql(asked), "0");
+    assert!(!serving.log().contains("often: started"), "{}", serving.log());
     serving.world.redis.start_again();
     serving.world.redis.allow_all_keys();
     wait_for("the first run", || serving.world.value("t:1"));
     assert_eq!(serving.end().1, Some(0));
+}
+
+#[test]
+fn another_redis_is_filled_at_once_although_somebody_else_has_marked_it() {
+    let other = Redis::start("");
+    other.allow_all_keys();
+    let _: () = ask(&mut other.connect(), &["SET", "warm:marker", "0123456789abcdef0123456789abcdef"]);
+    let mut world = World::new();
+    world.job("seldom", SELDOM);
+    // The environment of a process cannot be changed from outside.
+    world.unset("REDIS_URL");
+    world.config(&format!("{CONFIG}[redis]\nurl = \"{}\"\n", world.redis.url()));
+    let serving = Serving::of(world);
+    wait_for("the first run", || serving.world.value("t:s:1"));
+    serving.world.config(&format!("{CONFIG}[redis]\nurl = \"{}\"\n", other.url()));
+    wait_for("the run for the other one", || ask::<Option<String>>(&mut other.connect(), &["GET", "t:s:1"]));
+    assert_eq!(serving.end().1, Some(0));
+}
+
+#[test]
+fn an_account_that_may_keep_no_marks_runs_its_jobs_all_the_same() {
+    let world = World::new();
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:*"]);
+    world.job("seldom", &format!("{SELDOM}\nrefresh_ahead = true\nttl = '4s'"));
+    let serving = Serving::of(world);
+    let life = |world: &World| world.ask::<i64>(&["PTTL", "t:s:1"]);
+    wait_for("the first run", || serving.world.value("t:s:1"));
+    wait_for("a life that gets shorter", || (life(&serving.world) < 3000).then_some(()));
+    wait_for("a refresh", || (life(&serving.world) > 3000).then_some(()));
+    let (_, code, log) = serving.end();
+    assert_eq!((code, log.matches("other instances may run it again").count()), (Some(0), 1), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn what_passes_in_a_pause_is_counted_once_by_many_processes() {
+    let world = World::new();
+    world.job("often", "schedule = '* * * * * *'\nquery = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'");
+    world.warm(&["--due"]).exits(0);
+    world.warm(&["pause", "--for", "1h"]).exits(0);
+    let begun = chrono::Utc::now();
+    let starts = || (chrono::Utc::now() - begun).num_seconds();
+    while starts() < 4 {
+        world.warm(&["--due"]).exits(0);
+    }
+    let rows = history(&world.state().join("history.sqlite"), "SELECT sum(count) FROM passed WHERE reason = 'paused'");
+    let counted: i64 = rows[0].get(0);
+    let most = starts() + 2;
+    assert!((2..=most).contains(&counted), "{counted} of at most {most}");
+}
+
+#[test]
+fn a_new_job_that_makes_nothing_up_runs_when_it_comes_due() {
+    let world = World::new();
+    world.job(
+        "often",
+        "schedule = '* * * * * *'\ncatch_up = 'none'\nquery = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'",
+    );
+    world.warm(&["--due"]).exits(0).says("often: wrote 1 key");
 }

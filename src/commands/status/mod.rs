@@ -104,7 +104,7 @@ pub fn run(common: &Common, names: &[String]) -> Result<u8, Failure> {
 async fn look(settings: &Settings, jobs: Vec<Arc<Job>>) -> Result<Status, Failure> {
     let runner = runner(settings, observer())?;
     let history = history(settings, &runner, true);
-    let leases: Vec<_> = jobs.iter().map(|job| runner.lease_of(&job.name)).collect();
+    let leases: Vec<_> = jobs.iter().map(|job| runner.lease_of(job)).collect();
     let (past, service, redis, (postgres, holders)) = tokio::join!(
         history.summaries(),
         probe::service(settings.serve.listen, presence::is_there(settings)),
