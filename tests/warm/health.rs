@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::history::ask as history;
 use super::serve::Serving;
@@ -97,6 +97,29 @@ fn strange_clients_are_held_off() {
     let silent = TcpStream::connect(&address).unwrap();
     assert_eq!(serving.end().1, Some(0), "it does not wait for those who say nothing");
     drop(silent);
+}
+
+#[test]
+fn those_who_ask_nothing_make_nobody_wait() {
+    let serving = Serving::of(listening());
+    let address = address(&serving);
+    let idle = |number: usize| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        // Some begin to ask, and do not get on with it.
+        if number.is_multiple_of(3) {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nX: ").unwrap();
+        }
+        stream
+    };
+    let start = Instant::now();
+    let idle: Vec<_> = (0..200).map(idle).collect();
+    assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
+    assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
+    // One who is alone has a second.
+    let mut last = TcpStream::connect(&address).unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    assert_eq!(last.read(&mut [0]).unwrap(), 0, "it is let go");
+    drop(idle);
 }
 
 #[test]
