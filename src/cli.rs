@@ -153,7 +153,9 @@ pub fn main() -> ExitCode {
         Err(error) => return not_understood(&error),
     };
     let json = cli.common.json;
-    if let Err(message) = init_log(|name| std::env::var(name).ok()) {
+    // Who runs it in the foreground wants to see that it lives.
+    let level = if matches!(cli.command, Some(Command::Serve)) { "info" } else { "warn" };
+    if let Err(message) = init_log(level, |name| std::env::var(name).ok()) {
         return failed(&Failure::usage(message), json);
     }
     let result = match cli.command {

@@ -36,6 +36,7 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
     let jobs = loaded.settings.jobs.iter().map(|job| job.name.as_str());
     let metrics = Arc::new(Metrics::new(jobs));
     let observer: Arc<dyn Observer> = Arc::new(Several(vec![observer(), Arc::clone(&metrics) as _]));
+    observer.on(&Event::Serving { file: &loaded.settings.file, jobs: loaded.settings.jobs.len() });
     warn(&loaded, observer.as_ref());
     runtime()?.block_on(async {
         // Before anything is done: a place that is taken may mean that another process does it already.
@@ -47,13 +48,14 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         let (setups, more) = mpsc::channel(1);
         let (seen, cache) = mpsc::channel(8);
         let (paused, pauses) = mpsc::channel(1);
-        let reloading = tokio::spawn(reload(common.clone(), in_use, observer, (setups, paused, seen)));
+        let reloading = tokio::spawn(reload(common.clone(), in_use, Arc::clone(&observer), (setups, paused, seen)));
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
         let all_done = daemon.serve(Inputs { stop: stopped, setups: more, pauses, cache }).await;
         reloading.abort();
         // They end with the daemon.
         let _ = pages.await;
+        observer.on(&Event::Ended);
         Ok(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK))
     })
 }

@@ -135,6 +135,7 @@ impl Observer for Metrics {
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
+            Event::Serving { .. } | Event::Stopping { .. } | Event::Cancelling { .. } | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
             Event::Unwise { .. } => {}

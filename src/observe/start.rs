@@ -24,13 +24,13 @@ enum Format {
     Journald,
 }
 
-/// Starts logging as the environment says, whose variables `variable` gives: `WARM_LOG`, a level or a `tracing` filter such as `warm=debug`;
-/// `WARM_LOG_FORMAT`; and `JOURNAL_STREAM`, by which systemd tells that standard error leads to the journal.
+/// Starts logging as the environment says, whose variables `variable` gives: `WARM_LOG`, a level or a `tracing` filter such as `warm=debug`,
+/// without which it is `level`; `WARM_LOG_FORMAT`; and `JOURNAL_STREAM`, by which systemd tells that standard error leads to the journal.
 ///
 /// # Errors
 /// For a filter or a format that cannot be read.
-pub fn init_log(variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
-    let level = variable("WARM_LOG").unwrap_or_else(|| "warn".to_owned());
+pub fn init_log(level: &str, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    let level = variable("WARM_LOG").unwrap_or_else(|| level.to_owned());
     let filter = directives(&level)
         .and_then(|directives| EnvFilter::try_new(directives).map_err(|error| error.to_string()))
         .map_err(|error| format!("WARM_LOG: {error}"))?;
