@@ -150,6 +150,11 @@ pub enum Event<'a> {
         /// Where.
         address: SocketAddr,
     },
+    /// The service is to listen elsewhere, which it does from its next start on.
+    ListenLater {
+        /// Where, if anywhere.
+        listen: Option<SocketAddr>,
+    },
     /// The service is about to end: nothing begins any more, and what runs may finish.
     Stopping {
         /// The signal that says so.

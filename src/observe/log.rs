@@ -70,6 +70,12 @@ impl Observer for LogObserver {
                 let (version, file) = (env!("CARGO_PKG_VERSION"), file.display());
                 info!(version, %file, jobs, "warm serve {version} begins: {} in {file}", counted(*jobs as u64, "job", "jobs"));
             }
+            Event::ListenLater { listen } => {
+                let listen = listen.map_or("none".to_owned(), |address| address.to_string());
+                warn!(
+                    "`listen` in [serve] is \"{listen}\" now, which takes effect at the next start of warm serve; until then all stays as it is"
+                );
+            }
             Event::Stopping { signal, running, grace } => stopping(*signal, running, *grace),
             Event::Cancelling { signal, running } => {
                 let why = signal.unwrap_or("the grace period is over");

@@ -135,7 +135,11 @@ impl Observer for Metrics {
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
-            Event::Serving { .. } | Event::Stopping { .. } | Event::Cancelling { .. } | Event::Ended => {}
+            Event::Serving { .. }
+            | Event::ListenLater { .. }
+            | Event::Stopping { .. }
+            | Event::Cancelling { .. }
+            | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
             Event::Unwise { .. } => {}

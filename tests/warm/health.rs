@@ -129,8 +129,21 @@ fn a_place_that_is_taken_is_an_error_with_a_way_out() {
     let address = other.local_addr().unwrap();
     world.set("WARM_SERVE__LISTEN", &address.to_string());
     let ran = world.warm(&["serve"]).exits(1).says(&format!("cannot listen on {address} for /healthz"));
+    let ran = ran.says("in use (os error 98); end what listens there, or ");
     ran.says("say in [serve] of warm.toml `listen = \"127.0.0.1:");
     assert_eq!(world.value("t:s:1"), None, "nothing was done");
+}
+
+#[test]
+fn a_service_that_runs_already_is_told_from_others() {
+    let mut serving = Serving::of(listening());
+    let address = address(&serving);
+    let already = format!("; `warm serve` runs here already (process {}): end it, or say in [serve]", serving.pid());
+    serving.world.set("WARM_SERVE__LISTEN", &address);
+    wait_for("what it says of itself", || serving.world.warm(&["serve"]).exits(1).err.contains(&already).then_some(()));
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    serving.world.set("WARM_SERVE__LISTEN", &other.local_addr().unwrap().to_string());
+    serving.world.warm(&["serve"]).exits(1).says("; end what listens there, or");
 }
 
 #[test]

@@ -59,8 +59,12 @@ impl Serving {
         wait_for(text, || self.log().contains(text).then_some(()));
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([&format!("-{name}"), &self.child.0.id().to_string()]).status();
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
