@@ -98,6 +98,18 @@ fn a_word_that_is_no_format_is_refused() {
 }
 
 #[test]
+fn what_is_set_to_nothing_is_not_set() {
+    let mut world = world("");
+    world.job("bad", BAD);
+    for nothing in ["", " "] {
+        world.set("WARM_LOG", nothing);
+        world.set("WARM_LOG_FORMAT", nothing);
+        let ran = world.warm(&["--now"]).exits(1);
+        assert!(ran.err.contains("ERROR bad: failed") && !ran.err.contains("INFO"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn the_most_talkative_log_holds_no_secret_in_any_format() {
     for format in ["text", "json"] {
         let mut world = world(format);
