@@ -31,6 +31,10 @@ Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 Postgr
 
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
 
+const AFTER_SERVE: &str = "\
+It has no report: with --json only what keeps it from starting goes to standard output. What it does is logged on standard error: WARM_LOG is info if it is not set, \
+and WARM_LOG_FORMAT=json makes it JSON.";
+
 const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
@@ -81,6 +85,7 @@ enum Command {
         jobs: Vec<String>,
     },
     /// Run jobs on their schedules, in the foreground: for a systemd service
+    #[command(after_help = AFTER_SERVE)]
     Serve,
     /// List the jobs with schedule, next run and keys
     List(List),

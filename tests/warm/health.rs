@@ -131,6 +131,7 @@ fn a_place_that_is_taken_is_an_error_with_a_way_out() {
     let ran = world.warm(&["serve"]).exits(1).says(&format!("cannot listen on {address} for /healthz"));
     let ran = ran.says("in use (os error 98); end what listens there, or ");
     ran.says("say in [serve] of warm.toml `listen = \"127.0.0.1:");
+    assert_eq!(world.warm(&["serve", "--json"]).exits(1).json()["exit_code"], 1);
     assert_eq!(world.value("t:s:1"), None, "nothing was done");
 }
 
