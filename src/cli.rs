@@ -29,7 +29,7 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
 4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
-Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
+Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (off, error, warn, info, debug, trace), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
 
 const AFTER_SERVE: &str = "\
 It has no report: with --json only what keeps it from starting goes to standard output. What it does is logged on standard error: WARM_LOG is info if it is not set, \
