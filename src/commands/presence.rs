@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::settings::Settings;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 const LENGTH: usize = 256;
 
 /// What a process says of itself that serves.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Said {
     /// Its number.
     pub(super) pid: u32,
@@ -29,6 +29,22 @@ pub(super) struct Said {
     pub(super) address: Option<SocketAddr>,
     /// Whether it is about to end.
     pub(super) ending: bool,
+}
+
+impl Said {
+    fn read(text: &str) -> Option<Self> {
+        let said: Value = serde_json::from_str(text).ok()?;
+        let address = match &said["address"] {
+            Value::Null => None,
+            address => Some(address.as_str()?.parse().ok()?),
+        };
+        Some(Said { pid: said["pid"].as_u64()?.try_into().ok()?, address, ending: said["ending"].as_bool()? })
+    }
+
+    fn text(self) -> String {
+        let Said { pid, address, ending } = self;
+        json!({ "pid": pid, "address": address.map(|address| address.to_string()), "ending": ending }).to_string()
+    }
 }
 
 /// That this process serves, until this is dropped.
@@ -45,7 +61,7 @@ impl Announced {
     }
 
     fn say(&self) {
-        self.write(&serde_json::to_string(&self.said).unwrap_or_default());
+        self.write(&self.said.text());
     }
 
     fn write(&self, text: &str) {
@@ -95,7 +111,7 @@ pub(super) fn look(settings: &Settings) -> Presence {
     match file.try_lock() {
         Ok(()) => Presence { there: Some(false), said: None },
         Err(TryLockError::WouldBlock) => {
-            let said = read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
+            let said = read_to_string(path).ok().and_then(|text| Said::read(&text));
             Presence { there: Some(true), said }
         }
         Err(TryLockError::Error(_)) => Presence::default(),
