@@ -29,7 +29,11 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
 4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
-Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
+Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (off, error, warn, info, debug, trace), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
+
+const AFTER_SERVE: &str = "\
+It has no report: with --json only what keeps it from starting goes to standard output. What it does is logged on standard error: WARM_LOG is info if it is not set, \
+and WARM_LOG_FORMAT=json makes it JSON.";
 
 const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
@@ -81,6 +85,7 @@ enum Command {
         jobs: Vec<String>,
     },
     /// Run jobs on their schedules, in the foreground: for a systemd service
+    #[command(after_help = AFTER_SERVE)]
     Serve,
     /// List the jobs with schedule, next run and keys
     List(List),
@@ -153,7 +158,9 @@ pub fn main() -> ExitCode {
         Err(error) => return not_understood(&error),
     };
     let json = cli.common.json;
-    if let Err(message) = init_log(|name| std::env::var(name).ok()) {
+    // Who runs it in the foreground wants to see that it lives.
+    let level = if matches!(cli.command, Some(Command::Serve)) { "info" } else { "warn" };
+    if let Err(message) = init_log(level, |name| std::env::var(name).ok()) {
         return failed(&Failure::usage(message), json);
     }
     let result = match cli.command {

@@ -28,7 +28,7 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let (reports, caught) = runtime()?.block_on(async {
         runner.history = Some(history(&loaded.settings, &runner, request.dry_run));
         let runner = Arc::new(runner);
-        let (stopped, caught) = signals::catch(false, &[true]);
+        let (stopped, caught) = signals::catch(false, &[|_| true]);
         let reports = runner.run(&jobs, request.clone(), stopped).await;
         runner.close().await;
         (reports, caught)

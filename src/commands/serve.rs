@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 
 use super::now::observer;
+use super::presence::{Announced, Said};
 use super::setup::{InUse, pause_stamp, pauses, setup};
 use super::{Failure, load, presence, runtime, signals};
 use crate::cache::WATCH_INTERVAL;
@@ -22,6 +23,7 @@ use crate::ground::event::{Event, Observer};
 use crate::ground::exit;
 use crate::ground::health::Health;
 use crate::ground::pause::Pauses;
+use crate::ground::settings::Settings;
 use crate::ground::watch::Seen;
 use crate::observe::{Metrics, Several};
 use crate::runner::Runner;
@@ -36,24 +38,33 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
     let jobs = loaded.settings.jobs.iter().map(|job| job.name.as_str());
     let metrics = Arc::new(Metrics::new(jobs));
     let observer: Arc<dyn Observer> = Arc::new(Several(vec![observer(), Arc::clone(&metrics) as _]));
+    observer.on(&Event::Serving { file: &loaded.settings.file, jobs: loaded.settings.jobs.len() });
     warn(&loaded, observer.as_ref());
     runtime()?.block_on(async {
         // Before anything is done: a place that is taken may mean that another process does it already.
         let listener = listen(&loaded, observer.as_ref()).await?;
-        let _there = presence::announce(&loaded.settings);
+        let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let mut there = presence::announce(&loaded.settings, address);
         // The first signal lets runs finish, the second stops them.
         let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
         let (in_use, first) = setup(loaded, None, Arc::clone(&observer)).await?;
         let (setups, more) = mpsc::channel(1);
         let (watching, cache) = Watching::start(&in_use.runner);
         let (paused, pauses) = mpsc::channel(1);
-        let reloading = tokio::spawn(reload(common.clone(), in_use, observer, watching, (setups, paused)));
+        let reloading = tokio::spawn(reload(common.clone(), in_use, Arc::clone(&observer), watching, (setups, paused)));
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
-        let all_done = daemon.serve(Inputs { stop: stopped, setups: more, pauses, cache }).await;
+        let mut stopping = stopped.clone();
+        let say_ending = async {
+            let _ = stopping.wait_for(|stop| *stop > Stop::No).await;
+            there.as_mut().map(Announced::ending)
+        };
+        let serve = daemon.serve(Inputs { stop: stopped, setups: more, pauses, cache });
+        let (all_done, _) = tokio::join!(serve, say_ending);
         reloading.abort();
         // They end with the daemon.
         let _ = pages.await;
+        observer.on(&Event::Ended);
         Ok(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK))
     })
 }
@@ -68,11 +79,20 @@ async fn listen(loaded: &Loaded, observer: &dyn Observer) -> Result<Option<TcpLi
         Ok::<_, io::Error>(listener)
     };
     let refused = |error| {
+        let who = who_listens(&loaded.settings, address);
         anyhow!(
-            "cannot listen on {address} for /healthz, /readyz and /metrics: {error}; end what listens there, or say in [serve] of {file} `listen = \"{example}\"` for another place, `listen = \"none\"` for none"
+            "cannot listen on {address} for /healthz, /readyz and /metrics: {error}; {who}, or say in [serve] of {file} `listen = \"{example}\"` for another place, `listen = \"none\"` for none"
         )
     };
     listen.await.map(Some).map_err(|error| refused(error).into())
+}
+
+/// Whom to end who listens there: perhaps it is this very service.
+fn who_listens(settings: &Settings, address: SocketAddr) -> String {
+    match presence::look(settings).said.filter(|said| said.address.is_some_and(|at| at.port() == address.port())) {
+        Some(Said { pid, .. }) => format!("`warm serve` runs here already (process {pid}): end it"),
+        None => "end what listens there".to_owned(),
+    }
 }
 
 async fn pages(listener: Option<TcpListener>, health: watch::Receiver<Health>, metrics: Arc<Metrics>) {
@@ -102,6 +122,8 @@ async fn reload(
     let mut looks = interval(LOOK);
     let mut used = Stamp::of(&in_use.loaded.places);
     let mut last = used.clone();
+    // It goes on to listen there.
+    let listens = in_use.loaded.settings.serve.listen;
     loop {
         tokio::select! {
             _ = looks.tick() => {
@@ -127,6 +149,10 @@ async fn reload(
                 if !now_in_use.loaded.settings.has_same_servers(&in_use.loaded.settings) {
                     let (begun, seen) = Watching::start(&now_in_use.runner);
                     (watching, setup.cache) = (begun, Some(seen));
+                }
+                let listen = now_in_use.loaded.settings.serve.listen;
+                if listen != in_use.loaded.settings.serve.listen && listen != listens {
+                    observer.on(&Event::ListenLater { listen });
                 }
                 in_use = now_in_use;
                 if setups.send(setup).await.is_err() {

@@ -18,11 +18,17 @@ impl Caught {
     }
 }
 
+/// What is watched from a signal of this name on.
+pub(super) type Step<T> = fn(&'static str) -> T;
+
 /// Catches SIGINT and SIGTERM from now on: each one takes what is watched a step further, the one after the last step ends the process at once.
 ///
 /// # Panics
 /// Outside of a Tokio runtime.
-pub(super) fn catch<T: Copy + Send + Sync + 'static>(before: T, steps: &'static [T]) -> (watch::Receiver<T>, Caught) {
+pub(super) fn catch<T: Copy + Send + Sync + 'static>(
+    before: T,
+    steps: &'static [Step<T>],
+) -> (watch::Receiver<T>, Caught) {
     let (stop, stopped) = watch::channel(before);
     let caught = Caught::default();
     // Without handlers the signals end the process at once, which is right, too.
@@ -36,20 +42,20 @@ async fn take_steps<T>(
     mut interrupt: Signal,
     mut terminate: Signal,
     stop: watch::Sender<T>,
-    steps: &[T],
+    steps: &[Step<T>],
     Caught(first): Caught,
 ) where
     T: Copy,
 {
     let mut steps = steps.iter();
     loop {
-        let number = tokio::select! {
-            _ = interrupt.recv() => 2,
-            _ = terminate.recv() => 15,
+        let (number, name) = tokio::select! {
+            _ = interrupt.recv() => (2, "SIGINT"),
+            _ = terminate.recv() => (15, "SIGTERM"),
         };
         let _ = first.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
         match steps.next() {
-            Some(step) => stop.send_replace(*step),
+            Some(step) => stop.send_replace(step(name)),
             None => std::process::exit(i32::from(128 + number)),
         };
     }

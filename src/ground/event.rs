@@ -1,7 +1,9 @@
 //! What happens during a run, said once: one event feeds the log, the progress display and the metrics.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -136,11 +138,41 @@ pub enum Event<'a> {
         /// What, where, and the way out.
         warning: &'a str,
     },
+    /// The service begins.
+    Serving {
+        /// The configuration file.
+        file: &'a Path,
+        /// How many jobs there are.
+        jobs: usize,
+    },
     /// The service tells over HTTP how it is.
     Listening {
         /// Where.
         address: SocketAddr,
     },
+    /// The service is to listen elsewhere, which it does from its next start on.
+    ListenLater {
+        /// Where, if anywhere.
+        listen: Option<SocketAddr>,
+    },
+    /// The service is about to end: nothing begins any more, and what runs may finish.
+    Stopping {
+        /// The signal that says so.
+        signal: Option<&'a str>,
+        /// The jobs that run.
+        running: &'a [&'a str],
+        /// How long they may take.
+        grace: Duration,
+    },
+    /// What still runs is stopped.
+    Cancelling {
+        /// The signal that says so; `None` if its time is over.
+        signal: Option<&'a str>,
+        /// The jobs that run.
+        running: &'a [&'a str],
+    },
+    /// The service has ended.
+    Ended,
     /// A run ended, well or not.
     Finished {
         /// What it did.

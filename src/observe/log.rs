@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
@@ -65,6 +66,22 @@ impl Observer for LogObserver {
             }
             Event::Resumed { job } => info!(job, "{job}: goes on after its pause"),
             Event::Unpaused { problem } => warn!("no job is taken for paused: {problem}"),
+            Event::Serving { file, jobs } => {
+                let (version, file) = (env!("CARGO_PKG_VERSION"), file.display());
+                info!(version, %file, jobs, "warm serve {version} begins: {} in {file}", counted(*jobs as u64, "job", "jobs"));
+            }
+            Event::ListenLater { listen } => {
+                let listen = listen.map_or("none".to_owned(), |address| address.to_string());
+                warn!(
+                    "`listen` in [serve] is \"{listen}\" now, which takes effect at the next start of warm serve; until then all stays as it is"
+                );
+            }
+            Event::Stopping { signal, running, grace } => stopping(*signal, running, *grace),
+            Event::Cancelling { signal, running } => {
+                let why = signal.unwrap_or("the grace period is over");
+                info!(signal, "{why}: what still runs is stopped: {}", running.join(", "));
+            }
+            Event::Ended => info!("warm serve has ended"),
             Event::Listening { address } => {
                 info!(%address, "listening on {address}: http://{address}/healthz, /readyz and /metrics");
             }
@@ -108,6 +125,16 @@ impl LogObserver {
             n if n == DESCRIBED_ROWS + 1 => warn!(job, "{job}: further skipped rows are only counted"),
             _ => {}
         }
+    }
+}
+
+fn stopping(signal: Option<&str>, running: &[&str], grace: Duration) {
+    let why = signal.unwrap_or("told to end");
+    if running.is_empty() {
+        info!(signal, "{why}: nothing begins any more, and nothing runs");
+    } else {
+        let (names, grace) = (running.join(", "), humantime::format_duration(grace));
+        info!(signal, "{why}: nothing begins any more; waiting for {names}, for {grace} at most");
     }
 }
 

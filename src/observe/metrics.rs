@@ -52,6 +52,7 @@ struct Series {
     passed: Family<Which, Counter>,
     reloads: Family<Labels<1>, Counter>,
     losses: Family<Labels<1>, Counter>,
+    reloaded: Gauge,
     stale: Family<OfJob, Gauge>,
     paused: Family<OfJob, Gauge>,
     max_age: Family<OfJob, Seconds>,
@@ -73,6 +74,7 @@ impl Metrics {
     /// Metrics of these jobs, all counters at zero.
     pub fn new<'a>(jobs: impl Iterator<Item = &'a str>) -> Self {
         let series = Series::default();
+        series.begin_all();
         let metrics = Metrics { registry: series.registry(), jobs: RwLock::default(), series };
         metrics.replace_jobs(jobs);
         metrics
@@ -125,14 +127,19 @@ impl Observer for Metrics {
                 add(&series.passed, which(&passed.job, "reason", passed.reason.name()), passed.count as u64);
             }),
             Event::Reloaded { jobs } => {
-                add(&series.reloads, [("outcome", "ok".to_owned())], 1);
+                series.reloaded(true, 1);
                 self.replace_jobs(jobs.iter().map(|job| job.name.as_str()));
             }
-            Event::NotReloaded { .. } => add(&series.reloads, [("outcome", "failed".to_owned())], 1),
-            Event::Cache { seen: Seen::Lost(loss) } => add(&series.losses, [("loss", name(*loss).to_owned())], 1),
+            Event::NotReloaded { .. } => series.reloaded(false, 1),
+            Event::Cache { seen: Seen::Lost(loss) } => series.lost(*loss, 1),
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
+            Event::Serving { .. }
+            | Event::ListenLater { .. }
+            | Event::Stopping { .. }
+            | Event::Cancelling { .. }
+            | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
             Event::Unwise { .. } => {}
@@ -152,6 +159,8 @@ impl Series {
         all.register("attempts_retried", "Attempts that failed and were followed by another", self.retries.clone());
         all.register("starts_passed", "Due times that began no run, by the reason", self.passed.clone());
         all.register("reloads", "How often the configuration was read again", self.reloads.clone());
+        let reloaded = "Whether the configuration could be used when it was read last";
+        all.register("config_last_reload_successful", reloaded, self.reloaded.clone());
         all.register("redis_losses", "How often Redis lost what was in it", self.losses.clone());
         all.register("jobs_running", "Runs under way", self.running.clone());
         all.register("next_start_timestamp_seconds", "When the job runs next", self.next.clone());
@@ -167,8 +176,22 @@ impl Series {
     }
 
     /// What can be counted from zero is there from the beginning: else the first increase would not be seen.
+    fn begin_all(&self) {
+        self.reloaded(false, 0);
+        // The configuration that it begins with was read well.
+        self.reloaded(true, 0);
+        [Loss::Restarted, Loss::Emptied].into_iter().for_each(|loss| self.lost(loss, 0));
+    }
+
+    /// The same for a job.
     fn begin(&self, job: &str) {
         add(&self.runs, which(job, "outcome", "ok"), 0);
+        for (reason, _) in left(&Stats::default()) {
+            add(&self.left, which(job, "reason", reason), 0);
+        }
+        for reason in Reason::ALL {
+            add(&self.passed, which(job, "reason", reason.name()), 0);
+        }
         for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
             add(counter, of(job), 0);
         }
@@ -196,6 +219,15 @@ impl Series {
         self.paused.remove(&of(job));
     }
 
+    fn reloaded(&self, well: bool, times: u64) {
+        add(&self.reloads, [("outcome", if well { "ok" } else { "failed" }.to_owned())], times);
+        self.reloaded.set(well.into());
+    }
+
+    fn lost(&self, loss: Loss, times: u64) {
+        add(&self.losses, [("loss", name(loss).to_owned())], times);
+    }
+
     fn finished(&self, report: &Report) {
         let Report { job, stats, took, failure, .. } = report;
         add(&self.runs, which(job, "outcome", &outcome(failure.as_ref().map(|failure| failure.kind))), 1);
@@ -206,7 +238,7 @@ impl Series {
         add(&self.rows, of(job), stats.rows);
         add(&self.keys, of(job), stats.written);
         add(&self.bytes, of(job), stats.bytes);
-        for (reason, count) in left(stats).into_iter().filter(|(_, count)| *count > 0) {
+        for (reason, count) in left(stats) {
             add(&self.left, which(job, "reason", reason), count);
         }
     }
@@ -324,6 +356,41 @@ mod tests {
         ] {
             has(&text, line);
         }
+    }
+
+    #[test]
+    fn what_few_words_tell_apart_is_counted_from_zero() {
+        let metrics = Metrics::new(["a"].into_iter());
+        let text = metrics.text(&Health::unknown());
+        for (counter, label, words) in [
+            ("warm_redis_losses_total{", "loss", &["restarted", "emptied"][..]),
+            ("warm_reloads_total{", "outcome", &["ok", "failed"]),
+            (
+                "warm_starts_passed_total{job=\"a\",",
+                "reason",
+                &["missed", "superseded", "overlap", "paused", "held", "elsewhere"],
+            ),
+            (
+                "warm_keys_left_total{job=\"a\",",
+                "reason",
+                &["present", "other_type", "no_ttl", "too_large", "no_room", "unverified"],
+            ),
+        ] {
+            assert_eq!(text.matches(counter).count(), words.len(), "{text}");
+            words.iter().for_each(|word| has(&text, &format!("{counter}{label}=\"{word}\"}} 0")));
+        }
+    }
+
+    #[test]
+    fn it_tells_whether_the_last_reload_went_well() {
+        let metrics = Metrics::new(["a"].into_iter());
+        let says =
+            |value| has(&metrics.text(&Health::unknown()), &format!("warm_config_last_reload_successful {value}"));
+        says(1);
+        metrics.on(&Event::NotReloaded { reason: "" });
+        says(0);
+        metrics.on(&Event::Reloaded { jobs: &[] });
+        says(1);
     }
 
     #[test]

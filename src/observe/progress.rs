@@ -58,6 +58,11 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } => {}
             Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } | Event::Listening { .. } => {}
+            Event::Serving { .. }
+            | Event::ListenLater { .. }
+            | Event::Stopping { .. }
+            | Event::Cancelling { .. }
+            | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
         }

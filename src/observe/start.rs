@@ -24,17 +24,19 @@ enum Format {
     Journald,
 }
 
-/// Starts logging as the environment says, whose variables `variable` gives: `WARM_LOG`, a level or a `tracing` filter such as `warm=debug`;
-/// `WARM_LOG_FORMAT`; and `JOURNAL_STREAM`, by which systemd tells that standard error leads to the journal.
+/// Starts logging as the environment says, whose variables `variable` gives: `WARM_LOG`, a level or a `tracing` filter such as `warm=debug`,
+/// without which it is `level`; `WARM_LOG_FORMAT`; and `JOURNAL_STREAM`, by which systemd tells that standard error leads to the journal.
 ///
 /// # Errors
 /// For a filter or a format that cannot be read.
-pub fn init_log(variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
-    let level = variable("WARM_LOG").unwrap_or_else(|| "warn".to_owned());
+pub fn init_log(level: &str, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    // What is set to nothing counts as not set.
+    let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+    let level = variable("WARM_LOG").unwrap_or_else(|| level.to_owned());
     let filter = directives(&level)
         .and_then(|directives| EnvFilter::try_new(directives).map_err(|error| error.to_string()))
         .map_err(|error| format!("WARM_LOG: {error}"))?;
-    let format = match variable("WARM_LOG_FORMAT").filter(|word| !word.is_empty()) {
+    let format = match variable("WARM_LOG_FORMAT") {
         Some(word) => named(&word).map_err(|error| format!("WARM_LOG_FORMAT: {error}"))?,
         None if is_stderr(variable("JOURNAL_STREAM").as_deref()) => Format::Journald,
         None => Format::Text,

@@ -56,10 +56,20 @@ pub struct Setup {
 pub enum Stop {
     /// Not at all.
     No,
-    /// What runs may finish.
-    Drain,
+    /// What runs may finish: the signal of this name says so.
+    Drain(&'static str),
     /// What runs is stopped.
-    Cancel,
+    Cancel(&'static str),
+}
+
+impl Stop {
+    /// The signal that says so.
+    fn signal(self) -> Option<&'static str> {
+        match self {
+            Stop::No => None,
+            Stop::Drain(signal) | Stop::Cancel(signal) => Some(signal),
+        }
+    }
 }
 
 /// What reaches the loop from outside.
@@ -349,9 +359,7 @@ impl Daemon {
 
     fn what_comes(&self) -> String {
         if !self.running.is_empty() {
-            let mut names: Vec<&str> = self.running.values().map(|running| running.job.name.as_str()).collect();
-            names.sort_unstable();
-            return format!("running {}", names.join(", "));
+            return format!("running {}", self.names().join(", "));
         }
         if self.cache_is_down() {
             return "waiting for Redis".to_owned();
@@ -363,28 +371,47 @@ impl Daemon {
         }
     }
 
+    /// The jobs that run.
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.running.values().map(|running| running.job.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Waits for what runs, for the grace period; then it is stopped.
     async fn drain(&mut self, mut urgency: watch::Receiver<Stop>) -> bool {
         let end = Instant::now() + self.grace;
         self.publish(true);
+        let signal = urgency.borrow().signal();
+        self.runner.observer.on(&Event::Stopping { signal, running: &self.names(), grace: self.grace });
         if !self.running.is_empty() {
             notify::status(&format!("stopping; {}", self.status()));
         }
         let mut all_done = true;
+        let is_cancel = |stop: &Stop| matches!(stop, Stop::Cancel(_));
         loop {
+            let cancelled = async { urgency.wait_for(is_cancel).await.map(|stop| stop.signal()) };
             tokio::select! {
                 biased;
                 ended = self.runs.join_next() => match ended {
                     Some(ended) => self.ended(ended),
                     None => return all_done,
                 },
-                () = sleep_until(end), if all_done => all_done = false,
-                Ok(_) = urgency.wait_for(|stop| *stop == Stop::Cancel), if all_done => all_done = false,
-            }
-            if !all_done {
-                self.stop_all();
+                () = sleep_until(end), if all_done => {
+                    all_done = false;
+                    self.cancel(None);
+                }
+                Ok(signal) = cancelled, if all_done => {
+                    all_done = false;
+                    self.cancel(signal);
+                }
             }
         }
+    }
+
+    fn cancel(&self, signal: Option<&str>) {
+        self.runner.observer.on(&Event::Cancelling { signal, running: &self.names() });
+        self.stop_all();
     }
 
     fn stop_all(&self) {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::history::ask as history;
 use super::serve::Serving;
@@ -100,14 +100,51 @@ fn strange_clients_are_held_off() {
 }
 
 #[test]
+fn those_who_ask_nothing_make_nobody_wait() {
+    let serving = Serving::of(listening());
+    let address = address(&serving);
+    let idle = |number: usize| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        // Some begin to ask, and do not get on with it.
+        if number.is_multiple_of(3) {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nX: ").unwrap();
+        }
+        stream
+    };
+    let start = Instant::now();
+    let idle: Vec<_> = (0..200).map(idle).collect();
+    assert_eq!(get(&address, "/healthz"), (200, "ok\n".to_owned()));
+    assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
+    // One who is alone has a second.
+    let mut last = TcpStream::connect(&address).unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    assert_eq!(last.read(&mut [0]).unwrap(), 0, "it is let go");
+    drop(idle);
+}
+
+#[test]
 fn a_place_that_is_taken_is_an_error_with_a_way_out() {
     let mut world = listening();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap();
     world.set("WARM_SERVE__LISTEN", &address.to_string());
     let ran = world.warm(&["serve"]).exits(1).says(&format!("cannot listen on {address} for /healthz"));
+    let ran = ran.says("in use (os error 98); end what listens there, or ");
     ran.says("say in [serve] of warm.toml `listen = \"127.0.0.1:");
+    assert_eq!(world.warm(&["serve", "--json"]).exits(1).json()["exit_code"], 1);
     assert_eq!(world.value("t:s:1"), None, "nothing was done");
+}
+
+#[test]
+fn a_service_that_runs_already_is_told_from_others() {
+    let mut serving = Serving::of(listening());
+    let address = address(&serving);
+    let already = format!("; `warm serve` runs here already (process {}): end it, or say in [serve]", serving.pid());
+    serving.world.set("WARM_SERVE__LISTEN", &address);
+    wait_for("what it says of itself", || serving.world.warm(&["serve"]).exits(1).err.contains(&already).then_some(()));
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    serving.world.set("WARM_SERVE__LISTEN", &other.local_addr().unwrap().to_string());
+    serving.world.warm(&["serve"]).exits(1).says("; end what listens there, or");
 }
 
 #[test]

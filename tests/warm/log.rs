@@ -83,7 +83,9 @@ fn at_the_level_info_people_are_told_nothing_of_libraries_either() {
     let serving = Serving::of(world(""));
     serving.wait_until_it_says("good: done");
     let (.., log) = serving.end();
-    let own = |line: &str| ["good: ", "Redis answers", "nothing says"].iter().any(|begin| line.contains(begin));
+    let own = |line: &str| {
+        ["good: ", "Redis answers", "nothing says", "warm serve ", "SIGTERM: "].iter().any(|begin| line.contains(begin))
+    };
     assert!(log.lines().all(own), "{log}");
 }
 
@@ -93,6 +95,18 @@ fn a_word_that_is_no_format_is_refused() {
     let ran = world.warm(&["--now"]).exits(2);
     assert_eq!(ran.err, "error: WARM_LOG_FORMAT: `yaml` is no format; it is one of text, json, journald\n");
     assert_eq!(world.keys(), [""; 0]);
+}
+
+#[test]
+fn what_is_set_to_nothing_is_not_set() {
+    let mut world = world("");
+    world.job("bad", BAD);
+    for nothing in ["", " "] {
+        world.set("WARM_LOG", nothing);
+        world.set("WARM_LOG_FORMAT", nothing);
+        let ran = world.warm(&["--now"]).exits(1);
+        assert!(ran.err.contains("ERROR bad: failed") && !ran.err.contains("INFO"), "{}", ran.err);
+    }
 }
 
 #[test]

@@ -45,6 +45,11 @@ impl Serving {
     /// One that logs what is of this level.
     pub(crate) fn telling(level: &str, mut world: World) -> Serving {
         world.set("WARM_LOG", level);
+        Serving::as_it_is(world)
+    }
+
+    /// One that logs what it is told to by the world's environment.
+    pub(crate) fn as_it_is(world: World) -> Serving {
         let log = File::create(world.folder.path.join("log")).unwrap();
         let child = world.program(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Serving { world, child: Ends(child) }
@@ -58,8 +63,12 @@ impl Serving {
         wait_for(text, || self.log().contains(text).then_some(()));
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([&format!("-{name}"), &self.child.0.id().to_string()]).status();
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
@@ -129,9 +138,40 @@ fn a_signal_lets_runs_finish_and_a_second_one_stops_them() {
     assert_eq!(world.ask::<Vec<String>>(&["KEYS", "t:*"]).len(), 200);
     let serving = Serving::start(&[("slow", &slow.replace("200)", "100000)"))]);
     begun(&serving.world);
-    serving.signal("TERM");
+    serving.signal("INT");
+    serving.wait_until_it_says("SIGINT: nothing begins any more; waiting for slow, for 25s at most");
+    let (mut world, code, log) = serving.end();
+    assert!(code == Some(130) && log.contains("stopped by a signal"), "{code:?}: {log}");
+    assert!(log.contains("SIGTERM: what still runs is stopped: slow"), "{log}");
+    world.set("WARM_SERVE__GRACE_PERIOD", "1s");
+    let _: () = world.ask(&["FLUSHALL"]);
+    let serving = Serving::of(world);
+    begun(&serving.world);
     let (_, code, log) = serving.end();
-    assert!(code == Some(143) && log.contains("stopped by a signal"), "{code:?}: {log}");
+    assert_eq!(code, Some(143), "{log}");
+    assert!(log.contains("the grace period is over: what still runs is stopped: slow"), "{log}");
+}
+
+#[test]
+fn begin_and_end_are_said_without_being_asked_for() {
+    let world = World::new();
+    world.job("seldom", SELDOM);
+    let serving = Serving::as_it_is(world);
+    serving.wait_until_it_says("seldom: done");
+    let (mut world, code, log) = serving.end();
+    let lines: Vec<&str> = log.lines().collect();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(code, Some(0));
+    assert!(lines[0].contains(&format!("INFO warm serve {version} begins: 1 job in warm.toml")), "{log}");
+    let [.., stopping, ended] = lines[..] else { panic!("{log}") };
+    assert!(stopping.contains("INFO SIGTERM: nothing begins any more, and nothing runs"), "{log}");
+    assert!(ended.contains("INFO warm serve has ended"), "{log}");
+    assert_eq!(world.warm(&["--now"]).exits(0).err, "", "of others only warnings are of interest");
+    let _: () = world.ask(&["FLUSHALL"]);
+    world.set("WARM_LOG", "warn");
+    let serving = Serving::as_it_is(world);
+    wait_for("the keys", || serving.world.value("t:s:3"));
+    assert!(!serving.end().2.contains("INFO"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::instances::elsewhere;
 use super::serve::{Ends, SELDOM, Serving};
 use super::terminal::at_terminal;
 use crate::support::server::wait_for;
-use crate::support::world::World;
+use crate::support::world::{CONFIG, World};
 
 fn listening() -> World {
     let mut world = World::new();
@@ -67,8 +67,8 @@ fn it_tells_whether_the_service_is_there() {
     let serving = Serving::of(listening());
     let there = address(&serving);
     wait_for("the first run", || serving.world.value("t:s:3"));
-    // Where it listens is the kernel's choice, which another process does not know: but it sees the lock.
-    serving.world.warm(&["status"]).exits(0).says("warm serve runs: it does not answer at 127.0.0.1:0");
+    // Where it listens is the kernel's choice: it says so beside its lock.
+    serving.world.warm(&["status"]).exits(0).says(&format!("warm serve runs, and listens on {there}"));
     let (mut world, ..) = serving.end();
     world.warm(&["status"]).exits(0).says("warm serve does not run here: it does not answer at 127.0.0.1:0");
     world.set("WARM_SERVE__LISTEN", &there);
@@ -91,6 +91,53 @@ fn it_tells_whether_the_service_is_there() {
     serving.world.warm(&["status"]).exits(0).says("warm serve runs\n");
     drop(other);
     serving.end();
+}
+
+#[test]
+fn a_service_that_is_to_listen_elsewhere_is_asked_where_it_listens() {
+    let mut world = listening();
+    world.unset("WARM_SERVE__LISTEN");
+    let listen = |address: &str| format!("{CONFIG}[serve]\nlisten = '{address}'\n");
+    world.config(&listen("127.0.0.1:0"));
+    let serving = Serving::of(world);
+    let there = address(&serving);
+    wait_for("the first run", || serving.world.value("t:s:3"));
+    for (elsewhere, said) in [("127.0.0.1:1", "127.0.0.1:1"), ("none", "none"), ("127.0.0.1:0", "")] {
+        serving.world.config(&listen(elsewhere));
+        serving.signal("HUP");
+        if !said.is_empty() {
+            let warning = format!("WARN `listen` in [serve] is \"{said}\" now, which takes effect at the next start");
+            serving.wait_until_it_says(&warning);
+        }
+        serving.world.warm(&["status"]).exits(0).says(&format!("warm serve runs, and listens on {there}"));
+    }
+    wait_for("the last reload", || {
+        (serving.log().matches("the configuration was read again").count() == 3).then_some(())
+    });
+    let (.., log) = serving.end();
+    assert_eq!(log.matches("takes effect at the next start").count(), 2, "it is as it was: {log}");
+}
+
+#[test]
+fn a_service_that_is_about_to_end_is_told_apart() {
+    let slow = "schedule = '@yearly'\nquery = 'SELECT n AS id, pg_sleep(0.02)::text AS x FROM generate_series(1, 1000) n'\nkey = 't:{id}'\nvalue = 'row'";
+    for listen in ["127.0.0.1:0", "none"] {
+        let mut world = World::new();
+        world.set("WARM_SERVE__LISTEN", listen);
+        world.job("slow", slow);
+        let serving = Serving::of(world);
+        serving.wait_until_it_says("slow: started");
+        serving.world.warm(&["status"]).exits(0).says("warm serve runs");
+        serving.signal("TERM");
+        serving.wait_until_it_says("SIGTERM: nothing begins any more");
+        let status = serving.world.warm(&["status"]).exits(0).says("warm serve is about to end");
+        assert_eq!(status.out.contains("not ready: the service is about to end"), listen != "none", "{}", status.out);
+        let service = serving.world.warm(&["status", "--json"]).json()["service"].clone();
+        assert_eq!((&service["state"], &service["ending"]), (&"running".into(), &true.into()));
+        let (world, ..) = serving.end();
+        // The second signal has stopped the run.
+        world.warm(&["status"]).exits(1).says("warm serve does not run here");
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ async fn look(settings: &Settings, jobs: Vec<Arc<Job>>) -> Result<Status, Failur
     let leases: Vec<_> = jobs.iter().map(|job| runner.lease_of(job)).collect();
     let (past, service, redis, (postgres, holders)) = tokio::join!(
         history.summaries(),
-        probe::service(settings.serve.listen, presence::is_there(settings)),
+        probe::service(settings.serve.listen, presence::look(settings)),
         probe::redis(runner.redis.clone()),
         probe::postgres(&runner.source, &leases),
     );

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cache::Redis;
+use crate::commands::presence::Presence;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::show::visible;
@@ -40,6 +41,8 @@ pub(super) struct Service {
     pub(super) state: State,
     /// Where it was asked.
     pub(super) address: Option<SocketAddr>,
+    /// Whether it is there, and about to end.
+    pub(super) ending: bool,
     /// Why it is stuck, or does not answer.
     pub(super) message: Option<String>,
     /// Why it is not ready, in its own words.
@@ -82,9 +85,12 @@ pub(super) struct Server {
     pub(super) max_memory: Option<u64>,
 }
 
-/// Asks the service for its pulse. `there` is whether a process has its lock.
-pub(super) async fn service(listen: Option<SocketAddr>, there: Option<bool>) -> Service {
-    let known = |state, address, message| Service { state, address, message, unready: Vec::new() };
+/// Asks the service for its pulse: where it says that it listens, else where it is meant to.
+pub(super) async fn service(meant: Option<SocketAddr>, presence: Presence) -> Service {
+    let Presence { there, said } = presence;
+    let listen = said.map_or(meant, |said| said.address);
+    let ending = said.is_some_and(|said| said.ending);
+    let known = |state, address, message| Service { state, address, ending, message, unready: Vec::new() };
     let Some(address) = listen.map(reachable) else {
         let state = there.map_or(State::Unknown, |there| if there { State::Running } else { State::Away });
         return known(state, None, None);
@@ -101,12 +107,12 @@ pub(super) async fn service(listen: Option<SocketAddr>, there: Option<bool>) -> 
                 Answer::Page { status, text } if status != 200 => text.lines().map(visible).collect(),
                 _ => Vec::new(),
             };
-            Service { state: State::Running, address: Some(address), message: None, unready }
+            Service { unready, ..known(State::Running, Some(address), None) }
         }
         (Answer::Page { text, .. }, _) => known(State::Stuck, Some(address), Some(visible(text.trim()))),
         // A process that is stopped is still connected to, by the kernel.
         (Answer::Nobody { reason, timed_out: true }, Some(true)) => known(State::Stuck, Some(address), silent(&reason)),
-        // It may listen where an older configuration said.
+        // Nobody knows where it listens if it could not say so.
         (Answer::Nobody { reason, .. }, Some(true)) => known(State::Running, Some(address), silent(&reason)),
         (Answer::Foreign, Some(true)) => known(State::Running, Some(address), silent(foreign())),
         (Answer::Nobody { reason, .. }, _) => known(State::Away, Some(address), silent(&reason)),

@@ -99,9 +99,10 @@ fn notes(job: &JobStatus, most: usize) -> Vec<String> {
 
 fn service_line(service: &Service) -> String {
     let message = service.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    let runs = if service.ending { "is about to end" } else { "runs" };
     match (service.state, service.address) {
-        (State::Running, Some(address)) if message.is_empty() => format!("warm serve runs, and listens on {address}"),
-        (State::Running, _) => format!("warm serve runs{message}"),
+        (State::Running, Some(address)) if message.is_empty() => format!("warm serve {runs}, and listens on {address}"),
+        (State::Running, _) => format!("warm serve {runs}{message}"),
         (State::Stuck, _) => format!("warm serve is stuck{message}"),
         (State::Away, _) => format!("warm serve does not run here{message}"),
         (State::Unknown, _) => {
@@ -128,7 +129,7 @@ fn value(status: &Status, code: u8) -> Value {
         State::Away => "away",
         State::Unknown => "unknown",
     };
-    let Service { address, message, unready, .. } = &status.service;
+    let Service { address, ending, message, unready, .. } = &status.service;
     let Server { error, version, used_memory, max_memory, .. } = &status.redis;
     let message_of = |server: &Server| server.error.as_ref().map(|error| error.message.clone());
     json!({
@@ -136,6 +137,7 @@ fn value(status: &Status, code: u8) -> Value {
         "service": {
             "state": state,
             "address": address.map(|address| address.to_string()),
+            "ending": ending,
             "message": message,
             "not_ready": unready,
         },
