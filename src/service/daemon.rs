@@ -127,6 +127,10 @@ impl Daemon {
         let mut heartbeat = Heartbeat::start().await;
         notify::ready();
         loop {
+            // First: what is to end begins nothing.
+            if *inputs.stop.borrow() > Stop::No {
+                break;
+            }
             self.look();
             self.publish(false);
             let refresh = self.until_refresh();

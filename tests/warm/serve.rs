@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::server::wait_for;
 use crate::support::world::World;
@@ -160,5 +161,41 @@ fn nothing_is_asked_of_the_database_for_a_cache_that_is_down() {
     serving.world.redis.start_again();
     serving.world.redis.allow_all_keys();
     wait_for("the first run", || serving.world.value("t:1"));
+    assert_eq!(serving.end().1, Some(0));
+}
+
+/// A service that is still starting: Redis does not answer.
+fn starting() -> Serving {
+    let mut world = World::new();
+    world.set("WARM_REDIS__CONNECT_TIMEOUT", "8s");
+    world.job("seldom", SELDOM);
+    world.redis.server.signal("STOP");
+    let serving = Serving::of(world);
+    wait_for("the start", || is_announced(&serving.world).then_some(()));
+    serving
+}
+
+fn is_announced(world: &World) -> bool {
+    let lock = |entry: fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".lock");
+    fs::read_dir(world.state()).is_ok_and(|entries| entries.flatten().any(lock))
+}
+
+#[test]
+fn a_service_that_is_still_starting_ends_at_once_and_begins_nothing() {
+    let serving = starting();
+    let told = Instant::now();
+    let (world, code, log) = serving.end();
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}: {log}", told.elapsed());
+    world.redis.server.signal("CONT");
+    assert!(code == Some(0) && !log.contains("seldom"), "{code:?}: {log}");
+}
+
+#[test]
+fn a_reload_that_is_asked_for_while_the_service_starts_comes_afterwards() {
+    let serving = starting();
+    serving.signal("HUP");
+    serving.world.redis.server.signal("CONT");
+    wait_for("the first run", || serving.world.value("t:s:1"));
+    serving.wait_until_it_says("the configuration was read again: 1 job");
     assert_eq!(serving.end().1, Some(0));
 }
