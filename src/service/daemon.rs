@@ -251,7 +251,10 @@ impl Daemon {
         let now = self.runner.clock.now();
         match seen {
             Seen::Up => self.cache = Link::Up { since: now },
-            Seen::Down { reason } => self.cache = Link::Down { since: now, reason: reason.clone() },
+            Seen::Down { reason, .. } => {
+                let since = if let Link::Down { since, .. } = self.cache { since } else { now };
+                self.cache = Link::Down { since, reason: reason.clone() };
+            }
             Seen::Lost(_) => self.agenda.refill(now),
             Seen::Cold => self.agenda.refill_idle(now),
             Seen::Blind { .. } => {}
