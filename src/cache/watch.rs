@@ -4,7 +4,7 @@
 //!          ┌── every second ──┐
 //!  connect ─► INFO, GET marker ─► judge ─► set the marker if it is away ─► health, then what was seen
 //!     ▲            │ no answer in time, connection lost, refused, LOADING
-//!     └── 1 … 2 s ─┴─► Down, once
+//!     └── 1 … 2 s ─┴─► Down, once for each reason
 //! ```
 //!
 //! A connection of its own is kept open, so that a look costs Redis two cheap commands, and a restart breaks it. The marker is the only key that is
@@ -32,8 +32,11 @@ use crate::ground::watch::{CacheHealth, Link, Seen};
 
 /// How often Redis is to be looked at.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a server is left alone that refuses us: only its operator can change that, and each try may go into its log.
-const REFUSED: Duration = Duration::from_secs(10);
+/// How long a server is left alone that refuses us: only its operator can change that, and each try may go into its log, but who has changed it
+/// should not have to wait. (Redis' ACL LOG counts the tries of a minute in one entry.)
+const REFUSED: Duration = Duration::from_secs(2);
+/// How many reasons of one outage are told as new ones: a proxy may find ever other words.
+const REASONS: usize = 16;
 /// How long a command is not tried again that the account may not run, on one connection: each try goes into Redis' ACL LOG.
 const FORBIDDEN: Duration = Duration::from_secs(60);
 /// How often the marker's life is renewed, beside once for each connection.
@@ -84,6 +87,7 @@ impl Redis {
             no_write: None,
             renewed: None,
             pending: None,
+            reasons: Vec::new(),
             health: publish,
             tell,
         };
@@ -134,6 +138,8 @@ struct Watcher {
     renewed: Option<Instant>,
     /// What a look found that did not come to its end: told when Redis is up.
     pending: Option<Seen>,
+    /// Why it is down, and has been since it was up last: what has been told of that.
+    reasons: Vec<String>,
     health: watch::Sender<CacheHealth>,
     tell: mpsc::UnboundedSender<Seen>,
 }
@@ -264,6 +270,7 @@ impl Watcher {
     }
 
     fn is_up(&mut self, figures: Figures) {
+        self.reasons.clear();
         let (now, blind, lost) = (self.clock.now(), self.blindness(), self.pending.take());
         let (mut was_up, mut was_blind) = (false, None);
         self.health.send_modify(|health| {
@@ -286,23 +293,32 @@ impl Watcher {
         }
     }
 
-    fn is_down(&self, error: Error) {
-        let (now, reason) = (self.clock.now(), error.message);
-        let mut was_down = false;
+    fn is_down(&mut self, Error { kind, message, .. }: Error) {
+        let (now, advice) = (self.clock.now(), kind.consequence().advice);
+        let reason = format!("{message}, at {}; advice: {advice}", self.redis.describe());
+        let mut is_news = false;
         self.health.send_modify(|health| {
             let since = match &health.link {
-                Link::Down { since, .. } => {
-                    was_down = true;
+                Link::Down { since, reason: before } => {
+                    is_news = *before != reason;
                     *since
                 }
-                _ => now,
+                _ => {
+                    is_news = true;
+                    now
+                }
             };
             health.link = Link::Down { since, reason: reason.clone() };
         });
-        if !was_down {
-            // As above.
-            let _ = self.tell.send(Seen::Down { reason });
+        if !is_news {
+            return;
         }
+        let again = self.reasons.contains(&reason) || self.reasons.len() >= REASONS;
+        if !again {
+            self.reasons.push(reason.clone());
+        }
+        // As above.
+        let _ = self.tell.send(Seen::Down { reason, again });
     }
 
     /// Which losses cannot be noticed.

@@ -9,12 +9,19 @@ use crate::service::{Daemon, Stop};
 /// Runs what is due and reports; the exit code is that of the failed job with the highest priority.
 pub fn run(common: &Common) -> Result<u8, Failure> {
     let loaded = load(common)?;
-    let (reports, caught) = runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let (reports, caught) = runtime.block_on(async {
         let (stopped, caught) = signals::catch(Stop::No, &[Stop::Cancel]);
-        let (_, setup) = setup(loaded, None, observer()).await?;
-        let reports = Daemon::new(setup).serve_once(stopped).await;
-        Ok::<_, Failure>((reports, caught))
+        let begin = setup(loaded, None, observer());
+        let Some(begun) = signals::unless_stopped(&stopped, begin).await else { return Ok((None, caught)) };
+        let reports = Daemon::new(begun?.1).serve_once(stopped).await;
+        Ok::<_, Failure>((Some(reports), caught))
     })?;
+    if reports.is_none() {
+        // As in `warm serve`.
+        runtime.shutdown_background();
+    }
+    let reports = reports.unwrap_or_default();
     let code = caught.exit_code().unwrap_or_else(|| exit_code(&reports));
     report::print(&reports, false, common.json, code);
     Ok(code)

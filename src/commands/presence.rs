@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use crate::ground::fingerprint::Fingerprint;
@@ -81,7 +82,7 @@ impl Drop for Announced {
 pub(super) fn announce(settings: &Settings, address: Option<SocketAddr>) -> Option<Announced> {
     let path = path(settings)?;
     DirBuilder::new().recursive(true).mode(0o700).create(path.parent()?).ok()?;
-    let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o644).open(path).ok()?;
+    let file = open(OpenOptions::new().create(true).write(true).truncate(false).mode(0o644), path)?;
     let locked = (0..TRIES).any(|tried| {
         if tried > 0 {
             std::thread::sleep(PAUSE);
@@ -105,7 +106,9 @@ pub(super) struct Presence {
 
 /// Looks whether some process serves.
 pub(super) fn look(settings: &Settings) -> Presence {
-    let Some((path, file)) = path(settings).and_then(|path| Some((path.clone(), File::open(path).ok()?))) else {
+    let Some((path, file)) =
+        path(settings).and_then(|path| Some((path.clone(), open(OpenOptions::new().read(true), path)?)))
+    else {
         return Presence::default();
     };
     match file.try_lock() {
@@ -116,6 +119,12 @@ pub(super) fn look(settings: &Settings) -> Presence {
         }
         Err(TryLockError::Error(_)) => Presence::default(),
     }
+}
+
+/// Opens a regular file. Anything else is none of ours, and is not waited for: a pipe would be until somebody opens its other end.
+fn open(options: &mut OpenOptions, path: PathBuf) -> Option<File> {
+    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path).ok()?;
+    file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
 }
 
 fn path(settings: &Settings) -> Option<PathBuf> {

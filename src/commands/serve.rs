@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
@@ -32,7 +32,7 @@ use crate::service::{Daemon, Inputs, Setup, Stop, serve_pages};
 /// How often the files are looked at. What has changed is read when it has not changed any more since the last look: it may have been half written.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Runs jobs as they come due, until a signal says that it is enough: 0 if what ran could finish, else 128 and the signal's number.
+/// Runs jobs as they come due, until a signal says that it is enough: 0 if what ran could finish, or nothing had begun, else 128 and the signal's number.
 pub fn run(common: &Common) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let jobs = loaded.settings.jobs.iter().map(|job| job.name.as_str());
@@ -40,18 +40,26 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
     let observer: Arc<dyn Observer> = Arc::new(Several(vec![observer(), Arc::clone(&metrics) as _]));
     observer.on(&Event::Serving { file: &loaded.settings.file, jobs: loaded.settings.jobs.len() });
     warn(&loaded, observer.as_ref());
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        // From now on no signal ends the process by itself. The first one lets runs finish, the second stops them; SIGHUP waits until there is something to reload.
+        let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
+        let hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
         // Before anything is done: a place that is taken may mean that another process does it already.
         let listener = listen(&loaded, observer.as_ref()).await?;
         let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let mut there = presence::announce(&loaded.settings, address);
-        // The first signal lets runs finish, the second stops them.
-        let (stopped, caught) = signals::catch(Stop::No, &[Stop::Drain, Stop::Cancel]);
-        let (in_use, first) = setup(loaded, None, Arc::clone(&observer)).await?;
+        let begin = setup(loaded, None, Arc::clone(&observer));
+        let Some(begun) = signals::unless_stopped(&stopped, begin).await else {
+            observer.on(&Event::Ended);
+            return Ok(None);
+        };
+        let (in_use, first) = begun?;
         let (setups, more) = mpsc::channel(1);
         let (watching, cache) = Watching::start(&in_use.runner);
         let (paused, pauses) = mpsc::channel(1);
-        let reloading = tokio::spawn(reload(common.clone(), in_use, Arc::clone(&observer), watching, (setups, paused)));
+        let reload = reload(common.clone(), in_use, Arc::clone(&observer), hangup, watching, (setups, paused));
+        let reloading = tokio::spawn(reload);
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
         let mut stopping = stopped.clone();
@@ -65,8 +73,13 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         // They end with the daemon.
         let _ = pages.await;
         observer.on(&Event::Ended);
-        Ok(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK))
-    })
+        Ok::<_, Failure>(Some(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK)))
+    });
+    if let Ok(None) = served {
+        // A thread may still wait for Redis' answer, for as long as its time-outs allow: nobody needs it any more.
+        runtime.shutdown_background();
+    }
+    served.map(|code| code.unwrap_or(exit::OK))
 }
 
 /// Takes the place where the service is to tell how it is.
@@ -115,10 +128,10 @@ async fn reload(
     common: Common,
     mut in_use: InUse,
     observer: Arc<dyn Observer>,
+    mut hangup: Signal,
     mut watching: Watching,
     (setups, paused): (mpsc::Sender<Setup>, mpsc::Sender<Pauses>),
 ) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut looks = interval(LOOK);
     let mut used = Stamp::of(&in_use.loaded.places);
     let mut last = used.clone();

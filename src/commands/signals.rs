@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::service::Stop;
+
 /// Which signal came first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caught(Arc<AtomicU8>);
@@ -36,6 +38,16 @@ pub(super) fn catch<T: Copy + Send + Sync + 'static>(
         tokio::spawn(take_steps(interrupt, terminate, stop, steps, caught.clone()));
     }
     (stopped, caught)
+}
+
+/// Does some work unless the first of the signals comes before it is done.
+pub(super) async fn unless_stopped<T>(stopped: &watch::Receiver<Stop>, work: impl Future<Output = T>) -> Option<T> {
+    let mut stopped = stopped.clone();
+    tokio::select! {
+        biased;
+        Ok(_) = stopped.wait_for(|stop| *stop > Stop::No) => None,
+        done = work => Some(done),
+    }
 }
 
 async fn take_steps<T>(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::mask::mask;
+use super::mask::{mask, mask_name};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,12 +107,12 @@ impl Diagnostic {
 impl Place {
     /// A file or variable as a whole.
     pub(super) fn whole(label: String) -> Self {
-        Place { label, quoted: None }
+        Place { label: mask_name(label), quoted: None }
     }
 
     /// The range of a text whose secrets have been masked.
     pub(super) fn of(label: String, masked: Arc<str>, span: Range<usize>) -> Self {
-        Place { label, quoted: Some((masked, span)) }
+        Place { label: mask_name(label), quoted: Some((masked, span)) }
     }
 
     /// `FILE:LINE:COLUMN`, or `FILE` alone.

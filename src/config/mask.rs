@@ -26,6 +26,14 @@ pub(super) fn mask(text: &str) -> String {
     out
 }
 
+/// A name of a file as it may be shown: what begins like a URL is one in the wrong place, and may hold a password.
+pub(super) fn mask_name(name: String) -> String {
+    match name.split_once("://") {
+        Some((scheme, secret)) => format!("{scheme}://{}", "*".repeat(secret.chars().count())),
+        None => name,
+    }
+}
+
 /// Where the part of a line begins that may be a secret.
 fn secret_from(line: &str) -> usize {
     let in_url = line.find("://").map(|at| at + 3);

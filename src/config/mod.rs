@@ -126,7 +126,9 @@ pub fn load(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> R
 /// The configuration file cannot be read: how it came to be looked for.
 fn unreadable(error: Diagnostic, environment: &Environment) -> Diagnostic {
     match environment.get("WARM_CONFIG") {
-        Some(path) if error.position().as_deref() == Some(path) => error.help("$WARM_CONFIG names this file"),
+        Some(path) if error.position() == Some(mask::mask_name(path.to_owned())) => {
+            error.help("$WARM_CONFIG names this file")
+        }
         _ => error,
     }
 }

@@ -3,8 +3,31 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use super::diagnostic::Diagnostic;
+use super::raw::Text;
+use super::sources::Sources;
+
+/// What a setting names, a `file` or a `folder`, unless it is a URL: that may hold a password, which no later message about the path would know.
+pub(super) fn named(
+    what: &str,
+    text: &Text,
+    file: &Path,
+    sources: &Sources,
+    way_out: &str,
+) -> Result<PathBuf, Diagnostic> {
+    match is_url(text.get_ref()) {
+        true => Err(sources.error(text.span(), format!("this is a URL, not a {what}")).help(way_out)),
+        false => Ok(relative_to(file, text.get_ref())),
+    }
+}
+
+/// Whether a text that is to be a path is a URL instead.
+pub(super) fn is_url(text: &str) -> bool {
+    text.contains("://")
+}
+
 /// A path that stands in the configuration file.
-pub(super) fn relative_to(file: &Path, path: &str) -> PathBuf {
+fn relative_to(file: &Path, path: &str) -> PathBuf {
     without_detours(&file.parent().unwrap_or(Path::new("")).join(path))
 }
 

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::diagnostic::{Collector, Diagnostic, Place};
 use super::environment::Environment;
 use super::files;
-use super::paths::relative_to;
+use super::paths::{is_url, named};
 use super::raw::Text;
 use super::sources::Sources;
 use crate::ground::settings::Origin;
@@ -90,6 +90,10 @@ pub(super) fn url(
     }
     let variable = format!("{}_FILE", names.usual);
     if let Some(path) = environment.get(&variable) {
+        if is_url(path) {
+            let help = format!("${} is the variable for a URL; ${variable} names a file that holds one", names.usual);
+            return Err(Diagnostic::at(Place::whole(format!("${variable}")), "this is a URL, not a file").help(help));
+        }
         return from_file(names, Path::new(path), format!("{path} (${variable})"), collector).map(Some);
     }
     if let Some(folder) = environment.get("CREDENTIALS_DIRECTORY") {
@@ -107,7 +111,11 @@ pub(super) fn url(
         return checked(names, url.get_ref(), place, origin).map(Some);
     }
     if let Some(url_file) = given.url_file {
-        let path = relative_to(given.file, url_file.get_ref());
+        let way_out = format!(
+            "`{field}` in {} is for a URL, or better ${}; `{field}_file` names a file that holds one",
+            names.table, names.usual
+        );
+        let path = named("file", url_file, given.file, sources, &way_out)?;
         let origin = format!("{} (`{field}_file` in {})", path.display(), names.table);
         return from_file(names, &path, origin, collector).map(Some);
     }

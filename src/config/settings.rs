@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::diagnostic::{Collector, Diagnostic};
 use super::environment::Environment;
 use super::job::Read;
-use super::paths::relative_to;
+use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
 use super::{raw, state, units};
@@ -122,7 +122,9 @@ fn redis(
     let timeout = field.timeout("timeout", raw.timeout.as_ref(), 5);
     let memory_limit = field.share("memory_limit", raw.memory_limit.as_ref(), 0.8, 1.0..=100.0);
     let key_prefix = collector.take(key_prefix(raw.key_prefix.as_ref(), sources)).unwrap_or_default();
-    let ca_file = raw.ca_file.as_ref().map(|path| relative_to(file, path.get_ref()));
+    let ca_file =
+        raw.ca_file.as_ref().map(|path| named("file", path, file, sources, "it names a PEM file on this machine"));
+    let ca_file = ca_file.and_then(|ca_file| collector.take(ca_file));
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::REDIS, &given, environment, sources, collector);
     let (url, origin) = collector.take(url)??;
@@ -155,11 +157,10 @@ fn listen(text: Option<&raw::Text>, sources: &Sources) -> Result<Option<SocketAd
 
 /// The folder of job files.
 pub(super) fn jobs_folder(raw: &raw::Config, file: &Path, sources: &Sources) -> Result<PathBuf, Diagnostic> {
+    const HELP: &str = "jobs = \"../jobs\" names the folder of job files, relative to this file";
     match &raw.jobs {
-        Some(jobs) => Ok(relative_to(file, jobs.get_ref())),
-        None => Err(sources
-            .error_in_first("the setting `jobs` is missing")
-            .help("jobs = \"../jobs\" names the folder of job files, relative to this file")),
+        Some(jobs) => named("folder", jobs, file, sources, HELP),
+        None => Err(sources.error_in_first("the setting `jobs` is missing").help(HELP)),
     }
 }
 

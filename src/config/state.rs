@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::environment::Environment;
-use super::paths::relative_to;
+use super::paths::named;
 use super::raw::Text;
 use super::sources::Sources;
 
@@ -20,7 +20,7 @@ pub(super) fn folder(
             let help = "state = \"/var/lib/warm\" names one; without this line there is a default";
             return Err(sources.error(text.span(), "`state` must name a folder").help(help));
         }
-        return Ok(Some(relative_to(file, text.get_ref())));
+        return named("folder", text, file, sources, "state = \"/var/lib/warm\" names one").map(Some);
     }
     let of_systemd = environment.get("STATE_DIRECTORY").and_then(|list| list.split(':').find(|path| !path.is_empty()));
     // The XDG specification: a path that is not absolute is to be ignored.

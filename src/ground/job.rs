@@ -93,6 +93,18 @@ impl Job {
         format!("{}:{}", self.name, Fingerprint::of([&*self.key.to_string()]))
     }
 
+    /// The due time whose run is the next to start, at `from` or later: it may have passed already, while the run waits for the job's delay.
+    pub fn next_due(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        // No delay reaches the following due time, so that one run at most waits.
+        let latest = self.schedule.latest(from).filter(|due| self.start_of(*due) >= from);
+        latest.or_else(|| self.schedule.next(from))
+    }
+
+    /// All due times from [`Job::next_due`] on, one after the other.
+    pub fn all_due(&self, from: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        std::iter::successors(self.next_due(from), |due| self.schedule.next(*due))
+    }
+
     /// Which rows the job asks for: its query and the parameters' values, whatever is made of the rows then.
     pub fn definition(&self) -> Fingerprint {
         let parameters = self.for_each.iter().flat_map(|Parameter { name, values }| {

@@ -9,10 +9,12 @@ use chrono::{DateTime, Utc};
 pub enum Seen {
     /// The cache answers: for the first time, or again.
     Up,
-    /// It does not answer, or refuses what is needed.
+    /// It does not answer, or refuses what is needed: now, or for another reason than before.
     Down {
-        /// Why, for people.
+        /// Why, where, and the way out, for people.
         reason: String,
+        /// Whether that reason, or too many others, have been told since it was up last.
+        again: bool,
     },
     /// What was in it is gone, or may be.
     Lost(Loss),

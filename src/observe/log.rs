@@ -141,7 +141,9 @@ fn stopping(signal: Option<&str>, running: &[&str], grace: Duration) {
 fn cache(seen: &Seen) {
     match seen {
         Seen::Up => info!("Redis answers"),
-        Seen::Down { reason } => warn!("Redis is away, and no job begins until it is back: {reason}"),
+        Seen::Down { reason, again: false } => warn!("Redis is away, and no job begins until it is back: {reason}"),
+        // Reasons that take turns would fill the log.
+        Seen::Down { reason, again: true } => debug!("Redis is still away: {reason}"),
         Seen::Lost(loss) => warn!("{loss}; all jobs run"),
         Seen::Cold => info!("nothing says that this cache was filled before; all jobs run"),
         Seen::Blind { reason } => warn!("{reason}"),

@@ -149,6 +149,10 @@ impl Daemon {
         self.waits_for_cache = true;
         notify::ready();
         loop {
+            // First: what is to end begins nothing.
+            if *inputs.stop.borrow() > Stop::No {
+                break;
+            }
             self.look();
             self.publish(false);
             let refresh = self.until_refresh();
@@ -275,7 +279,10 @@ impl Daemon {
         let now = self.runner.clock.now();
         match seen {
             Seen::Up => self.cache = Link::Up { since: now },
-            Seen::Down { reason } => self.cache = Link::Down { since: now, reason: reason.clone() },
+            Seen::Down { reason, .. } => {
+                let since = if let Link::Down { since, .. } = self.cache { since } else { now };
+                self.cache = Link::Down { since, reason: reason.clone() };
+            }
             Seen::Lost(_) => self.agenda.refill(now),
             Seen::Cold => self.agenda.refill_idle(now),
             // Nobody will ever say more.

@@ -163,6 +163,11 @@ impl Cases {
         self.text += &format!("━━━ {title}\n{}\n\n", said.trim_end());
     }
 
+    /// All that was said.
+    pub fn text(self) -> String {
+        self.text
+    }
+
     /// Compares all that was said with the snapshot of this name.
     #[track_caller]
     pub fn compare(self, name: &str) {

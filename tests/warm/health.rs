@@ -81,6 +81,24 @@ fn it_tells_over_http_how_it_is() {
 }
 
 #[test]
+fn it_tells_why_redis_is_away_now_and_not_why_it_went() {
+    let serving = Serving::of(listening());
+    let (world, address) = (&serving.world, address(&serving));
+    wait_for("readiness", || (get(&address, "/readyz") == (200, "ok\n".to_owned())).then_some(()));
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "off"]);
+    let _: i64 = world.ask(&["CLIENT", "KILL", "USER", "warm"]);
+    let present = wait_for("the present reason", || {
+        Some(get(&address, "/readyz").1).filter(|text| text.contains("rejects the user name or the password"))
+    });
+    assert!(present.contains("socket (database 0); advice: check user and password of REDIS_URL"), "{present}");
+    serving.wait_until_it_says(present.trim_start_matches("Redis is away: ").lines().next().unwrap());
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "on"]);
+    wait_for("readiness", || (get(&address, "/readyz") == (200, "ok\n".to_owned())).then_some(()));
+    assert!(serving.log().contains("until it is back: the connection to Redis broke"), "{}", serving.log());
+    assert_eq!(serving.end().1, Some(0));
+}
+
+#[test]
 fn strange_clients_are_held_off() {
     let serving = Serving::of(listening());
     let address = address(&serving);

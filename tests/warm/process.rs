@@ -1,9 +1,14 @@
 //! The process is stopped, killed, or one of its jobs panics.
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use warm::ground::job::Job;
+use warm::observe::LogObserver;
+use warm::runner::Runner;
 
 use crate::support::server::wait_for;
 use crate::support::world::{Ran, World};
@@ -105,29 +110,53 @@ impl warm::ground::event::Observer for Panics {
     }
 }
 
-#[test]
-fn a_panic_ends_its_job_only() {
-    use warm::{cache, config, encode, ground, runner, source};
-    let world = World::new();
-    for name in ["bad", "good"] {
-        world.job(name, &format!("query = 'SELECT 1 AS x'\nkey = 't:{name}'\nvalue = 'rows'"));
-    }
+/// What runs the jobs of a world within this process, and these.
+fn made(world: &World, observer: Arc<dyn warm::ground::event::Observer>) -> (Arc<Runner>, Vec<Arc<Job>>) {
+    use warm::{cache, config, encode, ground, source};
     let environment = [("DATABASE_URL".to_owned(), world.database.url()), ("REDIS_URL".to_owned(), world.redis.url())]
         .into_iter()
         .collect();
     let formats: Vec<_> = encode::formats().collect();
     let loaded = config::load(&world.folder.path.join("warm.toml"), &environment, &formats).unwrap();
-    let runner = Arc::new(runner::Runner {
+    let runner = Runner {
         source: source::Postgres::new(&loaded.settings.postgres).unwrap(),
         redis: cache::Redis::new(&loaded.settings.redis).unwrap(),
         key_space: loaded.settings.key_space(),
         limits: loaded.settings.limits,
         clock: Arc::new(ground::clock::SystemClock),
-        observer: Arc::new(Panics),
+        observer,
         leases: None,
         history: None,
+    };
+    (Arc::new(runner), loaded.settings.jobs.into_iter().map(Arc::new).collect())
+}
+
+#[test]
+fn a_service_that_is_to_end_before_it_looks_what_is_due_begins_nothing() {
+    use warm::ground::pause::Pauses;
+    use warm::service::{Daemon, Inputs, Setup, Stop};
+    let world = World::new();
+    world.job("job", "query = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (runner, jobs) = made(&world, Arc::new(LogObserver::default()));
+        let (known, past, pauses) = (HashMap::new(), HashMap::new(), Pauses::default());
+        let daemon =
+            Daemon::new(Setup { runner, jobs, known, past, pauses, grace: Duration::from_secs(9), cache: None });
+        let ((_stop, stop), (_setups, setups)) = (watch::channel(Stop::Drain("SIGTERM")), mpsc::channel(1));
+        let ((_pauses, pauses), (_cache, cache)) = (mpsc::channel(1), mpsc::channel(1));
+        assert!(daemon.serve(Inputs { stop, setups, pauses, cache }).await);
     });
-    let jobs: Vec<_> = loaded.settings.jobs.into_iter().map(Arc::new).collect();
+    assert!(world.keys().is_empty());
+}
+
+#[test]
+fn a_panic_ends_its_job_only() {
+    use warm::ground;
+    let world = World::new();
+    for name in ["bad", "good"] {
+        world.job(name, &format!("query = 'SELECT 1 AS x'\nkey = 't:{name}'\nvalue = 'rows'"));
+    }
+    let (runner, jobs) = made(&world, Arc::new(Panics));
     let request = ground::request::Request {
         trigger: ground::request::Trigger::Manual,
         due: None,

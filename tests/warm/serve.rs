@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use sqlx::Row;
 
@@ -265,4 +266,39 @@ fn a_new_job_that_makes_nothing_up_runs_when_it_comes_due() {
         "schedule = '* * * * * *'\ncatch_up = 'none'\nquery = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'",
     );
     world.warm(&["--due"]).exits(0).says("often: wrote 1 key");
+}
+/// A service that is still starting: Redis does not answer.
+fn starting() -> Serving {
+    let mut world = World::new();
+    world.set("WARM_REDIS__CONNECT_TIMEOUT", "8s");
+    world.job("seldom", SELDOM);
+    world.redis.server.signal("STOP");
+    let serving = Serving::of(world);
+    wait_for("the start", || is_announced(&serving.world).then_some(()));
+    serving
+}
+
+fn is_announced(world: &World) -> bool {
+    let lock = |entry: fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".lock");
+    fs::read_dir(world.state()).is_ok_and(|entries| entries.flatten().any(lock))
+}
+
+#[test]
+fn a_service_that_is_still_starting_ends_at_once_and_begins_nothing() {
+    let serving = starting();
+    let told = Instant::now();
+    let (world, code, log) = serving.end();
+    assert!(told.elapsed() < Duration::from_secs(4), "{:?}: {log}", told.elapsed());
+    world.redis.server.signal("CONT");
+    assert!(code == Some(0) && !log.contains("seldom"), "{code:?}: {log}");
+}
+
+#[test]
+fn a_reload_that_is_asked_for_while_the_service_starts_comes_afterwards() {
+    let serving = starting();
+    serving.signal("HUP");
+    serving.world.redis.server.signal("CONT");
+    wait_for("the first run", || serving.world.value("t:s:1"));
+    serving.wait_until_it_says("the configuration was read again: 1 job");
+    assert_eq!(serving.end().1, Some(0));
 }

@@ -1,6 +1,12 @@
 //! `warm status`: how jobs, service and servers are, whatever is down.
 
+use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::health::address;
 use super::instances::elsewhere;
@@ -143,7 +149,8 @@ fn a_service_that_is_about_to_end_is_told_apart() {
 #[test]
 fn whatever_is_down_the_rest_is_told() {
     let mut serving = Serving::of(listening());
-    wait_for("the first run", || serving.world.value("t:s:3"));
+    // Keys are there before the run has ended.
+    wait_for("the first run", || serving.world.warm(&["status"]).out.contains("1 of 1 run").then_some(()));
     serving.world.redis.server.end();
     let ran = serving.world.warm(&["status"]).exits(4).says("Redis is away: no connection to Redis at ");
     ran.says("seldom: last success 2").says("3 keys then").says("1 of 1 run ended well").says("PostgreSQL 1");
@@ -178,4 +185,53 @@ fn it_tells_which_machine_runs_a_job() {
     wait_for("the end of the lease", || {
         world.warm(&["status"]).exits(0).out.contains("run now").then_some(()).xor(Some(()))
     });
+}
+
+#[test]
+fn a_start_that_is_due_when_a_pause_ends_or_waits_for_its_splay_then_is_the_next_one() {
+    let world = World::new();
+    // Of 30 s its share is 8.349 s.
+    world.job("event-lists", &SELDOM.replace("@yearly", "@hourly"));
+    let hour = DateTime::from_timestamp((Utc::now().timestamp() / 3600 + 2) * 3600, 0).unwrap();
+    for (after, next) in [(0, 0), (8, 0), (9, 1)] {
+        let until = show(hour + TimeDelta::seconds(after));
+        world.warm(&["pause", "--until", &until]).exits(0);
+        let due = hour + TimeDelta::hours(next);
+        let status = world.warm(&["status", "--json"]).exits(0).json();
+        assert_eq!(status["jobs"][0]["next"], show(due + TimeDelta::seconds(8)), "{after} s after the hour");
+        let from = show(hour - TimeDelta::minutes(30));
+        let listed = world.warm(&["list", "--json", "--next", "2", "--from", &from]).exits(0).json();
+        assert_eq!(listed["jobs"][0]["next"], show(due), "{after} s after the hour");
+        let notes = [0, 1].map(|n| listed["jobs"][0]["next_runs"][n]["note"].as_str());
+        let begins_not = notes.map(|note| note.is_some_and(|note| note.starts_with("does not begin: paused until 2")));
+        assert_eq!(begins_not, [next == 1, false], "{listed}");
+    }
+    world.warm(&["list", "--next", "1"]).exits(0).says("(does not begin: paused until ");
+    at_terminal(&world, "list --next 1").says("does not begin: paused until ");
+}
+
+fn show(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_lock_holds_nobody_up() {
+    let serving = Serving::of(listening());
+    wait_for("the lock", || lock(&serving.world));
+    let (world, ..) = serving.end();
+    let lock = lock(&world).unwrap();
+    fs::remove_file(&lock).unwrap();
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let start = Instant::now();
+    world.warm(&["status"]).says("Redis 7.");
+    let serving = Serving::of(world);
+    serving.wait_until_it_says("Redis answers");
+    assert!(start.elapsed() < Duration::from_secs(60), "nobody waits for a reader");
+    assert_eq!(serving.end().1, Some(0));
+}
+
+/// The file that says that the service runs.
+fn lock(world: &World) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(world.state()).ok()?.flatten().map(|entry| entry.path());
+    entries.find(|path| path.extension().is_some_and(|extension| extension == "lock"))
 }

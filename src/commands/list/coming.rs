@@ -1,4 +1,4 @@
-//! `warm list --next`: when jobs are due and start, and what a change of the clocks does to a run.
+//! `warm list --next`: when jobs are due and start, and what a change of the clocks, or a pause, does to a run.
 
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
-use super::rfc3339;
+use super::{local, rfc3339};
 use crate::config::show_duration;
 use crate::ground::job::Job;
+use crate::ground::pause::Pauses;
 use crate::ground::schedule::Shift;
 
 /// A run that is to come.
@@ -20,21 +21,29 @@ struct Run {
     note: Option<String>,
 }
 
-/// The next runs of a job.
-fn runs(job: &Job, after: DateTime<Utc>, times: usize) -> impl Iterator<Item = Run> {
-    job.schedule.all_after(after).take(times).map(|due| {
-        let local = due.with_timezone(&job.schedule.zone());
-        let note = job.schedule.shift(due).map(|shift| note(shift, local.naive_local()));
-        Run { due: local, start: job.start_of(due), note }
+/// The next runs of a job, those included that a pause keeps from beginning.
+fn runs(
+    job: &Job,
+    paused_until: Option<DateTime<Utc>>,
+    from: DateTime<Utc>,
+    times: usize,
+) -> impl Iterator<Item = Run> {
+    job.all_due(from).take(times).map(move |due| {
+        let (at, start) = (due.with_timezone(&job.schedule.zone()), job.start_of(due));
+        let shift = job.schedule.shift(due).map(|shift| note(shift, at.naive_local()));
+        let paused = paused_until.filter(|until| start < *until);
+        let paused = paused.map(|until| format!("does not begin: paused until {}", local(job, until)));
+        let notes: Vec<String> = paused.into_iter().chain(shift).collect();
+        Run { due: at, start, note: (!notes.is_empty()).then(|| notes.join("; ")) }
     })
 }
 
 /// A row for each run of each job.
-pub(super) fn table(jobs: &[Job], after: DateTime<Utc>, times: usize) -> String {
+pub(super) fn table(jobs: &[Job], pauses: &Pauses, from: DateTime<Utc>, times: usize) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["JOB", "DUE", "STARTS", "NOTE"]);
     for job in jobs {
-        for run in runs(job, after, times) {
+        for run in runs(job, pauses.until(&job.name, from), from, times) {
             table.add_row([job.name.clone(), run.due(), run.delay(), run.note.unwrap_or_default()]);
         }
     }
@@ -42,16 +51,16 @@ pub(super) fn table(jobs: &[Job], after: DateTime<Utc>, times: usize) -> String 
 }
 
 /// A line for each run of a job.
-pub(super) fn lines(job: &Job, after: DateTime<Utc>, times: usize) -> String {
+pub(super) fn lines(job: &Job, pauses: &Pauses, from: DateTime<Utc>, times: usize) -> String {
     let line = |run: Run| {
         let note = run.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         format!("{}: due {}, starts {}{note}\n", job.name, run.due(), run.delay())
     };
-    runs(job, after, times).map(line).collect()
+    runs(job, pauses.until(&job.name, from), from, times).map(line).collect()
 }
 
 /// The runs of a job for programs.
-pub(super) fn values(job: &Job, after: DateTime<Utc>, times: usize) -> Value {
+pub(super) fn values(job: &Job, paused_until: Option<DateTime<Utc>>, from: DateTime<Utc>, times: usize) -> Value {
     let value = |run: Run| {
         json!({
             "due": rfc3339(run.due.to_utc()),
@@ -60,7 +69,7 @@ pub(super) fn values(job: &Job, after: DateTime<Utc>, times: usize) -> Value {
             "note": run.note,
         })
     };
-    runs(job, after, times).map(value).collect()
+    runs(job, paused_until, from, times).map(value).collect()
 }
 
 impl Run {

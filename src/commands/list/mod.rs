@@ -4,7 +4,7 @@ mod coming;
 
 use std::io::{IsTerminal, Write};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
@@ -25,18 +25,16 @@ pub fn run(common: &Common, list: &List) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let jobs = &loaded.settings.jobs;
     let pauses = pauses(&loaded.settings, observer().as_ref()).1;
-    // A job that is due at the given moment itself belongs to what comes.
-    let given = list.from.and_then(|from| from.checked_sub_signed(TimeDelta::nanoseconds(1)));
-    let after = given.unwrap_or_else(|| SystemClock.now());
-    let next = |job: &Job| Next::of(job, &pauses, after);
+    let from = list.from.unwrap_or_else(|| SystemClock.now());
+    let next = |job: &Job| Next::of(job, &pauses, from);
     let text = match (common.json, std::io::stdout().is_terminal(), list.next) {
         (true, _, times) => {
-            let jobs: Vec<_> = jobs.iter().map(|job| value(job, &next(job), after, times)).collect();
+            let jobs: Vec<_> = jobs.iter().map(|job| value(job, &next(job), from, times)).collect();
             format!("{:#}\n", json!({ "jobs": jobs }))
         }
-        (false, true, Some(times)) => coming::table(jobs, after, times),
+        (false, true, Some(times)) => coming::table(jobs, &pauses, from, times),
         (false, true, None) => table(jobs, next),
-        (false, false, Some(times)) => jobs.iter().map(|job| coming::lines(job, after, times)).collect(),
+        (false, false, Some(times)) => jobs.iter().map(|job| coming::lines(job, &pauses, from, times)).collect(),
         (false, false, None) => jobs.iter().map(|job| line(job, &next(job))).collect(),
     };
     // A closed standard output is the reader's decision.
@@ -51,21 +49,22 @@ struct Next {
 }
 
 impl Next {
-    /// A paused job is not looked at before its pause is over.
-    fn of(job: &Job, pauses: &Pauses, after: DateTime<Utc>) -> Self {
-        let paused_until = pauses.until(&job.name, after);
-        // What is due at its very end is on time.
-        let from = paused_until.map_or(after, |until| until - TimeDelta::nanoseconds(1));
-        Next { time: job.schedule.next(from), paused_until }
+    /// A paused job is not looked at before its pause is over; what starts at its very end is on time.
+    fn of(job: &Job, pauses: &Pauses, from: DateTime<Utc>) -> Self {
+        let paused_until = pauses.until(&job.name, from);
+        Next { time: job.next_due(paused_until.unwrap_or(from)), paused_until }
     }
 
     /// In the job's time zone.
     fn show(&self, job: &Job) -> String {
-        let show =
-            |time: DateTime<Utc>| time.with_timezone(&job.schedule.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string();
-        let time = self.time.map_or("never".to_owned(), show);
-        self.paused_until.map_or(time.clone(), |until| format!("{time} (paused until {})", show(until)))
+        let time = self.time.map_or("never".to_owned(), |time| local(job, time));
+        self.paused_until.map_or(time.clone(), |until| format!("{time} (paused until {})", local(job, until)))
     }
+}
+
+/// A moment in the job's time zone.
+fn local(job: &Job, time: DateTime<Utc>) -> String {
+    time.with_timezone(&job.schedule.zone()).format("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 fn table(jobs: &[Job], next: impl Fn(&Job) -> Next) -> String {
@@ -99,7 +98,7 @@ fn line(job: &Job, next: &Next) -> String {
     )
 }
 
-fn value(job: &Job, next: &Next, after: DateTime<Utc>, times: Option<usize>) -> Value {
+fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> Value {
     let mut value = json!({
         "job": job.name,
         "description": job.description,
@@ -116,7 +115,7 @@ fn value(job: &Job, next: &Next, after: DateTime<Utc>, times: Option<usize>) -> 
         "priority": job.priority,
     });
     if let Some(times) = times {
-        value["next_runs"] = coming::values(job, after, times);
+        value["next_runs"] = coming::values(job, next.paused_until, from, times);
     }
     value
 }

@@ -53,9 +53,9 @@ impl JobStatus {
         age(self.runs.last_success?, now)
     }
 
-    /// When it runs next by its schedule: after its pause, if it is paused.
+    /// When it runs next by its schedule: after its pause, if it is paused, or at its very end.
     fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.job.schedule.next(self.paused_until.unwrap_or(now)).map(|due| self.job.start_of(due))
+        self.job.next_due(self.paused_until.unwrap_or(now)).map(|due| self.job.start_of(due))
     }
 
     fn last_failed(&self) -> bool {

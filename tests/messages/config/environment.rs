@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::files::{Cases, Files, GOOD};
+use crate::files::{Cases, Files, GOOD, compare};
 use crate::support::world::CONFIG;
 
 #[test]
@@ -131,6 +131,35 @@ fn a_file_with_a_url_is_read_like_any_other_and_never_shown() {
     cases.files.unset("CREDENTIALS_DIRECTORY");
     cases.config("url_file", format!("{CONFIG}[redis]\nurl_file = 'nowhere'\n"));
     cases.compare("files_with_urls");
+}
+
+#[test]
+fn a_url_in_the_place_of_a_file_is_refused_and_never_shown() {
+    let mut cases = Cases::new();
+    cases.files.write("jobs/job.toml", GOOD);
+    let (postgres, redis) = ("postgres://u:hunter2@h/shop", "redis://:hunter2@h/0");
+    cases.files.unset("DATABASE_URL");
+    cases.files.unset("REDIS_URL");
+    for (name, url) in [
+        ("DATABASE_URL_FILE", postgres),
+        ("DATABASE_PRIMARY_URL_FILE", postgres),
+        ("REDIS_URL_FILE", redis),
+        ("WARM_REDIS__URL_FILE", redis),
+        ("WARM_REDIS__CA_FILE", redis),
+        ("WARM_STATE", postgres),
+        ("WARM_JOBS", postgres),
+        ("WARM_CONFIG", postgres),
+    ] {
+        cases.variable(name, url);
+    }
+    cases.config("url_file", format!("{CONFIG}[redis]\nurl_file = \"{redis}\"\n"));
+    cases.config("primary_url_file", format!("{CONFIG}[postgres]\nprimary_url_file = '{postgres}'\n"));
+    let said = cases.files.warm(&["list", "--config", postgres]).exits(2).err;
+    cases.add("--config", &said);
+    let titles = [postgres, redis];
+    let said = titles.iter().fold(cases.text(), |text, url| text.replace(&format!("={url}\n"), "\n"));
+    assert!(!said.contains("hunter2"), "{said}");
+    compare("urls_for_files", &said);
 }
 
 #[test]

@@ -76,14 +76,18 @@ fn a_connection_that_is_cut_and_a_network_that_is_down_lose_nothing() {
 
     proxy.lead_to(free_port());
     proxy.cut();
-    watch.says_down();
+    let mut reasons = vec![watch.says_down()];
     let Link::Down { since, .. } = watch.health().link else { panic!("it is down") };
     let tries = proxy.accepted();
     let start = Instant::now();
     wait_for("some more tries", || (proxy.accepted() >= tries + 3).then_some(()));
     assert!(start.elapsed() >= Duration::from_secs(2), "a try a second at most: {:?}", start.elapsed());
     assert!(matches!(watch.health().link, Link::Down { since: still, .. } if still == since), "since then");
-    assert_eq!(watch.watch.next().now_or_never(), None, "told once");
+    while let Some(seen) = watch.watch.next().now_or_never().flatten() {
+        let Seen::Down { reason, again } = seen else { panic!("{seen:?}") };
+        assert!(again || !reasons.contains(&reason), "told once: {reason}");
+        reasons.push(reason);
+    }
     let tries = proxy.accepted();
     proxy.lead_to(redis.port);
     watch.says(&[Seen::Up]);
@@ -131,16 +135,55 @@ fn an_answer_that_is_cut_or_never_ends_is_no_loss() {
 }
 
 #[test]
-fn a_server_that_refuses_us_is_down_and_seldom_tried() {
+fn a_server_that_refuses_us_is_down_and_its_consent_is_noticed_soon() {
     let redis = Redis::start("");
     let proxy = Proxy::before(redis.port, &[]);
     let mut watch = Watch::begin(&format!("redis://warm:wrong@127.0.0.1:{}", proxy.port));
     let reason = watch.says_down();
     assert!(reason.contains("rejects the user name or the password"), "{reason}");
+    assert!(
+        reason.contains(&format!(", at 127.0.0.1:{} (database 0); advice: check user and", proxy.port)),
+        "{reason}"
+    );
+    let start = Instant::now();
+    wait_for("some more tries", || (proxy.accepted() >= 3).then_some(()));
+    assert!(start.elapsed() > Duration::from_secs(3), "a try every two seconds: {:?}", start.elapsed());
     tell(&redis, &["ACL", "SETUSER", "warm", ">wrong"]);
     let start = Instant::now();
     watch.says(&[Seen::Up, Seen::Cold]);
-    assert!(start.elapsed() > Duration::from_secs(5) && proxy.accepted() == 2, "{:?}", start.elapsed());
+    within(RATHER_SOON, start);
+}
+
+/// As when it comes back with another password: nobody should look for a server that does not run.
+#[test]
+fn another_reason_is_told_and_one_that_comes_back_is_no_news() {
+    let redis = Redis::start("");
+    let proxy = Proxy::before(redis.port, &[]);
+    let mut watch = Watch::over(&redis.tcp_url(proxy.port));
+    let wait_for_reason = |watch: &mut Watch, text: &str| loop {
+        match watch.next() {
+            Seen::Down { reason, again } if reason.contains(text) => break again,
+            Seen::Down { .. } => {}
+            other => panic!("{other:?} instead of Down"),
+        }
+    };
+    proxy.lead_to(free_port());
+    proxy.cut();
+    assert!(!wait_for_reason(&mut watch, "connection to Redis broke"));
+    let since = watch.health().link;
+    tell(&redis, &["ACL", "SETUSER", "warm", "off"]);
+    proxy.lead_to(redis.port);
+    assert!(!wait_for_reason(&mut watch, "rejects the user name or the password"));
+    assert!(
+        !matches!((since, watch.health().link), (Link::Down { since: a, .. }, Link::Down { since: b, .. }) if a != b)
+    );
+    proxy.lead_to(free_port());
+    wait_for_reason(&mut watch, "connection to Redis broke");
+    proxy.lead_to(redis.port);
+    assert!(wait_for_reason(&mut watch, "rejects the user name or the password"), "it was told before");
+    tell(&redis, &["ACL", "SETUSER", "warm", "on"]);
+    watch.says(&[Seen::Up]);
+    watch.says_no_more();
 }
 
 #[test]
