@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -113,6 +114,13 @@ pub enum Event<'a> {
     NotStale {
         /// The job's name.
         job: &'a str,
+    },
+    /// Refreshing a job's keys ahead takes longer than they live.
+    Behind {
+        /// The job.
+        job: &'a Job,
+        /// How long it took.
+        took: Duration,
     },
     /// A job is paused from now on, or its pause has got another end.
     Paused {

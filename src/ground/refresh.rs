@@ -107,4 +107,6 @@ pub struct Kept {
     pub units: Vec<Refreshed>,
     /// Whether there are no others.
     pub complete: bool,
+    /// Whether the run took so long that some of what it wrote was due again before it ended.
+    pub late: bool,
 }

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
 
 use super::counted;
 use crate::ground::event::{Event, Observer};
+use crate::ground::job::Job;
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::request::Trigger;
 use crate::ground::run::{Report, Stats};
@@ -59,6 +61,7 @@ impl Observer for LogObserver {
             }
             Event::Stale { job, stale } => warn!(job, "{job}: stale: {stale}"),
             Event::NotStale { job } => info!(job, "{job}: no longer stale"),
+            Event::Behind { job, took } => behind(job, *took),
             Event::Paused { job, until } => {
                 let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
                 info!(job, until, "{job}: paused until {until}");
@@ -102,6 +105,19 @@ impl LogObserver {
             _ => {}
         }
     }
+}
+
+fn behind(job: &Job, took: Duration) {
+    let (job, ttl) = (&*job.name, humantime::format_duration(job.ttl.base()));
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    // To the tenth of a second.
+    let took = humantime::format_duration(Duration::from_millis(milliseconds / 100 * 100));
+    warn!(
+        job,
+        milliseconds,
+        "{job}: refreshing took {took}, too long for keys that live for {ttl}, so that they may die before they are written again; \
+         make the query quicker, ttl longer, or raise `connections` in [postgres]"
+    );
 }
 
 fn cache(seen: &Seen) {

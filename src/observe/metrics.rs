@@ -133,7 +133,7 @@ impl Observer for Metrics {
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
-            Event::Stale { .. } | Event::NotStale { .. } => {}
+            Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
             Event::Unwise { .. } => {}
         }

@@ -58,7 +58,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } => {}
             Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } | Event::Listening { .. } => {}
-            Event::Stale { .. } | Event::NotStale { .. } => {}
+            Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));

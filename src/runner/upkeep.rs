@@ -100,7 +100,9 @@ impl Upkeep {
             let due = now + TimeDelta::from_std(*life).unwrap_or(TimeDelta::zero());
             Refreshed { unit: *unit, at: now, due, dies: due }
         });
-        let units = self.written(job, failed).into_iter().chain(fresh).collect();
-        Kept { units, complete: !failed && request.scope == Scope::All }
+        let written = self.written(job, failed);
+        let late = written.iter().any(|known| known.due <= now);
+        let units = written.into_iter().chain(fresh).collect();
+        Kept { units, complete: !failed && request.scope == Scope::All, late }
     }
 }

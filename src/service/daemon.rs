@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::behind::Behind;
 use super::freshness::Freshness;
 use super::notify;
 use crate::ground::error::{ErrorKind, Retry};
@@ -82,6 +83,7 @@ pub struct Daemon {
     idle_since: Option<Instant>,
     cache: Link,
     freshness: Freshness,
+    behind: Behind,
     pauses: Pauses,
     /// The jobs that are paused, and until when, as it was said last.
     paused: BTreeMap<String, DateTime<Utc>>,
@@ -111,6 +113,7 @@ impl Daemon {
             idle_since: None,
             cache: Link::Unknown,
             freshness: Freshness::new(&jobs, &past, now),
+            behind: Behind::default(),
             pauses,
             paused: BTreeMap::new(),
             health: watch::channel(Health::unknown()).0,
@@ -229,10 +232,11 @@ impl Daemon {
     fn ended(&mut self, ended: Result<(RunId, Report), tokio::task::JoinError>) {
         // A run never panics: whatever its job does, it reports. Should it all the same, the watchdog sees a run that does not end.
         let Ok((run, report)) = ended else { return };
+        let now = self.runner.clock.now();
         if let Some(Running { job, .. }) = self.running.remove(&run) {
             self.agenda.learn(&job, &report.kept);
+            self.behind.say(&job, &report, now, self.runner.observer.as_ref());
         }
-        let now = self.runner.clock.now();
         let ended = how(&report);
         if report.is_success() {
             self.freshness.succeeded(&report.job, now);
@@ -261,6 +265,7 @@ impl Daemon {
         let now = runner.clock.now();
         self.agenda.replace_jobs(&jobs, |job| marks.get(&job.name).copied(), now);
         self.freshness.replace_jobs(&jobs, &past, now);
+        self.behind = Behind::default();
         // Who is gone does not go on.
         self.paused.retain(|name, _| jobs.iter().any(|job| job.name == *name));
         (self.runner, self.pauses, self.grace) = (runner, pauses, grace);

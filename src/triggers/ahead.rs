@@ -21,10 +21,18 @@ const LEAST: TimeDelta = TimeDelta::seconds(1);
 /// By how much a clock may be set back unnoticed.
 const STEP: TimeDelta = TimeDelta::seconds(2);
 
+/// What is known of a unit.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    refreshed: Refreshed,
+    /// Whether a refresh of it has begun, and nobody has told of it since.
+    awaited: bool,
+}
+
 /// The units of one job.
 #[derive(Debug)]
 pub(super) struct Ahead {
-    units: HashMap<Unit, Refreshed>,
+    units: HashMap<Unit, Known>,
     /// When to ask for all units, since it is not known which there are.
     ask: Option<DateTime<Utc>>,
     /// Failures in a row.
@@ -46,13 +54,13 @@ impl Ahead {
         if self.ask.is_some_and(|ask| ask <= now) {
             return Some(Scope::All);
         }
-        let due: Vec<Unit> = self.units.values().filter(|known| is_due(known, now)).map(|known| known.unit).collect();
+        let due: Vec<Unit> = self.units.iter().filter(|(_, known)| known.is_due(now)).map(|(unit, _)| *unit).collect();
         (!due.is_empty()).then(|| Scope::Units(due.into()))
     }
 
     /// When something comes due.
     pub(super) fn next(&self) -> Option<DateTime<Utc>> {
-        self.units.values().map(|known| known.due).chain(self.ask).min()
+        self.units.values().map(|known| known.refreshed.due).chain(self.ask).min()
     }
 
     /// Learns what a run of the job has left in place.
@@ -61,7 +69,18 @@ impl Ahead {
             self.units.clear();
             self.ask = None;
         }
-        self.units.extend(kept.units.iter().map(|known| (known.unit, *known)));
+        let known = |refreshed: &Refreshed| (refreshed.unit, Known { refreshed: *refreshed, awaited: false });
+        self.units.extend(kept.units.iter().map(known));
+    }
+
+    /// A refresh begins.
+    pub(super) fn begin(&mut self, scope: &Scope) {
+        let Scope::Units(units) = scope else { return };
+        for unit in units.iter() {
+            if let Some(known) = self.units.get_mut(unit) {
+                known.awaited = true;
+            }
+        }
     }
 
     /// A refresh has ended; what it has done was learnt before.
@@ -70,41 +89,56 @@ impl Ahead {
         match scope {
             Scope::All => {
                 let pause = self.pause(how, self.life);
-                self.ask = self.ask.and(pause).map(|pause| now + pause);
+                self.ask = self.ask.map(|_| now + pause);
             }
             Scope::Units(units) => units.iter().for_each(|unit| self.put_off(*unit, how, now)),
         }
     }
 
-    /// What is due still has not been done.
+    /// What is due still has not been done, or the refresh took so long that it is due again.
     fn put_off(&mut self, unit: Unit, how: Ended, now: DateTime<Utc>) {
-        let Some(known) = self.units.get(&unit).copied().filter(|known| is_due(known, now)) else { return };
-        match self.pause(how, (known.dies - now).to_std().unwrap_or_default()) {
+        let Some(Known { refreshed, awaited }) = self.units.get(&unit).copied().filter(|known| known.is_due(now))
+        else {
+            return;
+        };
+        if awaited && how == Ended::Served {
             // Its combination is gone.
-            None => drop(self.units.remove(&unit)),
-            Some(pause) => drop(self.units.insert(unit, Refreshed { at: now, due: now + pause, ..known })),
+            self.units.remove(&unit);
+            return;
         }
+        let pause = self.pause(how, (refreshed.dies - now).to_std().unwrap_or_default());
+        let refreshed = Refreshed { at: now, due: now + pause, ..refreshed };
+        self.units.insert(unit, Known { refreshed, awaited: false });
     }
 
-    /// How long to wait for another try, while keys live for so long; `None` if there was nothing to do.
-    fn pause(&self, how: Ended, left: Duration) -> Option<TimeDelta> {
+    /// How long to wait for another try, while keys live for so long.
+    fn pause(&self, how: Ended, left: Duration) -> TimeDelta {
         let whole = TimeDelta::from_std(self.life.mul_f64(1.0 - self.ahead.share())).unwrap_or(AGAIN);
         let third = TimeDelta::from_std(left / 3).unwrap_or(AGAIN);
         match how {
-            Ended::Served => None,
+            // Others get their turn, even where refreshing never ends.
+            Ended::Served => {
+                if third.is_zero() {
+                    LEAST
+                } else {
+                    LEAST.min(third)
+                }
+            }
             // Trying again would change nothing, until somebody has changed something.
-            Ended::Failed => Some(whole.max(LEAST)),
+            Ended::Failed => whole.max(LEAST),
             // Dead keys are missed as much in a minute as now: then the server's peace comes first.
             Ended::FailedForNow => {
                 let pause = TimeDelta::from_std(pause_before_another_run(self.failures)).unwrap_or(AGAIN);
-                Some(if third.is_zero() { pause } else { pause.min(third.max(LEAST)) })
+                if third.is_zero() { pause } else { pause.min(third.max(LEAST)) }
             }
-            Ended::HeldElsewhere | Ended::ServedElsewhere | Ended::Stopped => Some(AGAIN.min(third.max(LEAST))),
+            Ended::HeldElsewhere | Ended::ServedElsewhere | Ended::Stopped => AGAIN.min(third.max(LEAST)),
         }
     }
 }
 
-/// A clock that was set back makes all due: nobody knows how old they are.
-fn is_due(known: &Refreshed, now: DateTime<Utc>) -> bool {
-    known.due <= now || now < known.at - STEP
+impl Known {
+    /// A clock that was set back makes all due: nobody knows how old they are.
+    fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.refreshed.due <= now || now < self.refreshed.at - STEP
+    }
 }

@@ -33,7 +33,7 @@ fn known(job: &Arc<Job>, units: &[Unit]) -> Agenda {
     let mut agenda = agenda(job, Some(NOON), NOON);
     let (starts, _) = begun(&mut agenda, NOON);
     assert_eq!((starts[0].trigger, &starts[0].scope), (Trigger::RefreshAhead, &Scope::All), "nothing is known");
-    agenda.learn(job, &Kept { units: written(job, units, at(NOON)), complete: true });
+    agenda.learn(job, &Kept { units: written(job, units, at(NOON)), complete: true, late: false });
     agenda.ended(starts[0].run, Ended::Served, at(NOON));
     agenda
 }
@@ -62,7 +62,10 @@ fn ten_lists_are_warm_for_a_day_at_little_more_than_the_least_number_of_queries(
             }
             queries += done.len();
             alive.extend(done.iter().map(|unit| (*unit, now + LIFE)));
-            agenda.learn(&job, &Kept { units: written(&job, &done, now), complete: start.scope == Scope::All });
+            agenda.learn(
+                &job,
+                &Kept { units: written(&job, &done, now), complete: start.scope == Scope::All, late: false },
+            );
             agenda.ended(start.run, Ended::Served, now);
         }
         assert!(alive.values().all(|dies| *dies > now), "cold at {now}");
@@ -95,13 +98,14 @@ fn a_whole_run_puts_refreshes_off_and_is_never_skipped_for_one() {
     assert_eq!((starts.len(), scope(&starts[0]).len()), (1, 10), "one run for all that is due");
     let (none, skipped) = begun(&mut agenda, "2026-11-24T13:00:00Z");
     assert!(none.is_empty() && skipped.is_empty(), "it waits");
-    agenda.learn(&job, &Kept { units: written(&job, &units, at("2026-11-24T12:55:00Z")), complete: false });
+    agenda
+        .learn(&job, &Kept { units: written(&job, &units, at("2026-11-24T12:55:00Z")), complete: false, late: false });
     agenda.ended(starts[0].run, Ended::Served, at("2026-11-24T13:00:01Z"));
     let (starts, _) = begun(&mut agenda, "2026-11-24T13:00:01Z");
     assert_eq!((starts.len(), starts[0].trigger), (1, Trigger::Schedule));
     let (none, _) = begun(&mut agenda, "2026-11-24T13:00:02Z");
     assert!(none.is_empty(), "no refresh beside it, though keys are due");
-    agenda.learn(&job, &Kept { units: written(&job, &units, at("2026-11-24T13:00:02Z")), complete: true });
+    agenda.learn(&job, &Kept { units: written(&job, &units, at("2026-11-24T13:00:02Z")), complete: true, late: false });
     agenda.ended(starts[0].run, Ended::Served, at("2026-11-24T13:00:02Z"));
     assert!(begun(&mut agenda, "2026-11-24T13:04:00Z").0.is_empty());
     assert!(!begun(&mut agenda, "2026-11-24T13:04:18Z").0.is_empty());
@@ -136,7 +140,7 @@ fn what_another_instance_does_is_not_done_here() {
     assert_eq!(agenda.next_refresh(), Some(now + seconds(5)));
     let starts = agenda.take(now + seconds(5), 9);
     // It has refreshed half of them.
-    agenda.learn(&job, &Kept { units: written(&job, &units[..5], now), complete: false });
+    agenda.learn(&job, &Kept { units: written(&job, &units[..5], now), complete: false, late: false });
     agenda.ended(starts[0].run, Ended::ServedElsewhere, now + seconds(5));
     let starts = agenda.take(now + seconds(10), 9);
     let mut left = scope(&starts[0]);
@@ -146,6 +150,32 @@ fn what_another_instance_does_is_not_done_here() {
     assert_eq!(left, expected);
     agenda.ended(starts[0].run, Ended::Served, now + seconds(10));
     assert!(agenda.take(now + seconds(100), 9).is_empty(), "these combinations are gone");
+}
+
+#[test]
+fn a_refresh_that_takes_longer_than_the_keys_live_forgets_only_what_is_gone() {
+    let (job, units) = lists("");
+    let mut agenda = known(&job, &units);
+    let began = at("2026-11-24T12:04:20Z");
+    let starts = agenda.take(began, 9);
+    assert_eq!(scope(&starts[0]).len(), 10);
+    // The combinations of the last five are gone, and all others are due again.
+    let ended = began + seconds(270);
+    let kept = Kept { units: written(&job, &units[..5], began), complete: false, late: true };
+    agenda.learn(&job, &kept);
+    agenda.ended(starts[0].run, Ended::Served, ended);
+    assert!(agenda.take(ended, 9).is_empty(), "others get their turn");
+    assert_eq!(agenda.next_refresh(), Some(ended + seconds(1)));
+    let starts = agenda.take(ended + seconds(1), 9);
+    assert_eq!(scope(&starts[0]).len(), 5);
+    assert!(scope(&starts[0]).iter().all(|unit| units[..5].contains(unit)));
+    // Nor does it matter what the clock shows.
+    agenda.learn(&job, &Kept { units: written(&job, &units[..5], at(NOON)), complete: false, late: true });
+    agenda.ended(starts[0].run, Ended::Served, ended + seconds(600));
+    let starts = agenda.take(ended + seconds(601), 9);
+    assert_eq!(scope(&starts[0]).len(), 5);
+    agenda.ended(starts[0].run, Ended::Served, ended + seconds(602));
+    assert_eq!(agenda.next_refresh(), None);
 }
 
 #[test]
@@ -175,7 +205,7 @@ fn other_keys_are_refreshed_at_once_and_the_same_are_not() {
     // Before that has ended, the keys change once more: what is known of the old ones is of no use.
     let (minutes, _) = lists("ttl = '1m'");
     agenda.replace_jobs(&[lists("ttl = '2m'").0], |_| None, now);
-    agenda.learn(&minutes, &Kept { units: written(&minutes, &units, now), complete: true });
+    agenda.learn(&minutes, &Kept { units: written(&minutes, &units, now), complete: true, late: false });
     agenda.ended(starts[0].run, Ended::Served, now);
     let starts = agenda.take(now, 9);
     assert_eq!((starts.len(), &starts[0].scope), (1, &Scope::All));

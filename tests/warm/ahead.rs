@@ -160,3 +160,20 @@ fn a_refresh_of_some_combinations_is_no_success_and_one_of_everything_is() {
     let (_, _, log) = serving.end();
     assert!(!log.contains("job: no longer stale") && !log.contains("one: stale"), "{log}");
 }
+
+#[test]
+fn a_query_that_takes_longer_than_its_keys_live_is_run_all_the_same() {
+    let world = World::new();
+    let slow = "schedule = '@yearly'\nrefresh_ahead = true\nttl = '1s'\nverify = 'none'\n\
+        query = 'SELECT clock_timestamp()::text AS t FROM pg_sleep(1.2)'\nkey = 't:slow'\nvalue = 'rows'\n";
+    world.job("slow", slow);
+    let serving = Serving::of(world);
+    let mut seen = HashSet::new();
+    wait_for("the fourth value", || {
+        seen.extend(serving.world.value("t:slow"));
+        (seen.len() == 4).then_some(())
+    });
+    let (_, code, log) = serving.end();
+    assert_eq!((code, log.matches("slow: refreshing took 1s").count()), (Some(0), 1), "it is said once:\n{log}");
+    assert!(log.contains("too long for keys that live for 1s"), "{log}");
+}
