@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
@@ -19,12 +19,17 @@ use crate::ground::watch::Seen;
 /// How many skipped rows of one run are described; all are counted.
 const DESCRIBED_ROWS: u64 = 5;
 
+/// How long nothing is said of values that cannot be verified after it was said of the same job.
+const DOUBT: Duration = Duration::from_secs(600);
+
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub struct LogObserver {
     skipped: Mutex<HashMap<String, u64>>,
     unguarded: AtomicBool,
     leaseless: AtomicBool,
+    /// When it was told last of each job that values cannot be verified.
+    doubts: Mutex<HashMap<String, Instant>>,
 }
 
 impl Observer for LogObserver {
@@ -40,11 +45,7 @@ impl Observer for LogObserver {
                 warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
             }
             Event::BadRow { job, reason } => self.bad_row(job, reason),
-            Event::Doubt { job, reason } => warn!(
-                job,
-                reason,
-                "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
-            ),
+            Event::Doubt { job, reason } => self.doubt(job, reason),
             Event::Unwise { warning } => warn!("{warning}"),
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
@@ -93,6 +94,20 @@ impl LogObserver {
         if !self.leaseless.swap(true, Ordering::Relaxed) {
             warn!("other instances may run the same jobs at the same time: {reason}");
         }
+    }
+
+    /// Not at each refresh: of rows that change all the time there is one in every life of a provisional value.
+    fn doubt(&self, job: &str, reason: &str) {
+        let mut told = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(job).is_some_and(|told| told.elapsed() < DOUBT) {
+            return;
+        }
+        told.insert(job.to_owned(), Instant::now());
+        warn!(
+            job,
+            reason,
+            "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
+        );
     }
 
     fn bad_row(&self, job: &str, reason: &str) {

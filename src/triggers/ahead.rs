@@ -18,6 +18,8 @@ use crate::ground::request::Scope;
 const AGAIN: TimeDelta = TimeDelta::seconds(5);
 /// The least pause before another try.
 const LEAST: TimeDelta = TimeDelta::seconds(1);
+/// A pause of seconds is doubled so many times at the most: to nine hours.
+const LONGEST_DOUBLING: u32 = 15;
 /// By how much a clock may be set back unnoticed.
 const STEP: TimeDelta = TimeDelta::seconds(2);
 
@@ -27,6 +29,8 @@ struct Known {
     refreshed: Refreshed,
     /// Whether a refresh of it has begun, and nobody has told of it since.
     awaited: bool,
+    /// How many times in a row some of its keys were absent after a refresh.
+    lacked: u32,
 }
 
 /// The units of one job.
@@ -65,12 +69,29 @@ impl Ahead {
 
     /// Learns what a run of the job has left in place.
     pub(super) fn learn(&mut self, kept: &Kept) {
+        let mut before = HashMap::new();
         if kept.complete {
-            self.units.clear();
+            before = std::mem::take(&mut self.units);
             self.ask = None;
         }
-        let known = |refreshed: &Refreshed| (refreshed.unit, Known { refreshed: *refreshed, awaited: false });
-        self.units.extend(kept.units.iter().map(known));
+        for refreshed in &kept.units {
+            let lacked =
+                before.get(&refreshed.unit).or_else(|| self.units.get(&refreshed.unit)).map_or(0, |known| known.lacked);
+            let known = self.heard(*refreshed, lacked);
+            self.units.insert(refreshed.unit, known);
+        }
+    }
+
+    /// What is known of a unit that lacked keys so many times in a row before.
+    fn heard(&self, refreshed: Refreshed, lacked: u32) -> Known {
+        if !refreshed.is_lacking {
+            return Known { refreshed, awaited: false, lacked: 0 };
+        }
+        // Else a job whose rows are never at rest would be run all the time for a few keys.
+        let pause =
+            TimeDelta::seconds(1 << lacked.min(LONGEST_DOUBLING)).min(self.ahead.after(refreshed.unit, self.life));
+        let due = refreshed.due.max(refreshed.at + pause);
+        Known { refreshed: Refreshed { due, ..refreshed }, awaited: false, lacked: lacked.saturating_add(1) }
     }
 
     /// A refresh begins.
@@ -97,7 +118,8 @@ impl Ahead {
 
     /// What is due still has not been done, or the refresh took so long that it is due again.
     fn put_off(&mut self, unit: Unit, how: Ended, now: DateTime<Utc>) {
-        let Some(Known { refreshed, awaited }) = self.units.get(&unit).copied().filter(|known| known.is_due(now))
+        let Some(Known { refreshed, awaited, lacked }) =
+            self.units.get(&unit).copied().filter(|known| known.is_due(now))
         else {
             return;
         };
@@ -108,7 +130,7 @@ impl Ahead {
         }
         let pause = self.pause(how, (refreshed.dies - now).to_std().unwrap_or_default());
         let refreshed = Refreshed { at: now, due: now + pause, ..refreshed };
-        self.units.insert(unit, Known { refreshed, awaited: false });
+        self.units.insert(unit, Known { refreshed, awaited: false, lacked });
     }
 
     /// How long to wait for another try, while keys live for so long.

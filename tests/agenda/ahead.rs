@@ -179,6 +179,45 @@ fn a_refresh_that_takes_longer_than_the_keys_live_forgets_only_what_is_gone() {
 }
 
 #[test]
+fn a_unit_that_lacks_keys_is_due_at_once_and_later_each_time() {
+    let (job, units) = lists("");
+    let mut agenda = known(&job, &units[..1]);
+    let (mut now, mut pauses) = (at("2026-11-24T12:04:20Z"), Vec::new());
+    for _ in 0..11 {
+        let starts = agenda.take(now, 9);
+        assert_eq!(scope(&starts[0]), units[..1]);
+        agenda.learn(&job, &Kept { units: vec![Refreshed::lacking(units[0], now)], complete: false, late: false });
+        agenda.ended(starts[0].run, Ended::Served, now);
+        let next = agenda.next_refresh().unwrap();
+        pauses.push((next - now).num_seconds());
+        now = next;
+    }
+    assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 64, 128]);
+    assert!((240..=255).contains(&pauses[8]) && pauses[8] == pauses[10], "no later than if all were well: {pauses:?}");
+    // A run of the whole job that finds the same is one more time, and one that finds all well ends it.
+    let lacking = |now| Kept { units: vec![Refreshed::lacking(units[0], now)], complete: true, late: false };
+    agenda.learn(&job, &lacking(now));
+    assert_eq!((agenda.next_refresh().unwrap() - now).num_seconds(), pauses[8]);
+    agenda.learn(&job, &Kept { units: written(&job, &units[..1], now), complete: true, late: false });
+    agenda.learn(&job, &lacking(now));
+    assert_eq!(agenda.next_refresh(), Some(now + seconds(1)));
+}
+
+#[test]
+fn a_value_that_will_die_soon_is_written_before_and_a_slow_query_leaves_the_database_in_peace() {
+    let (_, units) = lists("");
+    let due = |life, took| {
+        let known = Refreshed::provisional(units[0], at(NOON), Duration::from_secs(life), Duration::from_millis(took));
+        (known.due - at(NOON)).num_milliseconds()
+    };
+    assert_eq!(due(300, 0), 7_500, "it lives for at least 8.75 s");
+    assert_eq!(due(300, 100), 7_200);
+    assert_eq!(due(8, 0), 3_000);
+    assert_eq!(due(1, 10), 1_000, "and never all the time");
+    assert_eq!(due(300, 3_000), 60_000, "five readings of 3 s are a fifth of the time");
+}
+
+#[test]
 fn a_paused_job_a_full_house_and_a_changed_clock() {
     let (job, units) = lists("overlap = 'allow'");
     let mut agenda = known(&job, &units);
