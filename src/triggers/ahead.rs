@@ -2,6 +2,9 @@
 //!
 //! What is there and until when is learnt from the reports of all runs of the job, so that a run on schedule, too, puts the next refresh off. In the beginning nothing is
 //! known: then a run is asked for that looks at all units and does what no other host has done.
+//!
+//! Each refresh finds the values of `[for_each]` anew, and so a unit that is due waits a little for others, a small part of what its keys have left. Later rather than
+//! earlier: that costs no query.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,6 +30,8 @@ const STEP: TimeDelta = TimeDelta::seconds(2);
 #[derive(Debug, Clone, Copy)]
 struct Known {
     refreshed: Refreshed,
+    /// Until when it waits for others when it is due.
+    waits: DateTime<Utc>,
     /// Whether a refresh of it has begun, and nobody has told of it since.
     awaited: bool,
     /// How many times in a row some of its keys were absent after a refresh.
@@ -58,13 +63,16 @@ impl Ahead {
         if self.ask.is_some_and(|ask| ask <= now) {
             return Some(Scope::All);
         }
+        if !self.units.values().any(|known| known.waits <= now || known.is_from_the_future(now)) {
+            return None;
+        }
         let due: Vec<Unit> = self.units.iter().filter(|(_, known)| known.is_due(now)).map(|(unit, _)| *unit).collect();
         (!due.is_empty()).then(|| Scope::Units(due.into()))
     }
 
-    /// When something comes due.
+    /// When something is to be refreshed.
     pub(super) fn next(&self) -> Option<DateTime<Utc>> {
-        self.units.values().map(|known| known.refreshed.due).chain(self.ask).min()
+        self.units.values().map(|known| known.waits).chain(self.ask).min()
     }
 
     /// Learns what a run of the job has left in place.
@@ -85,13 +93,19 @@ impl Ahead {
     /// What is known of a unit that lacked keys so many times in a row before.
     fn heard(&self, refreshed: Refreshed, lacked: u32) -> Known {
         if !refreshed.is_lacking {
-            return Known { refreshed, awaited: false, lacked: 0 };
+            let waits = refreshed.due + gathering(&refreshed);
+            return Known { refreshed, waits, awaited: false, lacked: 0 };
         }
         // Else a job whose rows are never at rest would be run all the time for a few keys.
         let pause =
             TimeDelta::seconds(1 << lacked.min(LONGEST_DOUBLING)).min(self.ahead.after(refreshed.unit, self.life));
         let due = refreshed.due.max(refreshed.at + pause);
-        Known { refreshed: Refreshed { due, ..refreshed }, awaited: false, lacked: lacked.saturating_add(1) }
+        Known {
+            refreshed: Refreshed { due, ..refreshed },
+            waits: due,
+            awaited: false,
+            lacked: lacked.saturating_add(1),
+        }
     }
 
     /// A refresh begins.
@@ -118,7 +132,7 @@ impl Ahead {
 
     /// What is due still has not been done, or the refresh took so long that it is due again.
     fn put_off(&mut self, unit: Unit, how: Ended, now: DateTime<Utc>) {
-        let Some(Known { refreshed, awaited, lacked }) =
+        let Some(Known { refreshed, awaited, lacked, .. }) =
             self.units.get(&unit).copied().filter(|known| known.is_due(now))
         else {
             return;
@@ -129,8 +143,9 @@ impl Ahead {
             return;
         }
         let pause = self.pause(how, (refreshed.dies - now).to_std().unwrap_or_default());
-        let refreshed = Refreshed { at: now, due: now + pause, ..refreshed };
-        self.units.insert(unit, Known { refreshed, awaited: false, lacked });
+        let due = now + pause;
+        let refreshed = Refreshed { at: now, due, ..refreshed };
+        self.units.insert(unit, Known { refreshed, waits: due, awaited: false, lacked });
     }
 
     /// How long to wait for another try, while keys live for so long.
@@ -158,9 +173,19 @@ impl Ahead {
     }
 }
 
+/// How long a unit that is due waits for others: a tenth of what its keys have left then; or up to a second, if that is no more than a fifth.
+fn gathering(known: &Refreshed) -> TimeDelta {
+    let left = known.dies - known.due;
+    if known.is_doubtful { TimeDelta::zero() } else { (left / 10).max(LEAST.min(left / 5)) }
+}
+
 impl Known {
     /// A clock that was set back makes all due: nobody knows how old they are.
     fn is_due(&self, now: DateTime<Utc>) -> bool {
-        self.refreshed.due <= now || now < self.refreshed.at - STEP
+        self.refreshed.due <= now || self.is_from_the_future(now)
+    }
+
+    fn is_from_the_future(&self, now: DateTime<Utc>) -> bool {
+        now < self.refreshed.at - STEP
     }
 }
