@@ -248,7 +248,9 @@ impl Pipeline {
         let asking = item.asking(&[], &self.scripts, self.connected.now());
         let Some(entry) = item.loaded.batch.get(index) else { return };
         let prefix = self.redis.key_prefix();
-        let mark = match self.policy.judge(&asking, &entry, position, answer) {
+        let verdict = self.policy.judge(&asking, &entry, position, answer);
+        let lost = matches!(verdict, Verdict::Missed | Verdict::Withdrawn);
+        let mark = match verdict {
             Verdict::LookCloser => return open.closer.push(index),
             Verdict::Nonsense => {
                 let message = "Redis gave an answer that its protocol does not allow here";
@@ -272,6 +274,7 @@ impl Pipeline {
             Verdict::Overtaken => done(|| self.tally.overtaken(&entry)),
             Verdict::Left(why) => done(|| self.tally.left(why)),
         };
+        item.loaded.batch.lost |= lost;
         item.loaded.batch.mark(index, mark);
     }
 

@@ -28,7 +28,7 @@ pub struct Entry<'a> {
 /// ```text
 /// New ─┬─► Provisional ─► Done          written, and given its full lifetime
 ///      ├─► Equal ───────► Done          was there already: only its lifetime is renewed
-///      ├─► Different ─┬─► Provisional   another value was there, and was replaced
+///      ├─► Different ─┬─► Provisional   another value was there, and was replaced by what was read again
 ///      │              └─► Done          somebody was quicker
 ///      └─► Done                         left alone
 /// Outdated ──► as Different             what we wrote has become wrong meanwhile; the payload is the new value
@@ -75,11 +75,22 @@ pub struct Batch {
     pub provisional: Duration,
     /// Whether there are no payloads: then entries can be confirmed or removed only.
     pub keys_only: bool,
+    /// The combination whose rows these are, if they are all of one.
+    pub combination: Option<usize>,
+    /// Whether a value of ours has been lost on the way although there is a row for it: it died before it was confirmed, or had to be removed.
+    pub lost: bool,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Batch { bytes: Vec::new(), spans: Vec::new(), provisional: PROVISIONAL, keys_only: false }
+        Batch {
+            bytes: Vec::new(),
+            spans: Vec::new(),
+            provisional: PROVISIONAL,
+            keys_only: false,
+            combination: None,
+            lost: false,
+        }
     }
 }
 
@@ -205,6 +216,7 @@ impl Batch {
         self.spans.clear();
         self.bytes.shrink_to(keep);
         (self.provisional, self.keys_only) = (PROVISIONAL, false);
+        (self.combination, self.lost) = (None, false);
     }
 }
 

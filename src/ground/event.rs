@@ -116,6 +116,13 @@ pub enum Event<'a> {
         /// The job's name.
         job: &'a str,
     },
+    /// Refreshing a job's keys ahead takes longer than they live.
+    Behind {
+        /// The job.
+        job: &'a Job,
+        /// How long it took.
+        took: Duration,
+    },
     /// A job is paused from now on, or its pause has got another end.
     Paused {
         /// The job's name.

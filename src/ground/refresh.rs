@@ -8,11 +8,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::entry::PROVISIONAL;
 use super::fingerprint::Fingerprint;
 use super::job::Job;
 
 /// By how much of the share a unit may come earlier.
 const SPREAD: f64 = 1.0 / 3.0;
+
+/// After how long a unit is refreshed again at the earliest.
+const LEAST: Duration = Duration::from_secs(1);
+/// How often a refresh reads a row that is different each time.
+const READINGS: u32 = 5;
 
 /// What is refreshed at a time: the keys of one combination, or of the whole job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,7 +89,31 @@ impl RefreshAhead {
     pub fn written(self, unit: Unit, at: DateTime<Utc>, life: Duration) -> Refreshed {
         let add = |length| at.checked_add_signed(length).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let dies = add(TimeDelta::from_std(life).unwrap_or(TimeDelta::MAX));
-        Refreshed { unit, at, due: add(self.after(unit, life)), dies }
+        Refreshed { unit, at, due: add(self.after(unit, life)), dies, is_doubtful: false, is_lacking: false }
+    }
+}
+
+impl Refreshed {
+    /// What is known of a unit some of whose values could not be verified, and will die soon. Reading it took so long, and its keys would live for so long.
+    ///
+    /// It is refreshed once in each such life, so that a row that changes all the time is always there; but of a query that takes long not so often that the
+    /// database would do little else.
+    pub fn provisional(unit: Unit, now: DateTime<Utc>, life: Duration, took: Duration) -> Self {
+        let lives = PROVISIONAL.min(life / 2);
+        // A refresh reads twice before it replaces anything, and the life is shortened by up to an eighth.
+        let early = lives.mul_f64(0.75).saturating_sub(took * 3);
+        let pause = early.max(LEAST).max(took * READINGS * 4);
+        Refreshed { is_doubtful: true, ..Refreshed::until(unit, now, pause, lives.mul_f64(0.875)) }
+    }
+
+    /// What is known of a unit some of whose keys are absent, although there are rows for them.
+    pub fn lacking(unit: Unit, now: DateTime<Utc>) -> Self {
+        Refreshed { is_doubtful: true, is_lacking: true, ..Refreshed::until(unit, now, LEAST, Duration::ZERO) }
+    }
+
+    fn until(unit: Unit, at: DateTime<Utc>, due: Duration, dies: Duration) -> Self {
+        let add = |length| at + TimeDelta::from_std(length).unwrap_or_default();
+        Refreshed { unit, at, due: add(due), dies: add(dies), is_doubtful: false, is_lacking: false }
     }
 }
 
@@ -98,6 +128,10 @@ pub struct Refreshed {
     pub due: DateTime<Utc>,
     /// When the first of its keys dies.
     pub dies: DateTime<Utc>,
+    /// Whether some of its values could not be verified.
+    pub is_doubtful: bool,
+    /// Whether some of its keys are absent, although there are rows for them: then it is due at once, but for how often that has been so before.
+    pub is_lacking: bool,
 }
 
 /// The units whose keys a run has left in place.
@@ -107,4 +141,6 @@ pub struct Kept {
     pub units: Vec<Refreshed>,
     /// Whether there are no others.
     pub complete: bool,
+    /// Whether the run took so long that some of what it wrote was due again before it ended.
+    pub late: bool,
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::counted;
 use crate::ground::error::Error;
 use crate::ground::event::{Event, Observer};
+use crate::ground::job::Job;
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::request::Trigger;
 use crate::ground::run::{Report, Stats};
@@ -19,6 +20,9 @@ use crate::ground::watch::Seen;
 /// How many skipped rows of one run are described; all are counted.
 const DESCRIBED_ROWS: u64 = 5;
 
+/// How long nothing is said of values that cannot be verified after it was said of the same job.
+const DOUBT: Duration = Duration::from_secs(600);
+
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub struct LogObserver {
@@ -26,6 +30,8 @@ pub struct LogObserver {
     unshared: Mutex<HashSet<String>>,
     unguarded: AtomicBool,
     leaseless: AtomicBool,
+    /// When it was told last of each job that values cannot be verified.
+    doubts: Mutex<HashMap<String, Instant>>,
 }
 
 impl Observer for LogObserver {
@@ -41,11 +47,7 @@ impl Observer for LogObserver {
                 warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
             }
             Event::BadRow { job, reason } => self.bad_row(job, reason),
-            Event::Doubt { job, reason } => warn!(
-                job,
-                reason,
-                "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
-            ),
+            Event::Doubt { job, reason } => self.doubt(job, reason),
             Event::Unwise { warning } => warn!("{warning}"),
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
@@ -60,6 +62,7 @@ impl Observer for LogObserver {
             }
             Event::Stale { job, stale } => warn!(job, "{job}: stale: {stale}"),
             Event::NotStale { job } => info!(job, "{job}: no longer stale"),
+            Event::Behind { job, took } => behind(job, *took),
             Event::Paused { job, until } => {
                 let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
                 info!(job, until, "{job}: paused until {until}");
@@ -116,6 +119,20 @@ impl LogObserver {
         }
     }
 
+    /// Not at each refresh: of rows that change all the time there is one in every life of a provisional value.
+    fn doubt(&self, job: &str, reason: &str) {
+        let mut told = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(job).is_some_and(|told| told.elapsed() < DOUBT) {
+            return;
+        }
+        told.insert(job.to_owned(), Instant::now());
+        warn!(
+            job,
+            reason,
+            "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
+        );
+    }
+
     fn bad_row(&self, job: &str, reason: &str) {
         let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let count = skipped.entry(job.to_owned()).or_default();
@@ -136,6 +153,19 @@ fn stopping(signal: Option<&str>, running: &[&str], grace: Duration) {
         let (names, grace) = (running.join(", "), humantime::format_duration(grace));
         info!(signal, "{why}: nothing begins any more; waiting for {names}, for {grace} at most");
     }
+}
+
+fn behind(job: &Job, took: Duration) {
+    let (job, ttl) = (&*job.name, humantime::format_duration(job.ttl.base()));
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    // To the tenth of a second.
+    let took = humantime::format_duration(Duration::from_millis(milliseconds / 100 * 100));
+    warn!(
+        job,
+        milliseconds,
+        "{job}: refreshing took {took}, too long for keys that live for {ttl}, so that they may die before they are written again; \
+         make the query quicker, ttl longer, or raise `connections` in [postgres]"
+    );
 }
 
 fn cache(seen: &Seen) {

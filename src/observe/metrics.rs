@@ -140,7 +140,7 @@ impl Observer for Metrics {
             | Event::Stopping { .. }
             | Event::Cancelling { .. }
             | Event::Ended => {}
-            Event::Stale { .. } | Event::NotStale { .. } => {}
+            Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
             Event::Unwise { .. } => {}
         }

@@ -63,7 +63,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             | Event::Stopping { .. }
             | Event::Cancelling { .. }
             | Event::Ended => {}
-            Event::Stale { .. } | Event::NotStale { .. } => {}
+            Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
         }
         self.display.suspend(|| self.inner.on(event));

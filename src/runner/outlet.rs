@@ -38,6 +38,8 @@ pub(super) struct Outlet<'a> {
     pub(super) state: State,
     /// The shortest life that was given to a key since somebody took it.
     pub(super) shortest: Option<Duration>,
+    /// The combination whose rows are read.
+    pub(super) combination: Option<usize>,
     /// Whether arrays have been written of which rows may still come.
     pub(super) early: bool,
     /// What was written before, while the same rows are read again.
@@ -62,6 +64,7 @@ impl<'a> Outlet<'a> {
             notes: Notes::new(shared.manifest),
             state,
             shortest: None,
+            combination: None,
             early: false,
             ledger: None,
             later: Later::default(),
@@ -126,6 +129,7 @@ impl<'a> Outlet<'a> {
     /// Hands over the values that had to wait, which were read when the database was in the given state. Whether there were any.
     pub(super) async fn send_later(&mut self, read: &State) -> Result<bool, Error> {
         let Later { values, .. } = std::mem::take(&mut self.later);
+        self.combination = None;
         let some = !values.is_empty();
         for (key, (payload, version)) in values {
             self.batch.push(&key, &payload, self.shared.job.ttl.of(&key));
@@ -146,7 +150,8 @@ impl<'a> Outlet<'a> {
     /// Gives what has been gathered to the writer.
     pub(super) async fn hand_over(&mut self) -> Result<(), Error> {
         let writer = self.shared.writer;
-        let full = std::mem::replace(&mut self.batch, writer.batch());
+        let mut full = std::mem::replace(&mut self.batch, writer.batch());
+        full.combination = self.combination;
         let Some(ledger) = &mut self.ledger else {
             self.notes.take(full.iter()).await;
             if !self.shared.verified {
@@ -156,14 +161,17 @@ impl<'a> Outlet<'a> {
             return self.make_room().await;
         };
         let mut next = writer.batch();
-        next.keys_only = ledger.narrow;
+        (next.keys_only, next.combination) = (ledger.narrow, self.combination);
         for entry in full.iter() {
             if let Some(mark) = ledger.reconcile(&entry) {
                 next.push_as(&entry, mark);
             }
         }
         writer.recycle(full);
-        let written = |entry: &Entry<'_>| matches!(entry.mark, Mark::New | Mark::Outdated(_));
+        if ledger.has_left_outdated() {
+            self.pending.unsure.lose(self.combination);
+        }
+        let written = |entry: &Entry<'_>| matches!(entry.mark, Mark::New | Mark::Outdated(_) | Mark::Different(_));
         self.notes.take(next.iter().filter(written)).await;
         self.pending.send(next, writer).await?;
         if self.pending.fullness() >= 1.0 {
@@ -200,7 +208,9 @@ impl<'a> Outlet<'a> {
 
     /// From now on the same rows are read again, and each entry is compared with what was written: only its version if `narrow`.
     pub(super) fn begin_rereading(&mut self, narrow: bool) {
-        self.ledger = Some(self.pending.begin_rereading(self.shared.writer, narrow));
+        let mut ledger = self.pending.begin_rereading(self.shared.writer, narrow);
+        ledger.kept_alive = self.shared.units.is_some();
+        self.ledger = Some(ledger);
     }
 
     /// The rows have been read again. How many keys are left of which no row came, or another value than the application's.

@@ -40,6 +40,34 @@ pub(super) struct Pending {
     since: Option<Instant>,
     /// How long it took to read what is now read again.
     took: Duration,
+    /// What became of combinations that are not as their rows are.
+    pub(super) unsure: Unsure,
+}
+
+/// Combinations some of whose values were not verified. `None` stands for all that were read since the last time that everything was.
+#[derive(Debug, Default)]
+pub(super) struct Unsure {
+    /// Values have been given up, and die soon.
+    given_up: HashSet<Option<usize>>,
+    /// Values are absent, or soon will be.
+    lost: HashSet<Option<usize>>,
+}
+
+impl Unsure {
+    /// Whether values of this combination die soon.
+    pub(super) fn has_given_up(&self, combination: usize) -> bool {
+        [None, Some(combination)].iter().any(|one| self.given_up.contains(one))
+    }
+
+    /// Notes that values of this combination are absent, or soon will be.
+    pub(super) fn lose(&mut self, combination: Option<usize>) {
+        self.lost.insert(combination);
+    }
+
+    /// Whether values of this combination are absent, or soon will be.
+    pub(super) fn has_lost(&self, combination: usize) -> bool {
+        [None, Some(combination)].iter().any(|one| self.lost.contains(one))
+    }
 }
 
 impl Pending {
@@ -57,6 +85,7 @@ impl Pending {
             several: HashSet::new(),
             since: None,
             took: Duration::ZERO,
+            unsure: Unsure::default(),
         }
     }
 
@@ -96,6 +125,9 @@ impl Pending {
 
     fn take_in(&mut self, batch: Batch, writer: &Writer) {
         self.out -= 1;
+        if batch.lost {
+            self.unsure.lose(batch.combination);
+        }
         if batch.is_done() {
             return writer.recycle(batch);
         }
@@ -190,6 +222,10 @@ impl Pending {
 
     /// Forgets what could not be verified: what we wrote dies by itself. How much else is left as it was.
     pub(super) fn give_up(&mut self, writer: &Writer) -> u64 {
+        // Fingerprints do not tell whose rows they are of.
+        let unknown = (!self.ledger.records.is_empty()).then_some(None);
+        let unverified = self.kept.iter().filter(|batch| !batch.is_done()).map(|batch| batch.combination);
+        self.unsure.given_up.extend(unverified.chain(unknown));
         self.condense(writer);
         self.since = None;
         std::mem::take(&mut self.ledger).left()
@@ -203,6 +239,10 @@ pub(super) struct Ledger {
     several: HashSet<u64>,
     /// Whether only versions are read again, and no values.
     pub(super) narrow: bool,
+    /// Whether keys are kept alive.
+    pub(super) kept_alive: bool,
+    /// Whether one of them was found to be outdated, and left so.
+    outdated: bool,
 }
 
 struct Record {
@@ -236,7 +276,9 @@ impl Ledger {
 
     /// How far the entry had come, when the row behind it is read again: `None` for one that needs nothing more. Each answer is given once.
     ///
-    /// The same value as before is right, and goes on. If we wrote another one, it is outdated. What the application wrote is its own concern.
+    /// The same value as before is right, and goes on. If we wrote another one, it is outdated. What the application wrote is its own concern, but for keys that
+    /// are kept alive: there it would be in the way of each refresh of a row that changes all the time. It is no newer than this row, if it is still what was
+    /// seen: whoever wrote it had read before that, and the row was read after.
     pub(super) fn reconcile(&mut self, entry: &Entry<'_>) -> Option<Mark> {
         let (key, value) = (xxh3_64(entry.key), proof(entry));
         let start = self.records.partition_point(|record| record.key < key);
@@ -260,6 +302,12 @@ impl Ledger {
                 Mark::Provisional(dies) => outdated = Some((record, Mark::Outdated(dies))),
                 // Nothing of ours is there: the new value is as good as the old one.
                 Mark::New => outdated = Some((record, Mark::New)),
+                _ if !self.kept_alive => {}
+                // Without values nothing can take its place.
+                _ if self.narrow => self.outdated = true,
+                Mark::Different(digest) => outdated = Some((record, Mark::Different(digest))),
+                // It is looked at again.
+                Mark::Equal(_) => outdated = Some((record, Mark::New)),
                 _ => {}
             }
         }
@@ -267,6 +315,11 @@ impl Ledger {
         let (record, mark) = outdated.filter(|_| !self.several.contains(&key))?;
         record.mark = GONE_ON;
         Some(mark)
+    }
+
+    /// Whether a key that is to be kept alive was left with an outdated value, since this was asked last.
+    pub(super) fn has_left_outdated(&mut self) -> bool {
+        std::mem::take(&mut self.outdated)
     }
 
     /// How many entries have not gone on, beside those that we wrote: they die by themselves, and are counted already.
@@ -322,6 +375,19 @@ mod tests {
         let mut ledger = ledger(&[("a", "1", Mark::Provisional(7))]);
         assert_eq!(ledger.reconcile(&entry(b"a", b"2")), Some(Mark::Outdated(7)));
         assert_eq!(ledger.reconcile(&entry(b"a", b"3")), None);
+    }
+
+    #[test]
+    fn of_keys_that_are_kept_alive_it_takes_the_place_of_what_else_is_there_if_it_is_at_hand() {
+        let mut ledger = ledger(&[("b", "1", Mark::Equal(8)), ("c", "1", Mark::Different(9))]);
+        ledger.kept_alive = true;
+        assert_eq!(ledger.reconcile(&entry(b"b", b"2")), Some(Mark::New), "looked at again");
+        assert_eq!(ledger.reconcile(&entry(b"c", b"2")), Some(Mark::Different(9)));
+        assert_eq!(ledger.left(), 0);
+        ledger = self::ledger(&[("b", "1", Mark::Equal(8))]);
+        (ledger.narrow, ledger.kept_alive) = (true, true);
+        assert_eq!((ledger.reconcile(&entry(b"b", b"2")), ledger.left()), (None, 1));
+        assert!(ledger.has_left_outdated() && !ledger.has_left_outdated());
     }
 
     #[test]

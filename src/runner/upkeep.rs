@@ -22,6 +22,8 @@ type Life = (DateTime<Utc>, Duration);
 pub(super) struct Upkeep {
     /// When the keys of a unit were written, and the life of the first one to die.
     written: Arc<Mutex<HashMap<Unit, Life>>>,
+    /// Units some of whose keys are absent, or die soon, since their values could not be verified.
+    doubtful: Arc<Mutex<HashMap<Unit, Refreshed>>>,
     /// Units that need no refresh for a while.
     fresh: Arc<Mutex<HashMap<Unit, Duration>>>,
     narrowed: Arc<AtomicBool>,
@@ -29,11 +31,18 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// Notes what was written, and verified where that is asked for. Of several parts of a unit the first one to die counts.
-    pub(super) fn keeps(&self, written: impl Iterator<Item = (Unit, DateTime<Utc>, Duration)>) {
+    pub(super) fn keeps(&self, unit: Unit, at: DateTime<Utc>, life: Duration) {
         let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        for (unit, at, life) in written {
-            let known = all.entry(unit).or_insert((at, life));
-            *known = (known.0.min(at), known.1.min(life));
+        let known = all.entry(unit).or_insert((at, life));
+        *known = (known.0.min(at), known.1.min(life));
+    }
+
+    /// Notes what was written and could not be verified. Of several parts of a unit the first one to come due counts.
+    pub(super) fn doubts(&self, doubtful: Refreshed) {
+        let mut all = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(doubtful.unit).or_insert(doubtful);
+        if doubtful.due < known.due {
+            *known = doubtful;
         }
     }
 
@@ -90,7 +99,10 @@ impl Upkeep {
             return Vec::new();
         }
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.iter().map(|(unit, (at, life))| ahead.written(*unit, *at, *life)).collect()
+        let doubtful = self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+        let sure = written.iter().filter(|(unit, _)| !doubtful.contains_key(unit));
+        let sure = sure.map(|(unit, (at, life))| ahead.written(*unit, *at, *life));
+        sure.chain(doubtful.values().copied()).collect()
     }
 
     /// What is to be refreshed when.
@@ -98,9 +110,11 @@ impl Upkeep {
         let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = fresh.iter().map(|(unit, life)| {
             let due = now + TimeDelta::from_std(*life).unwrap_or(TimeDelta::zero());
-            Refreshed { unit: *unit, at: now, due, dies: due }
+            Refreshed { unit: *unit, at: now, due, dies: due, is_doubtful: false, is_lacking: false }
         });
-        let units = self.written(job, failed).into_iter().chain(fresh).collect();
-        Kept { units, complete: !failed && request.scope == Scope::All }
+        let written = self.written(job, failed);
+        let late = written.iter().any(|known| known.due <= now && !known.is_doubtful);
+        let units = written.into_iter().chain(fresh).collect();
+        Kept { units, complete: !failed && request.scope == Scope::All, late }
     }
 }

@@ -7,7 +7,7 @@
 //! A database to which nothing was committed since the first snapshot need not be asked for rows again: `pg_current_snapshot()` says so.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ use super::prepare::{Prepared, Reading, prepare};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::job::Invalidates;
-use crate::ground::refresh::Unit;
+use crate::ground::refresh::{Refreshed, Unit};
 use crate::ground::row::Column;
 use crate::source::{Barrier, Snapshot};
 
@@ -42,8 +42,19 @@ pub(super) struct Worker<'a> {
     held: Held,
     /// Combinations whose entries are not verified.
     unverified: Vec<usize>,
-    /// The same, with the time at which each was read and the shortest life of its keys.
-    written: Vec<(Unit, DateTime<Utc>, Duration)>,
+    /// The same, as they are to be refreshed.
+    written: Vec<Noted>,
+}
+
+/// A combination that was written.
+struct Noted {
+    index: usize,
+    unit: Unit,
+    /// When its query began, and how long that took.
+    begun: DateTime<Utc>,
+    took: Duration,
+    /// The shortest life of its keys.
+    life: Duration,
 }
 
 impl<'a> Worker<'a> {
@@ -125,7 +136,7 @@ impl<'a> Worker<'a> {
         for _ in 0..limit {
             let Some(&index) = due.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             self.unverified.push(index);
-            let (begun, _) = (self.runner.clock.now(), self.assembler.outlet.shortest.take());
+            let (begun, start, _) = (self.runner.clock.now(), Instant::now(), self.assembler.outlet.shortest.take());
             if let Err(error) = self.read(plan, index).await {
                 if error.kind == ErrorKind::Row {
                     // The rows before it are right if nothing was committed; if that cannot be told, they die soon.
@@ -133,7 +144,7 @@ impl<'a> Worker<'a> {
                 }
                 return Err(error);
             }
-            self.note(plan, index, begun);
+            self.note(plan, index, begun, start.elapsed());
             if !self.holds_rows() && self.assembler.outlet.pending.is_due() {
                 self = self.verify(plan).await?.prepare(false).await?;
             }
@@ -142,10 +153,26 @@ impl<'a> Worker<'a> {
     }
 
     /// Notes what has been written of a combination, for its refresh.
-    fn note(&mut self, plan: &Plan, index: usize, begun: DateTime<Utc>) {
+    fn note(&mut self, plan: &Plan, index: usize, begun: DateTime<Utc>, took: Duration) {
         if let Some(units) = self.shared.units {
             let life = self.assembler.outlet.shortest.unwrap_or_else(|| self.shared.job.ttl.shortest());
-            self.written.push((plan.combination(index).unit(units), begun, life));
+            let unit = plan.combination(index).unit(units);
+            self.written.push(Noted { index, unit, begun, took, life });
+        }
+    }
+
+    /// Reports what has been written: verified, as far as could be.
+    fn keep(&mut self) {
+        let unsure = std::mem::take(&mut self.assembler.outlet.pending.unsure);
+        let (upkeep, now) = (&self.shared.progress.upkeep, self.runner.clock.now());
+        for Noted { index, unit, begun, took, life } in self.written.drain(..) {
+            if unsure.has_lost(index) {
+                upkeep.doubts(Refreshed::lacking(unit, now));
+            } else if unsure.has_given_up(index) {
+                upkeep.doubts(Refreshed::provisional(unit, now, life, took));
+            } else {
+                upkeep.keeps(unit, begun, life);
+            }
         }
     }
 
@@ -161,6 +188,7 @@ impl<'a> Worker<'a> {
 
     async fn read(&mut self, plan: &Plan, index: usize) -> Result<(), Error> {
         let combination = plan.combination(index);
+        self.assembler.outlet.combination = Some(index);
         let known = self.assembler.begin(combination, plan)?;
         if let Some(held) = self.held.remove(&index) {
             for row in held {
@@ -185,7 +213,7 @@ impl<'a> Worker<'a> {
             self = self.verify_once(plan).await?;
             if !self.assembler.outlet.send_later(&read).await? {
                 self.unverified.clear();
-                self.shared.progress.upkeep.keeps(self.written.drain(..));
+                self.keep();
                 return Ok(self);
             }
         }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::behind::Behind;
 use super::freshness::Freshness;
 use super::notify;
 use crate::ground::due::Known;
@@ -99,6 +100,7 @@ pub struct Daemon {
     /// Whether nothing begins before Redis has been seen.
     waits_for_cache: bool,
     freshness: Freshness,
+    behind: Behind,
     pauses: Pauses,
     /// The jobs that are paused, and until when, as it was said last.
     paused: BTreeMap<String, DateTime<Utc>>,
@@ -132,6 +134,7 @@ impl Daemon {
             servers: 0,
             waits_for_cache: false,
             freshness: Freshness::new(&jobs, &past, now),
+            behind: Behind::default(),
             pauses,
             paused: BTreeMap::new(),
             health: watch::channel(Health::unknown()).0,
@@ -265,6 +268,7 @@ impl Daemon {
         }
         self.agenda.learn(&job, &report.kept);
         let now = self.runner.clock.now();
+        self.behind.say(&job, &report, now, self.runner.observer.as_ref());
         let ended = how(&report);
         if report.is_success() {
             self.freshness.succeeded(&report.job, now);
@@ -304,6 +308,7 @@ impl Daemon {
             self.agenda.replace_jobs(&jobs, known, now);
             self.freshness.replace_jobs(&jobs, &past, now);
         }
+        self.behind = Behind::default();
         // Who is gone does not go on.
         self.paused.retain(|name, _| jobs.iter().any(|job| job.name == *name));
         (self.runner, self.pauses, self.grace) = (runner, pauses, grace);

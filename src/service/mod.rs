@@ -3,6 +3,7 @@
 //! ```text
 //! daemon     one loop: beats, ended runs, a Redis that lost its content, other files, signals
 //! drain      how it ends: what runs may finish, then it is stopped
+//! behind     whose keys die before they can be refreshed
 //! freshness  when each job succeeded last
 //! http       what anybody is told who asks: /healthz, /readyz, /metrics
 //! notify     what systemd is told
@@ -10,6 +11,7 @@
 //!
 //! It makes nothing itself: runner and jobs come from the edges, which are asked again when the configuration changes.
 
+mod behind;
 mod daemon;
 mod freshness;
 mod http;

@@ -329,6 +329,9 @@ impl Slot {
                 Some(Start { run, job, due: wanted.due, scope: Scope::All, trigger: wanted.trigger })
             }
             Coming::Refresh(scope) => {
+                if let Some(ahead) = &mut self.ahead {
+                    ahead.begin(&scope);
+                }
                 self.refreshing = Some((run, scope.clone()));
                 Some(Start { run, job, due: None, scope, trigger: Trigger::RefreshAhead })
             }

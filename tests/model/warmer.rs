@@ -4,9 +4,9 @@
 //! read ─► write if absent, provisionally ─────────────► read again ─► the same: full lifetime, if it still is that write
 //!              │ taken                                      ▲  └────► another: replace it, if it still is that write ─► read again
 //!              ▼                                            │
-//!            look ─► equal ─────────────────────────────────┤
-//!              └───► different ─────────────────────────────┴───────► the same: swap, if nobody else has written ─► read again
-//!                                                                     another: begin anew with it
+//!            look ─► equal ─────────────────────────────────┼─► the same: full lifetime
+//!              │                                            └─► another: begin anew with it
+//!              └───► different ─► read again ─► swap what was read in, if nobody else has written ─► read again
 //! ```
 //!
 //! Before it reads again, a warmer waits for transactions that were open when it wrote (the barrier), and for a standby to have replayed
@@ -31,10 +31,8 @@ pub enum Check {
     SecondRead,
     /// Only the write that is known is confirmed.
     TokenToExtend,
-    /// Only the write that is known is replaced by what was read again …
+    /// Only the write that is known is replaced by what was read again.
     TokenToReplace,
-    /// … and only if it holds the value that is known: an application may let all its keys end at one moment.
-    ValueToReplace,
     /// The same for another value that was found: it could have gone and come back …
     TokenToSwap,
     /// … or have changed without a change of the token.
@@ -178,10 +176,11 @@ impl Turn<'_> {
         self.state.key.map_or((0, 0), |entry| (entry.token, entry.value))
     }
 
-    /// Whether the key still holds the write that is known, as far as the two checks tell.
-    fn holds(&self, token: Check, value: Check) -> bool {
-        let held = self.held();
-        (held.0 == self.me.write.0 || !self.checks(token)) && (held.1 == self.me.write.1 || !self.checks(value))
+    /// Whether the key still holds what was found, as far as the two checks tell.
+    fn holds_what_was_found(&self) -> bool {
+        let (token, value) = self.held();
+        (token == self.me.write.0 || !self.checks(Check::TokenToSwap))
+            && (value == self.me.write.1 || !self.checks(Check::ValueToSwap))
     }
 
     fn read(&mut self) -> What {
@@ -275,9 +274,9 @@ impl Turn<'_> {
         self.me.at = At::Done;
         let done = match (self.me.known, self.me.again == self.me.row) {
             (Known::Ours | Known::Equal, true) => self.confirm(),
-            (Known::Ours | Known::Equal, false) => self.replace(),
-            (Known::Different, true) => self.swap(),
-            (Known::Different, false) => self.begin_anew(),
+            (Known::Ours, false) => self.replace(),
+            (Known::Equal, false) => self.begin_anew(),
+            (Known::Different, _) => self.swap(),
         };
         done.or(Some(("leaves the key with its", self.me.row)))
     }
@@ -290,20 +289,21 @@ impl Turn<'_> {
         Some(("confirms", self.me.row))
     }
 
-    /// The key held another value, and the row still is what it was.
+    /// The key held another value; the row may still be what it was, or not. In the latter case only keys that are kept alive are replaced: others are left as
+    /// they are, which is what crashing here does.
     fn swap(&mut self) -> What {
-        if !self.holds(Check::TokenToSwap, Check::ValueToSwap) {
+        if self.me.again == 0 || !self.holds_what_was_found() {
             return None;
         }
         let confirm = self.checks(Check::Confirm);
-        let what = self.put(self.me.row, !confirm, "swaps in");
+        let what = self.put(self.me.again, !confirm, "swaps in");
         if !confirm {
             self.me.at = At::Done;
         }
         what
     }
 
-    /// The key held another value, and the row is another, too.
+    /// The key held the same value, and the row is another now.
     fn begin_anew(&mut self) -> What {
         if self.me.again == 0 {
             return None;
@@ -315,14 +315,14 @@ impl Turn<'_> {
 
     /// The row is another now.
     fn replace(&mut self) -> What {
-        if !self.holds(Check::TokenToReplace, Check::ValueToReplace) {
+        if self.held().0 != self.me.write.0 && self.checks(Check::TokenToReplace) {
             return None;
         }
         if self.me.again != 0 {
             return self.put(self.me.again, false, "replaces its value by");
         }
         // The row is gone, and so is what we have written of it. Another's value is his to delete.
-        let ours = self.me.known == Known::Ours && self.held() == self.me.write;
+        let ours = self.held() == self.me.write;
         self.state.key = self.state.key.filter(|_| !ours);
         ours.then_some(("takes back", self.me.row))
     }

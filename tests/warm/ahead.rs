@@ -4,6 +4,7 @@
 //! table `thing`, but tells only when the session has ended. Nothing is verified here: other tests commit to the same cluster, after which rows are read again.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use sqlx::Row;
 use super::history::ask as history;
 use super::instances::elsewhere;
 use super::serve::{Ends, Serving};
+use crate::support::gate::Gate;
 use crate::support::server::wait_for;
 use crate::support::world::{World, ask};
 
@@ -159,4 +161,102 @@ fn a_refresh_of_some_combinations_is_no_success_and_one_of_everything_is() {
     always_there(&serving.world, 8.0);
     let (_, _, log) = serving.end();
     assert!(!log.contains("job: no longer stale") && !log.contains("one: stale"), "{log}");
+}
+
+/// Does the work while rows change, forty times in a second.
+fn while_rows_change<T>(world: &World, change: &str, work: impl FnOnce() -> T) -> T {
+    struct Ended<'a>(&'a AtomicBool);
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ended = Ended(&stop);
+        scope.spawn(|| {
+            let mut application = world.database.session();
+            while !stop.load(Ordering::Relaxed) {
+                application.say(change);
+                sleep(Duration::from_millis(25));
+            }
+        });
+        work()
+    })
+}
+
+/// Looks at a key for so long: how often, and how often it was there.
+fn looks(world: &World, key: &str, seconds: u64) -> (u32, u32) {
+    let mut connection = world.redis.connect();
+    let (end, mut looks, mut there) = (Instant::now() + Duration::from_secs(seconds), 0, 0);
+    while Instant::now() < end {
+        there += ask::<u32>(&mut connection, &["EXISTS", key]);
+        looks += 1;
+        sleep(Duration::from_millis(10));
+    }
+    (looks, there)
+}
+
+const HOT: &str = "schedule = '@yearly'\nrefresh_ahead = true\nttl = '8s'\nkey = 't:{id}'\nvalue = 'row'\n\
+    query = 'SELECT h.id, h.v FROM hot h, (SELECT pg_sleep(0.06)) s'\n";
+
+fn hot(job: &str) -> World {
+    let world = World::new();
+    world.sql("CREATE TABLE hot AS SELECT n AS id, 0 AS v FROM generate_series(1, 3) n; GRANT SELECT ON hot TO PUBLIC");
+    world.job("job", job);
+    world
+}
+
+fn refreshes(world: &World) -> i64 {
+    let count = "SELECT count(*) FROM run WHERE \"trigger\" = 'refresh-ahead'";
+    history(&world.state().join("history.sqlite"), count)[0].get(0)
+}
+
+#[test]
+fn a_row_that_changes_all_the_time_is_there_all_the_same() {
+    let serving = Serving::of(hot(HOT));
+    let (looks, there) = while_rows_change(&serving.world, "UPDATE hot SET v = v + 1 WHERE id = 1;", || {
+        wait_for("the first run", || serving.world.value("t:1"));
+        looks(&serving.world, "t:1", 20)
+    });
+    let (world, code, log) = serving.end();
+    assert!(looks > 500 && there * 100 > looks * 98, "there at {there} of {looks} looks:\n{log}");
+    // Its values live for four seconds.
+    assert!((4..=8).contains(&refreshes(&world)), "{} refreshes", refreshes(&world));
+    assert_eq!((code, log.matches("left to die").count()), (Some(0), 1), "it is said once:\n{log}");
+}
+
+#[test]
+fn a_value_that_had_to_be_removed_is_read_again_within_seconds() {
+    let job =
+        HOT.replace("8s", "5m").replace("FROM hot h, (SELECT pg_sleep(0.06)) s", "FROM hot h WHERE id <> 1 OR wait(1)");
+    let world = hot(&format!("{job}verify = {{ version = 'v' }}\n"));
+    let gate = Gate::shut(&world.database, 1);
+    let serving = Serving::of(world);
+    gate.wait_for_query();
+    serving.world.sql("UPDATE hot SET v = 1");
+    gate.open();
+    for key in ["t:1", "t:2", "t:3"] {
+        // A value that is verified lives for long.
+        wait_for(key, || (serving.world.ask::<i64>(&["PTTL", key]) > 60_000).then_some(()));
+    }
+    let (_, code, log) = serving.end();
+    assert_eq!((code, log.matches("job: ").count()), (Some(0), 2), "{log}");
+}
+
+#[test]
+fn a_query_that_takes_longer_than_its_keys_live_is_run_all_the_same() {
+    let world = World::new();
+    let slow = "schedule = '@yearly'\nrefresh_ahead = true\nttl = '1s'\nverify = 'none'\n\
+        query = 'SELECT clock_timestamp()::text AS t FROM pg_sleep(1.2)'\nkey = 't:slow'\nvalue = 'rows'\n";
+    world.job("slow", slow);
+    let serving = Serving::of(world);
+    let mut seen = HashSet::new();
+    wait_for("the fourth value", || {
+        seen.extend(serving.world.value("t:slow"));
+        (seen.len() == 4).then_some(())
+    });
+    let (_, code, log) = serving.end();
+    assert_eq!((code, log.matches("slow: refreshing took 1s").count()), (Some(0), 1), "it is said once:\n{log}");
+    assert!(log.contains("too long for keys that live for 1s"), "{log}");
 }
