@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::O_NONBLOCK;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::settings::Settings;
 
@@ -19,7 +20,7 @@ pub(super) fn announce(settings: &Settings) -> Option<File> {
     let path = path(settings)?;
     DirBuilder::new().recursive(true).mode(0o700).create(path.parent()?).ok()?;
     // Never written to: what counts is who has it open.
-    let file = OpenOptions::new().create(true).append(true).mode(0o644).open(path).ok()?;
+    let file = open(OpenOptions::new().create(true).append(true).mode(0o644), path)?;
     let locked = (0..TRIES).any(|tried| {
         if tried > 0 {
             std::thread::sleep(PAUSE);
@@ -31,12 +32,18 @@ pub(super) fn announce(settings: &Settings) -> Option<File> {
 
 /// Whether some process serves; `None` if that cannot be told, since none ever has with this state folder.
 pub(super) fn is_there(settings: &Settings) -> Option<bool> {
-    let file = File::open(path(settings)?).ok()?;
+    let file = open(OpenOptions::new().read(true), path(settings)?)?;
     match file.try_lock() {
         Ok(()) => Some(false),
         Err(TryLockError::WouldBlock) => Some(true),
         Err(TryLockError::Error(_)) => None,
     }
+}
+
+/// Opens a regular file. Anything else is none of ours, and is not waited for: a pipe would be until somebody opens its other end.
+fn open(options: &mut OpenOptions, path: PathBuf) -> Option<File> {
+    let file = options.custom_flags(O_NONBLOCK).open(path).ok()?;
+    file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
 }
 
 fn path(settings: &Settings) -> Option<PathBuf> {

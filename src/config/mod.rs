@@ -42,6 +42,7 @@ mod values;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};
 pub use environment::Environment;
+pub(crate) use files::O_NONBLOCK;
 pub use near::nearest;
 pub use paused::{Changed, PauseFile};
 pub use stamp::Stamp;

@@ -1,6 +1,10 @@
 //! `warm status`: how jobs, service and servers are, whatever is down.
 
+use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -161,4 +165,26 @@ fn a_start_that_is_due_when_a_pause_ends_or_waits_for_its_splay_then_is_the_next
 
 fn show(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_lock_holds_nobody_up() {
+    let serving = Serving::of(listening());
+    wait_for("the lock", || lock(&serving.world));
+    let (world, ..) = serving.end();
+    let lock = lock(&world).unwrap();
+    fs::remove_file(&lock).unwrap();
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let start = Instant::now();
+    world.warm(&["status"]).says("Redis 7.");
+    let serving = Serving::of(world);
+    serving.wait_until_it_says("Redis answers");
+    assert!(start.elapsed() < Duration::from_secs(60), "nobody waits for a reader");
+    assert_eq!(serving.end().1, Some(0));
+}
+
+/// The file that says that the service runs.
+fn lock(world: &World) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(world.state()).ok()?.flatten().map(|entry| entry.path());
+    entries.find(|path| path.extension().is_some_and(|extension| extension == "lock"))
 }
