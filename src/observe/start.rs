@@ -65,7 +65,14 @@ fn text() -> Box<dyn Layer<Registry> + Send + Sync> {
 }
 
 /// What `tracing` understands. A bare level is meant for this program: of libraries only warnings are of interest then.
+///
+/// The scheduler that beats (`triggers/heartbeat.rs`) is silent unless it is named: a heart that stops is replaced, and what it says of that, as after a
+/// machine has slept, is nobody's business.
 fn directives(filter: &str) -> Result<String, String> {
+    wanted(filter).map(|wanted| format!("tokio_cron_scheduler=off,{wanted}"))
+}
+
+fn wanted(filter: &str) -> Result<String, String> {
     // `tracing` takes any other single word for the name of a module, and would then be silent.
     if !filter.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Ok(filter.to_owned());
@@ -101,10 +108,25 @@ mod tests {
 
     #[test]
     fn a_level_is_meant_for_this_program() {
-        assert_eq!(directives("INFO").as_deref(), Ok("warn,warm=info"));
-        assert_eq!(directives("error").as_deref(), Ok("error"));
-        assert_eq!(directives("info,sqlx=off").as_deref(), Ok("info,sqlx=off"));
+        assert_eq!(wanted("INFO").as_deref(), Ok("warn,warm=info"));
+        assert_eq!(wanted("error").as_deref(), Ok("error"));
+        assert_eq!(wanted("info,sqlx=off").as_deref(), Ok("info,sqlx=off"));
         assert!(directives("verbose").is_err());
+    }
+
+    #[test]
+    fn the_scheduler_that_beats_is_silent_unless_it_is_named() {
+        let heard = |filter: &str| {
+            let filter = EnvFilter::try_new(directives(filter).unwrap()).unwrap();
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(filter), || {
+                let beat = tracing::enabled!(target: "tokio_cron_scheduler", tracing::Level::ERROR);
+                (beat, tracing::enabled!(target: "sqlx", tracing::Level::ERROR))
+            })
+        };
+        for filter in ["error", "warn", "info", "trace", "info,warm=debug"] {
+            assert_eq!(heard(filter), (false, true), "{filter}");
+        }
+        assert_eq!(heard("warn,tokio_cron_scheduler=error"), (true, true));
     }
 
     #[test]
