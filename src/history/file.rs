@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
 use super::error::{Trouble, translate, words};
+use super::passed;
 
 /// The file's name in the state folder.
 const NAME: &str = "history.sqlite";
@@ -196,7 +197,9 @@ async fn begin(path: &Path) -> Result<SqliteConnection, Trouble> {
     let create = async {
         let mut connection = connect(path, false).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::raw_sql(TABLES).execute(&mut *transaction).await?;
+        for tables in [TABLES, passed::TABLE] {
+            sqlx::raw_sql(tables).execute(&mut *transaction).await?;
+        }
         let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await?;
         transaction.commit().await?;

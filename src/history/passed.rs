@@ -3,7 +3,7 @@
 //! A job may skip a start every second for a year. So starts of one job that passed for one reason within an hour are one row; and those that are
 //! not yet written, because the disk does not answer, are one entry of a map: neither the file nor the memory grows, and the scheduler never waits.
 //!
-//! Their table is made at the first of them.
+//! Their table is begun with the file, so that everybody may ask for it; a file from before there was one gets it at the first of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use crate::ground::passed::{Passed, Reason};
 /// Starts that are so close together are one row.
 const TOGETHER: TimeDelta = TimeDelta::hours(1);
 
-const TABLE: &str = "
+pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS passed (
   id INTEGER PRIMARY KEY,
   installation TEXT NOT NULL,

@@ -397,3 +397,14 @@ fn no_password_ever_stands_in_it() {
         assert!(!content.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
 }
+
+#[test]
+fn what_the_documentation_asks_a_history_is_answered_from_its_first_run_on() {
+    let world = world();
+    world.warm(&["--now"]).exits(0);
+    let documentation = include_str!("../../docs/configuration.md");
+    let (_, rest) = documentation.split_once("```sql\n").unwrap();
+    let (statements, _) = rest.split_once("```").unwrap();
+    let rows: Vec<usize> = statements.lines().map(|statement| ask(&file(&world), statement).len()).collect();
+    assert_eq!(rows, [1, 0], "a run, and no start without one");
+}
