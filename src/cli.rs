@@ -32,7 +32,7 @@ Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 Postgr
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (error, warn, info, debug), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
 
 const AFTER_STATUS: &str = "\
-Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
+Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 2 a job file is wrong, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
 
 /// What every command understands.
