@@ -36,7 +36,7 @@ It has no report: with --json only what keeps it from starting goes to standard 
 and WARM_LOG_FORMAT=json makes it JSON.";
 
 const AFTER_STATUS: &str = "\
-Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
+Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 2 a job file is wrong, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
 
 /// What every command understands.

@@ -12,6 +12,7 @@ mod setup;
 mod signals;
 pub mod status;
 
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -21,7 +22,7 @@ use tokio::runtime::Runtime;
 use crate::cache::Redis;
 use crate::cli::Common;
 pub(crate) use crate::config::nearest;
-use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, PauseFile, Severity};
+use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, Partly, PauseFile, Severity};
 use crate::encode;
 use crate::ground::clock::SystemClock;
 use crate::ground::event::Observer;
@@ -90,24 +91,53 @@ impl From<anyhow::Error> for Failure {
 
 /// Reads configuration and jobs.
 fn load(common: &Common) -> Result<Loaded, Failure> {
+    let Partly { loaded, mistakes, .. } = read(common)?;
+    mistakes.map_or(Ok(loaded), |mistakes| Err(mistakes.into()))
+}
+
+fn read(common: &Common) -> Result<Partly, Failure> {
     let environment = Environment::of_process();
     let file = config::locate(common.config.as_deref(), &environment)?;
     let formats: Vec<_> = encode::formats().collect();
-    Ok(config::load(&file, &environment, &formats)?)
+    Ok(config::load_partly(&file, &environment, &formats)?)
+}
+
+/// Reads configuration and jobs, for who helps an operator: what is wrong with job files is said on standard error, and is no reason to do nothing.
+fn load_partly(common: &Common) -> Result<Partly, Failure> {
+    let partly = read(common)?;
+    if let Some(mistakes) = &partly.mistakes {
+        let text = mistakes.render_before(std::io::stderr().is_terminal(), "these jobs are known by their names only");
+        // Nobody can be told that nobody can be told.
+        let _ = writeln!(std::io::stderr(), "{text}\n");
+    }
+    Ok(partly)
+}
+
+impl Partly {
+    /// These names, all if there are none, of jobs that are known, be it by their names only: in order of priority, those at the end.
+    fn names(&self, names: &[String]) -> Result<Vec<String>, Failure> {
+        let known: Vec<_> = self.loaded.settings.jobs.iter().map(|job| &job.name).chain(&self.unread).collect();
+        must_be_known(names, &known.iter().map(|name| name.as_str()).collect::<Vec<_>>())?;
+        Ok(known.into_iter().filter(|name| names.is_empty() || names.contains(name)).cloned().collect())
+    }
 }
 
 /// The jobs of these names, all if there are none, in order of priority.
 fn select(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
-    if let Some(unknown) = names.iter().find(|name| settings.jobs.iter().all(|job| job.name != **name)) {
-        let known: Vec<_> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
+    must_be_known(names, &settings.jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>())?;
+    let wanted = |job: &&Job| names.is_empty() || names.contains(&job.name);
+    Ok(settings.jobs.iter().filter(wanted).cloned().map(Arc::new).collect())
+}
+
+fn must_be_known(names: &[String], known: &[&str]) -> Result<(), Failure> {
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         let way_out = match nearest(unknown, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the jobs are {}", known.join(", ")),
         };
         return Err(Failure::usage(format!("there is no job `{unknown}`; {way_out}")));
     }
-    let wanted = |job: &&Job| names.is_empty() || names.contains(&job.name);
-    Ok(settings.jobs.iter().filter(wanted).cloned().map(Arc::new).collect())
+    Ok(())
 }
 
 /// A runner for the configured servers. Nothing is connected yet.

@@ -1,19 +1,19 @@
 //! `warm pause` and `warm resume`: jobs that begin no run by themselves on this machine, until a moment that comes by itself.
 //!
+//! Both do what they can where job files are wrong: that is when somebody wants a pause.
+//!
 //! Nothing is asked of the service, which may not run, or may be another user's: a file in the state folder says what is paused, and whoever runs jobs on their schedules looks at it.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{Failure, load, pause_file, select};
+use super::{Failure, load_partly, pause_file};
 use crate::cli::{Common, Pause};
 use crate::config::{Changed, Diagnostics, PauseFile, show_duration};
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::exit;
-use crate::ground::job::Job;
 use crate::ground::pause::{Pauses, latest};
 use crate::ground::settings::Settings;
 
@@ -35,19 +35,18 @@ pub fn pause(common: &Common, pause: &Pause) -> Result<u8, Failure> {
         let most = show(latest(now));
         return Err(Failure::usage(format!("a pause ends within 30 days, so that no job is forgotten: by {most}")));
     }
-    let settings = load(common)?.settings;
-    let jobs = select(&settings, &pause.jobs)?;
-    let file = file(&settings)?;
-    let changed = change(&file, now, |pauses| jobs.iter().for_each(|job| pauses.pause(job.name.clone(), until)))?;
+    let known = load_partly(common)?;
+    let (jobs, file) = (known.names(&pause.jobs)?, file(&known.loaded.settings)?);
+    let changed = change(&file, now, |pauses| jobs.iter().for_each(|job| pauses.pause(job.clone(), until)))?;
     report(common, &file, &jobs, &changed.before, Some(until), now);
     Ok(exit::OK)
 }
 
 /// Lets jobs go on, all if none is named.
 pub fn resume(common: &Common, names: &[String]) -> Result<u8, Failure> {
-    let settings = load(common)?.settings;
-    let (jobs, file, now) = (select(&settings, names)?, file(&settings)?, SystemClock.now());
-    let changed = change(&file, now, |pauses| jobs.iter().for_each(|job| pauses.resume(&job.name)))?;
+    let known = load_partly(common)?;
+    let (jobs, file, now) = (known.names(names)?, file(&known.loaded.settings)?, SystemClock.now());
+    let changed = change(&file, now, |pauses| jobs.iter().for_each(|job| pauses.resume(job)))?;
     report(common, &file, &jobs, &changed.before, None, now);
     Ok(exit::OK)
 }
@@ -73,30 +72,30 @@ fn change(file: &PauseFile, now: DateTime<Utc>, change: impl FnOnce(&mut Pauses)
 fn report(
     common: &Common,
     file: &PauseFile,
-    jobs: &[Arc<Job>],
+    jobs: &[String],
     before: &Pauses,
     until: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) {
-    let was = |job: &Job| before.until(&job.name, now);
+    let was = |job: &String| before.until(job, now);
     let text = if common.json {
-        let job = |job: &Arc<Job>| json!({ "job": job.name, "paused_until": until.map(show), "was_paused_until": was(job).map(show) });
+        let job = |job: &String| json!({ "job": job, "paused_until": until.map(show), "was_paused_until": was(job).map(show) });
         let jobs: Vec<_> = jobs.iter().map(job).collect();
         format!("{:#}\n", json!({ "exit_code": exit::OK, "file": file.path(), "jobs": jobs }))
     } else {
-        let line = |job: &Arc<Job>| match (until, was(job)) {
-            (Some(until), None) => format!("{}: paused until {} ({})\n", job.name, show(until), length(until - now)),
+        let line = |job: &String| match (until, was(job)) {
+            (Some(until), None) => format!("{}: paused until {} ({})\n", job, show(until), length(until - now)),
             (Some(until), Some(was)) => {
                 format!(
                     "{}: paused until {} ({}), no longer until {}\n",
-                    job.name,
+                    job,
                     show(until),
                     length(until - now),
                     show(was)
                 )
             }
-            (None, Some(was)) => format!("{}: goes on; it was paused until {}\n", job.name, show(was)),
-            (None, None) => format!("{}: was not paused\n", job.name),
+            (None, Some(was)) => format!("{}: goes on; it was paused until {}\n", job, show(was)),
+            (None, None) => format!("{}: was not paused\n", job),
         };
         let (lines, path): (String, _) = (jobs.iter().map(line).collect(), file.path());
         let path = path.display();

@@ -9,9 +9,9 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
+use crate::config::O_NONBLOCK;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::settings::Settings;
 
@@ -123,7 +123,7 @@ pub(super) fn look(settings: &Settings) -> Presence {
 
 /// Opens a regular file. Anything else is none of ours, and is not waited for: a pipe would be until somebody opens its other end.
 fn open(options: &mut OpenOptions, path: PathBuf) -> Option<File> {
-    let file = options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path).ok()?;
+    let file = options.custom_flags(O_NONBLOCK).open(path).ok()?;
     file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
 }
 

@@ -146,10 +146,15 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 impl Diagnostics {
     /// All messages, with a line that counts them if they are several.
     pub fn render(&self, color: bool) -> String {
+        self.render_before(color, "nothing was started")
+    }
+
+    /// The same before something else is done.
+    pub fn render_before(&self, color: bool, what: &str) -> String {
         let mut parts: Vec<String> = self.0.iter().map(|diagnostic| diagnostic.render(color)).collect();
         let errors = self.0.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
         if self.0.len() > 1 {
-            parts.push(format!("{}; nothing was started", tally(errors, self.0.len() - errors)));
+            parts.push(format!("{}; {what}", tally(errors, self.0.len() - errors)));
         }
         parts.join("\n\n")
     }
@@ -186,6 +191,11 @@ impl Collector {
     /// The value; an error is kept for the report.
     pub(super) fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
         result.map_err(|diagnostic| self.push(diagnostic)).ok()
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.0.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
     /// The warnings, if there is no error. Messages about one file stand together, in the order of its lines.

@@ -12,7 +12,7 @@ use super::mask::mask;
 /// The largest file that is read: a job of a megabyte is a mistake.
 const MAX_BYTES: u64 = 1 << 20;
 /// `O_NONBLOCK` on Linux: opening a FIFO must not wait for a writer.
-const O_NONBLOCK: i32 = 0o4000;
+pub(crate) const O_NONBLOCK: i32 = 0o4000;
 /// What some editors put before UTF-8 text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 

@@ -44,7 +44,7 @@ pub(super) fn name(file: &Path) -> Result<String, Diagnostic> {
     Err(Diagnostic::about(file, "this file's name cannot be a job's name").help(help))
 }
 
-/// Resolves a job. Everything that is wrong goes to the collector; then there is no job.
+/// Resolves a job. Everything that is wrong goes to the collector; then there is no job, or none that may be used.
 pub(super) fn resolve(
     name: String,
     file: &Path,

@@ -42,6 +42,7 @@ mod values;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, tally};
 pub use environment::Environment;
+pub(crate) use files::O_NONBLOCK;
 pub use near::nearest;
 pub use paused::{Changed, PauseFile};
 pub use stamp::Stamp;
@@ -71,6 +72,17 @@ pub struct Loaded {
     pub places: Vec<PathBuf>,
 }
 
+/// A good configuration, of which some job files may be wrong.
+#[derive(Debug)]
+pub struct Partly {
+    /// The settings with the jobs whose files are right.
+    pub loaded: Loaded,
+    /// What is wrong with job files, if anything is.
+    pub mistakes: Option<Diagnostics>,
+    /// The jobs that are known by the names of their files only.
+    pub unread: Vec<String>,
+}
+
 /// Finds the configuration file: `given`, else `$WARM_CONFIG`, else the usual places.
 ///
 /// # Errors
@@ -94,6 +106,15 @@ pub fn locate(given: Option<&Path>, environment: &Environment) -> Result<PathBuf
 /// # Errors
 /// Everything that is wrong, in all files.
 pub fn load(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> Result<Loaded, Diagnostics> {
+    let Partly { loaded, mistakes, .. } = load_partly(file, environment, formats)?;
+    mistakes.map_or(Ok(loaded), Err)
+}
+
+/// The same, for who can go on without the job files that are wrong.
+///
+/// # Errors
+/// Everything that is wrong, in all files, if something is wrong with the configuration file, or no job is known at all.
+pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> Result<Partly, Diagnostics> {
     let mut collector = Collector::default();
     let mut sources = Sources::default();
     let text = files::read(file, &mut collector).map_err(|error| unreadable(error, environment))?;
@@ -113,14 +134,20 @@ pub fn load(file: &Path, environment: &Environment, formats: &[FormatInfo]) -> R
     let statement_timeout = parts.statement_timeout;
     Reader { sources: &sources, statement_timeout }.common(&defaults, formats, &mut collector);
     let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, statement_timeout, defaults };
-    let read = folder.as_ref().map(|folder| read_jobs(folder, &context, &sources, &mut collector)).unwrap_or_default();
+    let is_good = collector.errors() == 0;
+    let read = folder.as_ref().map(|folder| read_jobs(folder, &context, &sources, &mut collector));
+    let (read, unread) = read.unwrap_or_default();
     settings::conflicts(&read, &mut collector);
     let places = std::iter::once(file.to_owned()).chain(folder).collect();
-    let warnings = collector.finish()?;
+    let (warnings, mistakes) = match collector.finish() {
+        Ok(warnings) => (warnings, None),
+        Err(mistakes) if is_good && !(read.is_empty() && unread.is_empty()) => (Vec::new(), Some(mistakes)),
+        Err(mistakes) => return Err(mistakes),
+    };
     let mut jobs: Vec<_> = read.into_iter().map(|read| read.job).collect();
     jobs.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
     let settings = parts.into_settings(file.to_owned(), jobs)?;
-    Ok(Loaded { settings, warnings, places })
+    Ok(Partly { loaded: Loaded { settings, warnings, places }, mistakes, unread })
 }
 
 /// The configuration file cannot be read: how it came to be looked for.
@@ -133,18 +160,45 @@ fn unreadable(error: Diagnostic, environment: &Environment) -> Diagnostic {
     }
 }
 
-fn read_jobs(folder: &Path, context: &job::Context<'_>, sources: &Sources, collector: &mut Collector) -> Vec<Read> {
-    let mut jobs = Vec::new();
+/// The jobs whose files are right, and the names of the others.
+fn read_jobs(
+    folder: &Path,
+    context: &job::Context<'_>,
+    sources: &Sources,
+    collector: &mut Collector,
+) -> (Vec<Read>, Vec<String>) {
+    let (mut jobs, mut unread) = (Vec::new(), Vec::new());
     for file in files::job_files(folder, collector) {
         let name = collector.take(job::name(&file));
         let text = files::read(&file, collector);
-        let Some((name, text)) = name.zip(collector.take(text)) else { continue };
-        // Each job file gets a place after the configuration, so that a value from [defaults] keeps its own.
-        let mut sources = sources.clone();
-        match sources.parse::<raw::Job>(&file.display().to_string(), text) {
-            Ok(raw) => jobs.extend(job::resolve(name, &file, raw, context, &sources, collector)),
-            Err(diagnostics) => collector.extend(diagnostics),
+        let (text, Some(name)) = (collector.take(text), name) else { continue };
+        match text.and_then(|text| read_job(&name, &file, text, context, sources, collector)) {
+            Some(read) => jobs.push(read),
+            None => unread.push(name),
         }
     }
-    jobs
+    (jobs, unread)
+}
+
+/// The job, unless something is wrong with it.
+fn read_job(
+    name: &str,
+    file: &Path,
+    text: String,
+    context: &job::Context<'_>,
+    sources: &Sources,
+    collector: &mut Collector,
+) -> Option<Read> {
+    // Each job file gets a place after the configuration, so that a value from [defaults] keeps its own.
+    let mut sources = sources.clone();
+    let raw = match sources.parse::<raw::Job>(&file.display().to_string(), text) {
+        Ok(raw) => raw,
+        Err(diagnostics) => {
+            collector.extend(diagnostics);
+            return None;
+        }
+    };
+    let before = collector.errors();
+    let read = job::resolve(name.to_owned(), file, raw, context, &sources, collector);
+    read.filter(|_| collector.errors() == before)
 }

@@ -121,8 +121,8 @@ mod tests {
         let heard = |filter: &str| {
             let filter = EnvFilter::try_new(directives(filter).unwrap()).unwrap();
             tracing::subscriber::with_default(tracing_subscriber::registry().with(filter), || {
-                let beat = tracing::enabled!(target: "tokio_cron_scheduler::job::creator", tracing::Level::ERROR);
-                (beat, tracing::enabled!(target: "sqlx::pool", tracing::Level::ERROR))
+                let beat = tracing::enabled!(target: "tokio_cron_scheduler", tracing::Level::ERROR);
+                (beat, tracing::enabled!(target: "sqlx", tracing::Level::ERROR))
             })
         };
         for filter in ["error", "warn", "info", "trace", "info,warm=debug"] {

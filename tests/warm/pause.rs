@@ -147,3 +147,31 @@ fn a_damaged_file_pauses_nothing_and_is_said() {
     world.warm(&["pause", "--until", "2020-01-01T00:00:00Z"]).exits(2).says("2020-01-01T00:00:00Z has passed");
     world.warm(&["resume"]).exits(0).says("seldom: goes on");
 }
+
+#[test]
+fn what_is_wrong_with_a_job_file_keeps_nobody_from_looking_and_pausing() {
+    let serving = Serving::of(world());
+    let world = &serving.world;
+    wait_for("the first runs", || world.warm(&["status", "seldom"]).out.contains("1 of 1 run").then_some(()));
+    world.job("often", &EVERY_SECOND.replace("value = ", "vlaue = "));
+    serving.wait_until_it_says("the one before stays");
+    let ran =
+        world.warm(&["status"]).exits(2).says("seldom: last success 2").says("warm serve runs").says("PostgreSQL 1");
+    assert!(ran.err.contains("jobs/often.toml:4:1") && !ran.out.contains("often"), "{}", ran.all());
+    let status = world.warm(&["status", "--json", "often"]).exits(2).json();
+    assert_eq!((&status["exit_code"], status["jobs"].as_array().unwrap().len()), (&2.into(), 0));
+    world.warm(&["pause", "often"]).exits(0).says("often: paused until 2").says("unknown field `vlaue`");
+    serving.wait_until_it_says("often: paused until ");
+    world.warm(&["resume"]).exits(0).says("seldom: was not paused\noften: goes on; it was paused until 2");
+    world.warm(&["pause"]).exits(0).says("seldom: paused until 2").says("often: paused until 2");
+    world.warm(&["pause", "oftn"]).exits(2).says("did you mean `often`?");
+    // Nothing runs for which all would have to be right.
+    for command in ["list", "--now", "--due"] {
+        assert_eq!(world.warm(&[command]).exits(2).out, "");
+    }
+    world.config("jobs = ");
+    for command in ["status", "pause", "resume"] {
+        assert_eq!(world.warm(&[command]).exits(2).out, "", "where anything is, is not known");
+    }
+    assert_eq!(serving.end().1, Some(0));
+}

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use self::probe::{PATIENCE, Server, Service, State};
 use super::now::observer;
 use super::setup::pauses;
-use super::{Failure, history, load, presence, runner, runtime, select};
+use super::{Failure, history, load_partly, presence, runner, runtime};
 use crate::cli::Common;
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::exit;
@@ -32,6 +32,8 @@ use crate::source::Holder;
 struct Status {
     now: DateTime<Utc>,
     jobs: Vec<JobStatus>,
+    /// Whether job files are wrong, so that jobs are missing.
+    incomplete: bool,
     service: Service,
     redis: Server,
     postgres: Server,
@@ -74,6 +76,8 @@ impl Status {
             exit::REDIS
         } else if self.postgres.error.is_some() {
             exit::POSTGRES
+        } else if self.incomplete {
+            exit::CONFIG
         } else if self.service.state == State::Stuck || !self.jobs.iter().all(JobStatus::is_well) {
             exit::JOB_FAILED
         } else {
@@ -84,8 +88,10 @@ impl Status {
 
 /// Says how everything is, of all jobs if none is named.
 pub fn run(common: &Common, names: &[String]) -> Result<u8, Failure> {
-    let mut settings = load(common)?.settings;
-    let jobs = select(&settings, names)?;
+    let known = load_partly(common)?;
+    let (names, incomplete) = (known.names(names)?, known.mistakes.is_some());
+    let mut settings = known.loaded.settings;
+    let jobs = settings.jobs.iter().filter(|job| names.contains(&job.name)).cloned().map(Arc::new).collect();
     let redis = &mut settings.redis;
     let postgres = &mut settings.postgres;
     for limit in
@@ -93,7 +99,7 @@ pub fn run(common: &Common, names: &[String]) -> Result<u8, Failure> {
     {
         *limit = PATIENCE.min(*limit);
     }
-    let status = runtime()?.block_on(look(&settings, jobs))?;
+    let status = runtime()?.block_on(look(&settings, jobs, incomplete))?;
     let code = status.exit_code();
     let text = show::text(&status, common.json, code);
     // A closed standard output is the reader's decision.
@@ -101,7 +107,7 @@ pub fn run(common: &Common, names: &[String]) -> Result<u8, Failure> {
     Ok(code)
 }
 
-async fn look(settings: &Settings, jobs: Vec<Arc<Job>>) -> Result<Status, Failure> {
+async fn look(settings: &Settings, jobs: Vec<Arc<Job>>, incomplete: bool) -> Result<Status, Failure> {
     let runner = runner(settings, observer())?;
     let history = history(settings, &runner, true);
     let leases: Vec<_> = jobs.iter().map(|job| runner.lease_of(job)).collect();
@@ -125,5 +131,5 @@ async fn look(settings: &Settings, jobs: Vec<Arc<Job>>) -> Result<Status, Failur
     };
     let holders = holders.into_iter().chain(std::iter::repeat(None));
     let jobs = jobs.into_iter().zip(holders).map(of).collect();
-    Ok(Status { now, jobs, service, redis, postgres })
+    Ok(Status { now, jobs, incomplete, service, redis, postgres })
 }
