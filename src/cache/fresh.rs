@@ -9,6 +9,7 @@ use redis::{RedisError, RedisResult};
 use super::connect::Redis;
 use super::error::translate;
 use super::retract::into_error;
+use super::served::Epoch;
 use crate::ground::error::Error;
 use crate::ground::refresh::Unit;
 
@@ -25,13 +26,13 @@ impl Redis {
         self.apart(move |redis| redis.fresh_marks(&job, &units)).await
     }
 
-    /// Remembers that these units need no refresh for so long.
+    /// Remembers that these units need no refresh for so long, unless the cache has lost its content since it was the one of `epoch`.
     ///
     /// # Errors
     /// As connecting, and what Redis says.
-    pub async fn mark_fresh(&self, job: &str, units: Vec<(Unit, Duration)>) -> Result<(), Error> {
-        let job = job.to_owned();
-        self.apart(move |redis| redis.set_fresh(&job, &units)).await
+    pub async fn mark_fresh(&self, job: &str, units: Vec<(Unit, Duration)>, epoch: &Epoch) -> Result<(), Error> {
+        let (job, epoch) = (job.to_owned(), epoch.clone());
+        self.apart(move |redis| redis.set_fresh(&job, &units, &epoch)).await
     }
 
     fn fresh_mark(&self, job: &str, unit: Unit) -> String {
@@ -60,8 +61,12 @@ impl Redis {
         Ok(fresh)
     }
 
-    fn set_fresh(&self, job: &str, units: &[(Unit, Duration)]) -> Result<(), Error> {
+    fn set_fresh(&self, job: &str, units: &[(Unit, Duration)], epoch: &Epoch) -> Result<(), Error> {
         let mut connected = self.connect()?;
+        let marker = redis::cmd("GET").arg(self.marker()).query::<Option<Vec<u8>>>(&mut connected.connection);
+        if epoch.is_over(&connected, marker.map_err(fail)?.as_deref()) {
+            return Ok(());
+        }
         for some in units.chunks(AT_A_TIME) {
             let mut pipe = redis::pipe();
             for (unit, life) in some {

@@ -27,7 +27,7 @@ pub use connect::Redis;
 pub use inspect::{Inspection, Rights};
 pub use memory::KEY_OVERHEAD;
 pub use retract::Ours;
-pub use served::Served;
+pub use served::{Epoch, Served};
 pub use strategy::Policy;
 pub use tally::Tally;
 pub use watch::{WATCH_INTERVAL, Watch};

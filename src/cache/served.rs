@@ -1,11 +1,12 @@
 //! Which due time of each job was served last: kept in Redis, where every host sees it, so that none makes up for a run that another one did.
 //!
-//! A mark is lost with the cache; then what it stood for is to be done again anyway.
+//! A mark is lost with the cache; then what it stood for is to be done again anyway. A run that began before a loss leaves none behind it: what it
+//! has written may be gone.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use redis::{RedisError, RedisResult, Value};
 
-use super::connect::{Redis, number};
+use super::connect::{Connected, Redis, number};
 use super::error::translate;
 use super::retract::into_error;
 use crate::ground::error::{Error, ErrorKind};
@@ -17,9 +18,12 @@ const LIFE: TimeDelta = TimeDelta::days(400);
 const DIGITS: usize = 15;
 
 /// Moves a mark forward. ARGV: the due time, lifetime, the longest number, the latest time that a mark may have: one that lies further in the future
-/// was written by a clock that was wrong, and must not stand for ever. 1: the mark stands there or later, 0: the key holds another type.
-/// What is no number is no mark.
-const FORWARD: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
+/// was written by a clock that was wrong, and must not stand for ever; what stood at KEYS[2] when the run began. 1: the mark stands there or later,
+/// 0: the key holds another type, 2: the cache is another one than it was. What is no number is no mark.
+const FORWARD: &str = "local m = redis.pcall('GET', KEYS[2]) \
+    if type(m) ~= 'string' then m = '' end \
+    if m ~= ARGV[5] then return 2 end \
+    local t = redis.call('TYPE', KEYS[1])['ok'] \
     if t ~= 'none' and t ~= 'string' then return 0 end \
     if t == 'string' then \
       local v = redis.call('GET', KEYS[1]) \
@@ -38,6 +42,21 @@ pub struct Served {
     pub since_start: bool,
 }
 
+/// By what a cache is told from the one that it is after it has lost its content: the process, and the [marker](super::watch) that each loss takes away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Epoch {
+    run_id: Option<String>,
+    marker: Option<Vec<u8>>,
+}
+
+impl Epoch {
+    /// Of a process that cannot be told nobody knows that it is another one.
+    pub(super) fn is_over(&self, connected: &Connected, marker: Option<&[u8]>) -> bool {
+        let another = connected.run_id().zip(self.run_id.as_deref()).is_some_and(|(now, then)| now != then);
+        another || marker != self.marker.as_deref()
+    }
+}
+
 impl Redis {
     /// The due time of each of the jobs that was served last, if it is known: in one round trip. An account that may not ask knows none. Waits for
     /// as long as connecting and one answer may take.
@@ -48,26 +67,44 @@ impl Redis {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        self.apart(move |redis| redis.marks(&jobs)).await
+        Ok(self.apart(move |redis| redis.marks(&jobs)).await?.0)
     }
 
-    /// Remembers that the due time of a job was served, unless a later one was, up to `latest`: the next due time is the last one that can be true. Waits as [`Redis::served`] does.
+    /// The same of one job, with what tells this cache from a later one.
+    ///
+    /// # Errors
+    /// As [`Redis::served`].
+    pub async fn served_now(&self, job: &str) -> Result<(Option<Served>, Epoch), Error> {
+        let job = vec![job.to_owned()];
+        let (served, epoch) = self.apart(move |redis| redis.marks(&job)).await?;
+        Ok((served.into_iter().next().flatten(), epoch))
+    }
+
+    /// Remembers that the due time of a job was served, unless a later one was, up to `latest`: the next due time is the last one that can be true; and unless the cache has lost its content
+    /// since it was the one of `epoch`. Waits as [`Redis::served`] does.
     ///
     /// # Errors
     /// As connecting, and what Redis says; also when somebody else's value, of another type, stands in the mark's place: it is left alone.
-    pub async fn serve(&self, job: &str, due: DateTime<Utc>, latest: DateTime<Utc>) -> Result<(), Error> {
-        let key = self.mark(job);
-        self.apart(move |redis| redis.move_mark(&key, due, latest)).await
+    pub async fn serve(
+        &self,
+        job: &str,
+        due: DateTime<Utc>,
+        latest: DateTime<Utc>,
+        epoch: &Epoch,
+    ) -> Result<(), Error> {
+        let (key, epoch) = (self.mark(job), epoch.clone());
+        self.apart(move |redis| redis.move_mark(&key, due, latest, &epoch)).await
     }
 
     fn mark(&self, job: &str) -> String {
         format!("{}warm:served:{job}", self.key_prefix())
     }
 
-    fn marks(&self, jobs: &[String]) -> Result<Vec<Option<Served>>, Error> {
+    fn marks(&self, jobs: &[String]) -> Result<(Vec<Option<Served>>, Epoch), Error> {
         let mut connected = self.connect()?;
         let uptime = connected.info.as_deref().and_then(|info| number(info, "uptime_in_seconds"));
         let mut pipe = redis::pipe();
+        pipe.cmd("GET").arg(self.marker());
         for job in jobs {
             // Not MGET: for this the account has a right anyway.
             pipe.cmd("GET").arg(self.mark(job)).cmd("PTTL").arg(self.mark(job));
@@ -83,16 +120,28 @@ impl Redis {
             [Err(error), _] if !matches!(error.code(), Some("WRONGTYPE" | "NOPERM")) => Err(fail(error.clone())),
             _ => Ok(None),
         };
-        answers.chunks(2).map(mark).collect()
+        let Some((marker, answers)) = answers.split_first() else { return Ok(Default::default()) };
+        let marker = if let Ok(Value::BulkString(token)) = marker { Some(token.clone()) } else { None };
+        let epoch = Epoch { run_id: connected.run_id().map(str::to_owned), marker };
+        Ok((answers.chunks(2).map(mark).collect::<Result<_, _>>()?, epoch))
     }
 
-    fn move_mark(&self, key: &str, due: DateTime<Utc>, latest: DateTime<Utc>) -> Result<(), Error> {
+    fn move_mark(&self, key: &str, due: DateTime<Utc>, latest: DateTime<Utc>, epoch: &Epoch) -> Result<(), Error> {
         let mut connected = self.connect()?;
+        if epoch.is_over(&connected, epoch.marker.as_deref()) {
+            return Ok(());
+        }
         let mut eval = redis::cmd("EVAL");
-        eval.arg(FORWARD).arg(1).arg(key).arg(due.timestamp_millis()).arg(LIFE.num_milliseconds()).arg(DIGITS);
-        eval.arg(latest.timestamp_millis());
+        eval.arg(FORWARD)
+            .arg(2)
+            .arg(key)
+            .arg(self.marker())
+            .arg(due.timestamp_millis())
+            .arg(LIFE.num_milliseconds())
+            .arg(DIGITS);
+        eval.arg(latest.timestamp_millis()).arg(epoch.marker.as_deref().unwrap_or_default());
         match eval.query::<u8>(&mut connected.connection) {
-            Ok(1) => Ok(()),
+            Ok(1 | 2) => Ok(()),
             Ok(_) => {
                 let message = format!(
                     "the key {key} holds no string, but something that is not warm's; it was left alone: see who writes it, then delete it"

@@ -66,6 +66,11 @@ impl Watch {
 }
 
 impl Redis {
+    /// The key that is lost with everything else.
+    pub(super) fn marker(&self) -> String {
+        format!("{}warm:marker", self.key_prefix())
+    }
+
     /// Begins to watch the server, from a thread of its own, with a look every [`WATCH_INTERVAL`], or as often as a test needs. Nothing is waited for, and
     /// no state of the server is an error.
     ///
@@ -76,7 +81,7 @@ impl Redis {
         let (publish, health) = watch::channel(CacheHealth::default());
         let (alive, life) = channel();
         let watcher = Watcher {
-            marker: format!("{}warm:marker", self.key_prefix()),
+            marker: self.marker(),
             redis: self.clone(),
             every,
             clock,

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::Runner;
 use super::upkeep::Upkeep;
+use crate::cache::Epoch;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::fingerprint::Fingerprint;
@@ -22,6 +23,8 @@ pub(super) struct Admission<'a> {
     lease: Option<Lease>,
     /// Whether others are to know what it keeps alive: a run that a person asks for leaves nothing in the cache but its keys.
     marks: bool,
+    /// The cache as it was before the run; `None` before it was asked.
+    epoch: Option<Epoch>,
 }
 
 impl<'a> Admission<'a> {
@@ -36,7 +39,7 @@ impl<'a> Admission<'a> {
         upkeep: &Upkeep,
     ) -> Result<Self, Error> {
         let marks = request.trigger != Trigger::Manual;
-        let mut admission = Admission { runner, job, lease: None, marks };
+        let mut admission = Admission { runner, job, lease: None, marks, epoch: None };
         // Whoever asks for a run himself gets it.
         if request.trigger == Trigger::Manual {
             return Ok(admission);
@@ -61,9 +64,10 @@ impl<'a> Admission<'a> {
     }
 
     /// Redis has to answer also for what nobody can have served.
-    async fn unless_served(&self, request: &Request) -> Result<(), Error> {
-        let served = self.runner.redis.served(vec![self.job.mark()]).await?;
-        let (Some(due), Some(served)) = (request.due, served.into_iter().next().flatten()) else { return Ok(()) };
+    async fn unless_served(&mut self, request: &Request) -> Result<(), Error> {
+        let (served, epoch) = self.runner.redis.served_now(&self.job.mark()).await?;
+        self.epoch.get_or_insert(epoch);
+        let (Some(due), Some(served)) = (request.due, served) else { return Ok(()) };
         // A cache that has lost its content is filled by one of all instances: whatever was served before that is to be served again.
         if request.trigger == Trigger::Refill && !served.since_start {
             return Ok(());
@@ -77,9 +81,10 @@ impl<'a> Admission<'a> {
 
     /// Remembers where all instances see it that the due time is done with, if it is, and lets others have the lease.
     pub(super) async fn end(self, served: Option<DateTime<Utc>>, kept: &[Refreshed]) {
-        self.mark(kept).await;
+        let epoch = self.epoch.clone().unwrap_or_default();
+        self.mark(kept, &epoch).await;
         if let Some(due) = served
-            && let Err(error) = self.runner.redis.serve(&self.job.mark(), due, self.next()).await
+            && let Err(error) = self.runner.redis.serve(&self.job.mark(), due, self.next(), &epoch).await
         {
             self.runner.observer.on(&Event::NotShared { job: &self.job.name, error: &error });
         }
@@ -88,13 +93,13 @@ impl<'a> Admission<'a> {
         }
     }
 
-    async fn mark(&self, kept: &[Refreshed]) {
+    async fn mark(&self, kept: &[Refreshed], epoch: &Epoch) {
         let now = self.runner.clock.now();
         // What is due already needs no mark.
         let life = |kept: &Refreshed| Some((kept.unit, (kept.due - now).to_std().ok()?));
         let marks: Vec<_> = kept.iter().filter(|_| self.marks).filter_map(life).collect();
         if !marks.is_empty()
-            && let Err(error) = self.runner.redis.mark_fresh(&self.job.name, marks).await
+            && let Err(error) = self.runner.redis.mark_fresh(&self.job.name, marks, epoch).await
         {
             self.runner.observer.on(&Event::NotShared { job: &self.job.name, error: &error });
         }
