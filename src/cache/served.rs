@@ -42,7 +42,7 @@ pub struct Served {
     pub since_start: bool,
 }
 
-/// By what a cache is told from the one that it is after it has lost its content: the process, and the [marker](super::watch) that each loss takes away.
+/// By what a cache is told from the one that it is after it has lost its content: the process, and the marker that each loss takes away (`watch.rs`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Epoch {
     run_id: Option<String>,

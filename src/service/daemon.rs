@@ -8,18 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::behind::Behind;
 use super::freshness::Freshness;
+use super::inputs::{Inputs, Setup, Stop};
 use super::notify;
-use crate::ground::due::Known;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::health::Health;
-use crate::ground::history::Summary;
 use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
 use crate::ground::request::Request;
@@ -33,57 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long connections to PostgreSQL are kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// What the edges make from the configuration.
-pub struct Setup {
-    /// What runs jobs.
-    pub runner: Arc<Runner>,
-    /// The jobs.
-    pub jobs: Vec<Arc<Job>>,
-    /// What is remembered of each job's due times, by its name.
-    pub known: HashMap<String, Known>,
-    /// What the history knows of each job's runs, by its name.
-    pub past: HashMap<String, Summary>,
-    /// Which jobs are paused.
-    pub pauses: Pauses,
-    /// How long runs may still take when the service is to end.
-    pub grace: Duration,
-    /// What will be noticed about Redis, if the servers are others than those of the setup before.
-    pub cache: Option<mpsc::Receiver<Seen>>,
-}
-
-/// How urgently the service is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// Not at all.
-    No,
-    /// What runs may finish: the signal of this name says so.
-    Drain(&'static str),
-    /// What runs is stopped.
-    Cancel(&'static str),
-}
-
-impl Stop {
-    /// The signal that says so.
-    fn signal(self) -> Option<&'static str> {
-        match self {
-            Stop::No => None,
-            Stop::Drain(signal) | Stop::Cancel(signal) => Some(signal),
-        }
-    }
-}
-
-/// What reaches the loop from outside.
-pub struct Inputs {
-    /// How urgently it is to end.
-    pub stop: watch::Receiver<Stop>,
-    /// Other jobs or settings, which have been found to be right.
-    pub setups: mpsc::Receiver<Setup>,
-    /// Other pauses.
-    pub pauses: mpsc::Receiver<Pauses>,
-    /// What is noticed about Redis.
-    pub cache: mpsc::Receiver<Seen>,
-}
 
 /// Runs jobs as they come due, until it is told to end.
 pub struct Daemon {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! daemon     one loop: beats, ended runs, a Redis that lost its content, other files, signals
-//! drain      how it ends: what runs may finish, then it is stopped
+//! inputs     what reaches it from outside
 //! behind     whose keys die before they can be refreshed
 //! freshness  when each job succeeded last
 //! http       what anybody is told who asks: /healthz, /readyz, /metrics
@@ -15,7 +15,9 @@ mod behind;
 mod daemon;
 mod freshness;
 mod http;
+mod inputs;
 mod notify;
 
-pub use daemon::{Daemon, Inputs, Setup, Stop};
+pub use daemon::Daemon;
 pub use http::{MetricsText, serve_pages};
+pub use inputs::{Inputs, Setup, Stop};
