@@ -18,7 +18,7 @@ const LIFE: TimeDelta = TimeDelta::days(400);
 const DIGITS: usize = 15;
 
 /// Moves a mark forward. ARGV: the due time, lifetime, the longest number, the latest time that a mark may have: one that lies further in the future
-/// was written by a clock that was wrong, and must not stand for ever; what stood at KEYS[2] when the run began. 1: the mark stands there or later,
+/// was written by a clock that was wrong, and must not stand for ever; what stood at the second key when the run began. 1: the mark stands there or later,
 /// 0: the key holds another type, 2: the cache is another one than it was. What is no number is no mark.
 const FORWARD: &str = "local m = redis.pcall('GET', KEYS[2]) \
     if type(m) ~= 'string' then m = '' end \
