@@ -2,13 +2,15 @@
 # What benches/compare/run and benches/reader/run share: the rows, who fills the cache with them, and what a fill has to leave behind.
 # Sourced after scripts/lib.sh, in the project's folder; the caller has set -euo pipefail.
 #
-#   begin ROWS FOLDER       installs what all need, starts the demo, makes the rows; FOLDER is for results
+#   options ARGUMENT…       sets rows and rounds, or says how the script is used
+#   begin FOLDER            installs what all need, starts the demo, makes the rows; FOLDER is for results
 #   prepare CONTENDER…      what they need beyond that
 #   empty                   makes the cache cold
 #   fill CONTENDER          runs one; what it took is in wall, cpu and rss
 #   make_sample NAME ROWS   chooses keys to look at
 #   check CONTENDER COUNT SAMPLE
 #                           ends the script unless the last fill left COUNT keys, and the SAMPLE's with their bytes and the whole lifetime
+#   middle [spread]         prints the median of the numbers on standard input; with the least and the greatest, if asked
 #
 # A contender is a function `fill_NAME`.
 # shellcheck disable=SC2154 # project comes from scripts/lib.sh
@@ -19,8 +21,20 @@ here=$project/benches/compare
 # Kept from one run to the next: what npm and pip have installed.
 tools=$project/target/benches/compare/tools
 
+# What stands at the head of the script says how it is used.
+options() {
+  while (($#)); do
+    if [[ ! $1 =~ ^--(rows|rounds)$ || ! ${2:-} =~ ^[1-9][0-9]{0,8}$ ]]; then
+      sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2
+      exit 2
+    fi
+    printf -v "${1#--}" %s "$2"
+    shift 2
+  done
+}
+
 begin() {
-  rows=$1 made=$2
+  made=$1
   # GNU time is for the CPU and the memory of each process.
   need_packages time
   say "Starting the demo, whose servers this uses"
@@ -194,4 +208,16 @@ check() {
     awk -v most="$ttl" -v least="$(awk -v now="$EPOCHREALTIME" -v began="$began" -v ttl="$ttl" 'BEGIN { print ttl - (now - began) - 2 }')" '
       $1 < least || $1 > most { print "a lifetime of " $1 " s"; wrong = 1; exit } END { exit wrong }' >"$made/found" ||
     fail "$contender left $(<"$made/found"), the whole is $ttl s"
+}
+
+# ---------------------------------------------------------------------------------------------------- figures
+
+middle() {
+  sort -g | awk -v spread="${1:-}" '
+    { value[NR] = $1 }
+    END {
+      middle = (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2
+      printf (middle < 10 ? "%.2f" : middle < 100 ? "%.1f" : "%.0f"), middle
+      if (spread) printf " (%.2f–%.2f)", value[1], value[NR]
+    }'
 }
