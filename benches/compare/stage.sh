@@ -114,6 +114,8 @@ prepare() {
       limit)
         say "Writing the commands to a file"
         resp >"$made/bulk.resp"
+        # Or it would be written to the disk during the first rounds.
+        sync "$made/bulk.resp"
         ;;
       warm_none) make_job none 'verify = "none"' ;;
       warm_default) make_job default '' ;;
