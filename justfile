@@ -28,6 +28,14 @@ demo:
 bench:
     ./benches/hourly/run
 
+# a cache filled in bulk: warm beside psql and redis-cli, Node, Python, and Redis alone
+compare *arguments:
+    ./benches/compare/run {{arguments}}
+
+# what an application's reads take beside a bulk run
+reader *arguments:
+    ./benches/reader/run {{arguments}}
+
 # stale keys: warm beside other warmers of the same cache
 races *arguments:
     ./benches/races/run {{arguments}}
