@@ -7,6 +7,7 @@ use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::oneshot;
 
 use super::keeper::Keeper;
+use super::table::exists;
 use crate::ground::manifest::{ManifestRun, Noted};
 
 /// How many keys are given at a time.
@@ -109,8 +110,7 @@ async fn after_all(
     installation: &str,
     job: &str,
 ) -> Result<Option<ManifestRun>, sqlx::Error> {
-    let tables = "SELECT 1 FROM sqlite_schema WHERE name = 'sweeping'";
-    if sqlx::query(tables).fetch_optional(&mut *connection).await?.is_none() {
+    if !exists(connection, "sweeping").await? {
         return Ok(None);
     }
     let select = sqlx::query("SELECT id FROM sweeping WHERE installation = ? AND job = ?");

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::table::{DAYS, RUNS};
+use super::table::{DAYS, RUNS, exists};
 use crate::ground::passed::{Passed, Reason};
 
 /// Starts that are so close together are one row.
@@ -120,8 +120,7 @@ pub(super) async fn last(
     connection: &mut SqliteConnection,
     installation: &str,
 ) -> Result<HashMap<String, DateTime<Utc>>, sqlx::Error> {
-    let exists = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'passed'").fetch_optional(&mut *connection);
-    if exists.await?.is_none() {
+    if !exists(connection, "passed").await? {
         return Ok(HashMap::new());
     }
     let last = "SELECT job, due FROM passed WHERE id IN (SELECT max(id) FROM passed WHERE installation = ? GROUP BY job, reason)";

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{Row, SqliteConnection};
 
+use super::table::exists;
 use crate::ground::history::Record;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS served (
@@ -34,8 +35,7 @@ pub(super) async fn all(
     connection: &mut SqliteConnection,
     installation: &str,
 ) -> Result<HashMap<String, DateTime<Utc>>, sqlx::Error> {
-    let exists = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'served'").fetch_optional(&mut *connection);
-    if exists.await?.is_none() {
+    if !exists(connection, "served").await? {
         return Ok(HashMap::new());
     }
     let select = sqlx::query("SELECT job, due FROM served WHERE installation = ?").bind(installation);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{Row, SqliteConnection};
 
-use super::table::integer;
+use super::table::{exists, integer};
 use crate::ground::history::Record;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS success (
@@ -42,8 +42,7 @@ pub(super) async fn all(
     connection: &mut SqliteConnection,
     installation: &str,
 ) -> Result<HashMap<String, (DateTime<Utc>, Option<u64>)>, sqlx::Error> {
-    let exists = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'success'").fetch_optional(&mut *connection);
-    if exists.await?.is_none() {
+    if !exists(connection, "success").await? {
         return Ok(HashMap::new());
     }
     let select = sqlx::query("SELECT job, ended, keys FROM success WHERE installation = ?").bind(installation);

@@ -104,6 +104,12 @@ pub(super) async fn last_good(
     Ok(good)
 }
 
+/// Whether there is a table of this name: most are made when there is something to note.
+pub(super) async fn exists(connection: &mut SqliteConnection, table: &str) -> Result<bool, sqlx::Error> {
+    let select = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = ?").bind(table);
+    Ok(select.fetch_optional(connection).await?.is_some())
+}
+
 /// SQLite's integers have a sign.
 pub(super) fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

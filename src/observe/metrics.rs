@@ -4,33 +4,15 @@
 //! with it, and what its last run says afterwards is not counted.
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicU64;
 use std::sync::{PoisonError, RwLock};
 
-use chrono::{DateTime, Utc};
 use prometheus_client::encoding::prometheus_text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{Atomic, Gauge};
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::ground::error::{ErrorKind, TABLE};
+use super::series::{Series, add, of, seconds, set, which};
 use crate::ground::event::{Event, Observer};
 use crate::ground::health::Health;
-use crate::ground::passed::Reason;
-use crate::ground::run::{Report, Stats};
-use crate::ground::watch::{Link, Loss, Seen};
-
-/// The buckets of a run's duration, in seconds: from a look at absent keys to the default time-out.
-const DURATIONS: [f64; 6] = [0.1, 1.0, 5.0, 30.0, 120.0, 300.0];
-
-type Labels<const N: usize> = [(&'static str, String); N];
-type OfJob = Labels<1>;
-/// A job, and a word.
-type Which = Labels<2>;
-type Seconds = Gauge<f64, AtomicU64>;
+use crate::ground::watch::{Link, Seen};
 
 /// Counts what happens.
 pub struct Metrics {
@@ -38,36 +20,6 @@ pub struct Metrics {
     /// The jobs that there are.
     jobs: RwLock<HashSet<String>>,
     series: Series,
-}
-
-#[derive(Default)]
-struct Series {
-    runs: Family<Which, Counter>,
-    durations: Durations,
-    rows: Family<OfJob, Counter>,
-    keys: Family<OfJob, Counter>,
-    bytes: Family<OfJob, Counter>,
-    left: Family<Which, Counter>,
-    retries: Family<OfJob, Counter>,
-    passed: Family<Which, Counter>,
-    reloads: Family<Labels<1>, Counter>,
-    losses: Family<Labels<1>, Counter>,
-    reloaded: Gauge,
-    stale: Family<OfJob, Gauge>,
-    paused: Family<OfJob, Gauge>,
-    max_age: Family<OfJob, Seconds>,
-    running: Gauge,
-    next: Family<OfJob, Seconds>,
-    last_success: Family<OfJob, Seconds>,
-    redis_up: Gauge,
-}
-
-struct Durations(Family<OfJob, Histogram, fn() -> Histogram>);
-
-impl Default for Durations {
-    fn default() -> Self {
-        Durations(Family::new_with_constructor(|| Histogram::new(DURATIONS)))
-    }
 }
 
 impl Metrics {
@@ -147,163 +99,21 @@ impl Observer for Metrics {
     }
 }
 
-impl Series {
-    fn registry(&self) -> Registry {
-        let mut all = Registry::with_prefix("warm");
-        all.register("runs", "Runs that ended, by how they did", self.runs.clone());
-        all.register("run_duration_seconds", "How long runs took, all attempts together", self.durations.0.clone());
-        all.register("rows_read", "Rows read", self.rows.clone());
-        all.register("keys_written", "Keys written or renewed", self.keys.clone());
-        all.register("written_bytes", "Bytes of keys and values written", self.bytes.clone());
-        all.register("keys_left", "Keys left alone, by the reason", self.left.clone());
-        all.register("attempts_retried", "Attempts that failed and were followed by another", self.retries.clone());
-        all.register("starts_passed", "Due times that began no run, by the reason", self.passed.clone());
-        all.register("reloads", "How often the configuration was read again", self.reloads.clone());
-        let reloaded = "Whether the configuration could be used when it was read last";
-        all.register("config_last_reload_successful", reloaded, self.reloaded.clone());
-        all.register("redis_losses", "How often Redis lost what was in it", self.losses.clone());
-        all.register("jobs_running", "Runs under way", self.running.clone());
-        all.register("next_start_timestamp_seconds", "When the job runs next", self.next.clone());
-        let last = "When a run of the job ended well last";
-        all.register("last_success_timestamp_seconds", last, self.last_success.clone());
-        all.register("job_max_age_seconds", "How long ago the job's last success may be", self.max_age.clone());
-        all.register("job_stale", "Whether it is longer ago", self.stale.clone());
-        all.register("job_paused", "Whether the job is paused", self.paused.clone());
-        all.register("redis_up", "Whether Redis answers", self.redis_up.clone());
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        all.register("build", "The version of warm", version);
-        all
-    }
-
-    /// What can be counted from zero is there from the beginning: else the first increase would not be seen.
-    fn begin_all(&self) {
-        self.reloaded(false, 0);
-        // The configuration that it begins with was read well.
-        self.reloaded(true, 0);
-        [Loss::Restarted, Loss::Emptied].into_iter().for_each(|loss| self.lost(loss, 0));
-    }
-
-    /// The same for a job.
-    fn begin(&self, job: &str) {
-        add(&self.runs, which(job, "outcome", "ok"), 0);
-        for (reason, _) in left(&Stats::default()) {
-            add(&self.left, which(job, "reason", reason), 0);
-        }
-        for reason in Reason::ALL {
-            add(&self.passed, which(job, "reason", reason.name()), 0);
-        }
-        for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
-            add(counter, of(job), 0);
-        }
-        drop(self.durations.0.get_or_create(&of(job)));
-    }
-
-    fn forget(&self, job: &str) {
-        for outcome in TABLE.iter().map(|row| outcome(Some(row.kind))).chain([outcome(None)]) {
-            self.runs.remove(&which(job, "outcome", &outcome));
-        }
-        for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
-            counter.remove(&of(job));
-        }
-        for (reason, _) in left(&Stats::default()) {
-            self.left.remove(&which(job, "reason", reason));
-        }
-        for reason in Reason::ALL {
-            self.passed.remove(&which(job, "reason", reason.name()));
-        }
-        self.durations.0.remove(&of(job));
-        for gauge in [&self.next, &self.last_success, &self.max_age] {
-            gauge.remove(&of(job));
-        }
-        self.stale.remove(&of(job));
-        self.paused.remove(&of(job));
-    }
-
-    fn reloaded(&self, well: bool, times: u64) {
-        add(&self.reloads, [("outcome", if well { "ok" } else { "failed" }.to_owned())], times);
-        self.reloaded.set(well.into());
-    }
-
-    fn lost(&self, loss: Loss, times: u64) {
-        add(&self.losses, [("loss", name(loss).to_owned())], times);
-    }
-
-    fn finished(&self, report: &Report) {
-        let Report { job, stats, took, failure, .. } = report;
-        add(&self.runs, which(job, "outcome", &outcome(failure.as_ref().map(|failure| failure.kind))), 1);
-        if report.left_to_others().is_some() {
-            return;
-        }
-        self.durations.0.get_or_create(&of(job)).observe(took.as_secs_f64());
-        add(&self.rows, of(job), stats.rows);
-        add(&self.keys, of(job), stats.written);
-        add(&self.bytes, of(job), stats.bytes);
-        for (reason, count) in left(stats) {
-            add(&self.left, which(job, "reason", reason), count);
-        }
-    }
-}
-
-fn of(job: &str) -> OfJob {
-    [("job", job.to_owned())]
-}
-
-fn which(job: &str, label: &'static str, word: &str) -> Which {
-    [("job", job.to_owned()), (label, word.to_owned())]
-}
-
-fn add<const N: usize>(counters: &Family<Labels<N>, Counter>, labels: Labels<N>, count: u64) {
-    counters.get_or_create(&labels).inc_by(count);
-}
-
-fn set<V, A: Atomic<V>>(gauges: &Family<OfJob, Gauge<V, A>>, job: &str, value: Option<V>)
-where
-    Gauge<V, A>: Default,
-{
-    match value {
-        Some(value) => drop(gauges.get_or_create(&of(job)).set(value)),
-        None => drop(gauges.remove(&of(job))),
-    }
-}
-
-/// How a run ended, in the words of docs/json.md.
-fn outcome(failure: Option<ErrorKind>) -> String {
-    failure.map_or("ok".to_owned(), |kind| format!("{kind:?}"))
-}
-
-fn left(stats: &Stats) -> [(&'static str, u64); 6] {
-    [
-        ("present", stats.present),
-        ("other_type", stats.other_type),
-        ("no_ttl", stats.no_ttl),
-        ("too_large", stats.too_large),
-        ("no_room", stats.no_room),
-        ("unverified", stats.unverified),
-    ]
-}
-
-fn name(loss: Loss) -> &'static str {
-    match loss {
-        Loss::Restarted => "restarted",
-        Loss::Emptied => "emptied",
-    }
-}
-
-fn seconds(time: DateTime<Utc>) -> f64 {
-    time.timestamp_millis() as f64 / 1e3
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use chrono::DateTime;
+
     use super::*;
-    use crate::ground::error::Error;
+    use crate::ground::error::{Error, ErrorKind, TABLE};
     use crate::ground::health::{JobHealth, Stale};
-    use crate::ground::passed::Passed;
+    use crate::ground::passed::{Passed, Reason};
     use crate::ground::refresh::Kept;
     use crate::ground::request::Trigger;
+    use crate::ground::run::{Report, Stats};
+    use crate::ground::watch::Loss;
 
     fn report(job: &str, failure: Option<ErrorKind>) -> Report {
         Report {

@@ -6,6 +6,7 @@ mod lines;
 mod log;
 mod metrics;
 mod progress;
+mod series;
 mod several;
 mod start;
 mod stderr;
