@@ -12,6 +12,8 @@ pub(super) struct InFlight {
     pub(super) loaded: Loaded,
     pub(super) asked: Vec<usize>,
     pub(super) round: Round,
+    /// Whether no round has been answered yet.
+    pub(super) is_first: bool,
     pub(super) tries: u32,
     /// When it was sent, on Redis' clock.
     pub(super) sent: u64,
@@ -25,13 +27,14 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// A batch that nothing has been asked about yet; of its entries, those that are done with are not asked about.
-    pub(super) fn new(loaded: Loaded) -> Self {
+    pub(super) fn new(loaded: Loaded, round: Round) -> Self {
         let asked = loaded.batch.iter().enumerate().filter(|(_, entry)| entry.mark != Mark::Done);
         let asked = asked.map(|(index, _)| index).collect();
         InFlight {
             loaded,
             asked,
-            round: Round::First,
+            round,
+            is_first: true,
             tries: 0,
             sent: 0,
             spread: 0.0,
@@ -73,6 +76,9 @@ pub(super) struct Open {
     pub(super) closer: Vec<usize>,
     /// Why the pipeline cannot simply go on.
     pub(super) stop: Option<Trouble>,
+    /// New entries, and those of them whose keys were absent.
+    pub(super) new: usize,
+    pub(super) absent: usize,
 }
 
 impl Open {

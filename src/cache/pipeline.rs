@@ -22,7 +22,7 @@ use super::flight::{InFlight, Open};
 use super::memory::MemoryGuard;
 use super::retract::into_error;
 use super::scripts::Scripts;
-use super::strategy::{Policy, Round, Verdict, together};
+use super::strategy::{Policy, Round, Verdict, together, was_absent};
 use super::tally::Tally;
 use super::writer::{Loaded, Spare};
 use crate::ground::entry::Mark;
@@ -48,6 +48,8 @@ pub(super) struct Pipeline {
     guard: MemoryGuard,
     tally: Tally,
     spare: Spare,
+    /// Whether most keys of the batch that was answered last were there.
+    mostly_there: bool,
     /// Since when the server has been asking for patience.
     waiting: Option<Instant>,
     /// Set when nobody waits any longer: what was not sent by then is not written.
@@ -77,6 +79,7 @@ impl Pipeline {
             guard,
             tally,
             spare,
+            mostly_there: false,
             waiting: None,
             halted,
             failed: false,
@@ -112,7 +115,7 @@ impl Pipeline {
             };
             match next {
                 Some(loaded) => {
-                    let batch = InFlight::new(loaded);
+                    let batch = InFlight::new(loaded, self.policy.first_round(self.mostly_there));
                     self.make_sure_of_room(batch.growth())?;
                     self.send(batch)?;
                 }
@@ -238,6 +241,10 @@ impl Pipeline {
         if open.stop.is_none() {
             self.waiting = None;
         }
+        if item.is_first && open.new > 0 {
+            self.mostly_there = open.absent * 2 < open.new;
+        }
+        item.is_first = false;
         item.asked = open.again;
         self.follow_up(item, open.closer);
         open.stop.map_or(Ok(()), Err)
@@ -245,8 +252,14 @@ impl Pipeline {
 
     /// Acts on the answer to one entry: counts it and takes it one step further, or notes that it has to be asked about again.
     fn settle(&self, item: &mut InFlight, index: usize, position: usize, answer: &Value, open: &mut Open) {
-        let asking = item.asking(&[], &self.scripts, self.connected.now());
         let Some(entry) = item.loaded.batch.get(index) else { return };
+        // Only what was written before may have died.
+        let now = if entry.mark == Mark::New { item.sent } else { self.connected.now() };
+        if entry.mark == Mark::New {
+            open.new += 1;
+            open.absent += usize::from(was_absent(answer));
+        }
+        let asking = item.asking(&[], &self.scripts, now);
         let prefix = self.redis.key_prefix();
         let verdict = self.policy.judge(&asking, &entry, position, answer);
         let lost = matches!(verdict, Verdict::Missed | Verdict::Withdrawn);

@@ -8,21 +8,21 @@ use redis::Connection;
 use super::error::{Trouble, translate};
 
 /// Replaces a string with a TTL, or writes an absent key. ARGV: value, lifetime, and perhaps that memory is tight: then an absent key stays absent, and
-/// a value may grow by a tenth, or 64 bytes. 1: written, 2: another type, 3: no TTL, 4: no room.
+/// a value may grow by a tenth, or 64 bytes. 1: written, 2: another type, 3: no TTL, 4: no room, 6: written, and nothing was there.
 const REPLACE: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     if t ~= 'none' and t ~= 'string' then return 2 end \
     if t == 'string' and redis.call('PTTL', KEYS[1]) == -1 then return 3 end \
     if ARGV[3] and (t == 'none' or #ARGV[1] > redis.call('STRLEN', KEYS[1]) * 1.1 + 64) then return 4 end \
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) \
-    return 1";
+    return t == 'none' and 6 or 1";
 
 /// Looks at a key that was there, and writes it if it is no longer. ARGV: value, when it shall die, and perhaps that memory is tight: then nothing is written.
-/// 1: written, 2: another type, 3: no TTL, 4: no room, a time: the same value, which dies then; text: the digest of another value and of
+/// 6: written, 2: another type, 3: no TTL, 4: no room, a time: the same value, which dies then; text: the digest of another value and of
 /// when it dies, since a value may go and come back.
 const LOOK: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
     if t == 'none' then \
       if ARGV[3] then return 4 end \
-      redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2]) return 1 \
+      redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2]) return 6 \
     end \
     if t ~= 'string' then return 2 end \
     local dies = redis.call('PEXPIRETIME', KEYS[1]) \

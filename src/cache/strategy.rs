@@ -1,8 +1,8 @@
 //! What is asked of Redis for entries, and what its answers mean.
 //!
 //! How far an entry has come decides ([`Mark`]). A new one needs at most two rounds: the first is the cheap one that settles a cold cache,
-//! `SET … NX`. Only a key that is there already gets a second round, which looks at it before touching it. A dry run is a strategy of its
-//! own that asks but never writes.
+//! `SET … NX`. Only a key that is there already gets a second round, which looks at it before touching it; where most keys are there, it is the only one
+//! ([`Policy::first_round`]). A dry run is a strategy of its own that asks but never writes.
 
 use std::time::Duration;
 
@@ -89,6 +89,11 @@ pub(super) struct Asking<'a> {
     pub(super) tight: bool,
 }
 
+/// Whether the answer about a new entry says that nothing was there.
+pub(super) fn was_absent(answer: &Value) -> bool {
+    matches!(answer, Value::Okay | Value::Int(6))
+}
+
 /// How many of the entries at the head of `asked` one command is about: those that get their full lifetime on the same condition go together.
 pub(super) fn together(batch: &Batch, asked: &[usize]) -> usize {
     let terms = |index: &usize| match batch.get(*index) {
@@ -115,6 +120,14 @@ impl Policy {
     /// Whether values are provisional until they have been verified.
     pub fn verified(self) -> bool {
         matches!(self, Policy::Refresh { verified: true } | Policy::Missing { verified: true })
+    }
+
+    /// The round to begin with, where most keys are absent or not.
+    pub(super) fn first_round(self, mostly_there: bool) -> Round {
+        match self {
+            Policy::Refresh { .. } if mostly_there => Round::Second,
+            _ => Round::First,
+        }
     }
 
     /// Appends the command that is about these entries, which go [`together`].
@@ -242,7 +255,7 @@ impl Policy {
             (Round::First, Value::Okay) => self.written(asking, entry),
             (Round::First, Value::Nil) if missing && !(self.verified() && asking.again) => Verdict::Left(Left::Present),
             (Round::First, Value::Nil) => Verdict::LookCloser,
-            (_, Value::Int(1)) => self.written(asking, entry),
+            (_, Value::Int(1 | 6)) => self.written(asking, entry),
             (_, Value::Int(2)) => Verdict::Left(Left::OtherType),
             (_, Value::Int(3)) => Verdict::Left(Left::NoTtl),
             (_, Value::Int(4)) => Verdict::Left(Left::NoRoom),

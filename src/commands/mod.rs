@@ -7,6 +7,7 @@ pub mod now;
 pub mod pause;
 mod presence;
 mod report;
+mod scheduling;
 pub mod serve;
 mod setup;
 mod signals;
@@ -177,6 +178,7 @@ fn postgres(settings: &Settings) -> Result<Postgres, Failure> {
 }
 
 fn runtime() -> Result<Runtime, Failure> {
+    scheduling::give_way();
     // Tokio panics if it gets no file descriptors for its signals.
     let build = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match std::panic::catch_unwind(build) {

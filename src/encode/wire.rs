@@ -21,7 +21,7 @@ fn cut_short() -> Fail {
 /// A UTF-8 string.
 #[inline]
 pub(crate) fn utf8(value: &[u8]) -> Result<&str, Fail> {
-    std::str::from_utf8(value).map_err(|_| Fail::bad("the text is not valid UTF-8"))
+    simdutf8::basic::from_utf8(value).map_err(|_| Fail::bad("the text is not valid UTF-8"))
 }
 
 /// Takes a value apart from its front.

@@ -153,19 +153,6 @@ impl Batch {
         }
     }
 
-    /// The entry that was completed last.
-    pub fn last(&self) -> Option<Entry<'_>> {
-        self.len().checked_sub(1).and_then(|index| self.get(index))
-    }
-
-    /// Takes the entry out that was completed last.
-    pub fn pop(&mut self) {
-        self.abandon();
-        if let Some(span) = self.spans.pop() {
-            self.bytes.truncate(span.start);
-        }
-    }
-
     /// Sets how far the entry at `index` has come.
     pub fn mark(&mut self, index: usize, mark: Mark) {
         if let Some(span) = self.spans.get_mut(index) {

@@ -129,6 +129,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { combinations: 10_000, key_length: 1024, in_flight: 8 << 20, buffer: 16 << 20 }
+        Limits { combinations: 10_000, key_length: 1024, in_flight: 4 << 20, buffer: 16 << 20 }
     }
 }

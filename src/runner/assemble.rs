@@ -6,7 +6,6 @@
 //! job fails, and all arrays that were written on it are taken back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Mutex;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -15,6 +14,7 @@ use super::outlet::Outlet;
 use super::plan::Combination;
 use super::prepare::Reading;
 use super::run::Progress;
+use super::seen::Seen;
 use crate::cache::{Ours, Writer};
 use crate::encode::RowError;
 use crate::ground::error::{Error, ErrorKind};
@@ -46,8 +46,8 @@ pub(super) struct Shared<'a> {
     /// Where keys are noted, if the job sweeps.
     pub(super) manifest: Option<&'a Manifest<'a>>,
     pub(super) observer: &'a dyn Observer,
-    /// Fingerprints of the keys seen so far.
-    pub(super) seen: &'a Mutex<HashSet<u64>>,
+    /// The keys so far.
+    pub(super) seen: &'a Seen,
 }
 
 /// Turns the rows of one query after the other into batches.
@@ -196,8 +196,7 @@ impl<'a> Assembler<'a> {
             batch.abandon();
             return self.refuse(error);
         }
-        let twice = self.outlet.finish(&self.key, version).map_err(Problem::Fatal)?;
-        self.stats.duplicates += u64::from(twice);
+        self.outlet.finish(&self.key, version);
         Ok(())
     }
 
@@ -285,8 +284,7 @@ impl<'a> Assembler<'a> {
         if !refused {
             self.outlet.batch.start(&key);
             self.outlet.batch.payload().extend_from_slice(&payload);
-            let twice = self.outlet.finish(&key, version)?;
-            self.stats.duplicates += u64::from(twice);
+            self.outlet.finish(&key, version);
         }
         Ok(Some(Ours { key, fingerprint: xxh3_64(&payload), earlier: None }))
     }
@@ -326,7 +324,8 @@ impl<'a> Assembler<'a> {
         if !self.outlet.is_rereading() {
             self.report();
         }
-        self.outlet.hand_over().await
+        self.stats.duplicates += self.outlet.hand_over().await?;
+        Ok(())
     }
 
     /// From now on the same rows are read again, to be compared with what was written; they are not counted.

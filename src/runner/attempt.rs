@@ -1,8 +1,6 @@
 //! One attempt at a job: from an open connection to Redis to the last confirmed write.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,7 @@ use super::manifest::Manifest;
 use super::plan::Plan;
 use super::prepare::prepare;
 use super::run::{Limit, Progress, panicked};
+use super::seen::Seen;
 use super::worker::Worker;
 use crate::cache::{Policy, Writer};
 use crate::ground::clock::to_millis;
@@ -117,7 +116,7 @@ impl Attempt<'_> {
 
     async fn read(&self, writer: &Writer, manifest: Option<&Manifest<'_>>) -> Result<(), Error> {
         let Attempt { runner, job, progress, .. } = *self;
-        let seen = Mutex::new(HashSet::new());
+        let seen = Seen::new();
         let units = job.refresh_ahead.map(|_| Units::of(job));
         let observer = runner.observer.as_ref();
         let shared = Shared {

@@ -98,8 +98,8 @@ impl<'a> Gate<'a> {
             holding.held.insert(index, Vec::new());
             holding.queries += 1;
             let mut rows = snapshot.rows(statement, self.job.row_timeouts, |name| combination.argument(name))?;
-            while let Some(row) = rows.next().await? {
-                holding.take(index, row);
+            while rows.next().await?.is_some() {
+                holding.take(index, rows.take_last());
                 // What is on its way already comes to its end sooner than a count, but not if there is no end.
                 if holding.is_full {
                     self.job.guard.allows_more_than(holding.rows).map_err(stop)?;
@@ -136,7 +136,8 @@ struct Holding {
 }
 
 impl Holding {
-    fn take(&mut self, index: usize, row: SourceRow) {
+    fn take(&mut self, index: usize, row: Option<SourceRow>) {
+        let Some(row) = row else { return };
         self.rows += 1;
         match self.room.checked_sub(row.bytes()).filter(|_| !self.is_full) {
             Some(room) => {

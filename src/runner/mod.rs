@@ -25,6 +25,7 @@ mod pending;
 mod plan;
 mod prepare;
 mod run;
+mod seen;
 mod upkeep;
 mod worker;
 

@@ -4,7 +4,6 @@
 //! to go further is handed over.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -20,8 +19,6 @@ use crate::source::State;
 /// A batch is handed over at so many entries, or so many bytes: more does not make Redis faster, but the application's readers wait longer.
 const BATCH_ENTRIES: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
-/// Keys that a run remembers to notice duplicates: 8 MiB of fingerprints. Beyond, they are no longer noticed, and the first row may win.
-const REMEMBERED: usize = 1 << 19;
 /// How full the room for what waits is when somebody looks at the database's state.
 const LOOK_AT: f64 = 0.5;
 /// What keeping one value costs beside its bytes.
@@ -54,6 +51,16 @@ struct Later {
     bytes: usize,
 }
 
+impl Later {
+    fn postpone(&mut self, entry: &Entry<'_>, pending: &mut Pending) {
+        pending.note_several(xxh3_64(entry.key));
+        self.bytes += entry.key.len() + entry.payload.len() + OVERHEAD;
+        if let Some((replaced, _)) = self.values.insert(entry.key.to_vec(), (entry.payload.to_vec(), entry.version)) {
+            self.bytes -= entry.key.len() + replaced.len() + OVERHEAD;
+        }
+    }
+}
+
 impl<'a> Outlet<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, state: State) -> Self {
         let room = shared.limits.in_flight / 4;
@@ -81,49 +88,35 @@ impl<'a> Outlet<'a> {
         self.batch.len() >= BATCH_ENTRIES || self.batch.bytes() >= BATCH_BYTES
     }
 
-    /// Completes the batch's open entry. Whether its key came before in this run: then its value has to wait until the earlier one is verified.
-    ///
-    /// # Errors
-    /// Too many values would have to wait.
-    pub(super) fn finish(&mut self, key: &[u8], version: Option<u64>) -> Result<bool, Error> {
+    /// Completes the batch's open entry.
+    pub(super) fn finish(&mut self, key: &[u8], version: Option<u64>) {
         let ttl = self.shared.job.ttl.of(key);
         self.shortest = Some(self.shortest.map_or(ttl, |shortest| shortest.min(ttl)));
         self.batch.finish(ttl);
         self.batch.version(version);
-        if self.is_rereading() || !self.is_known(xxh3_64(key)) {
-            return Ok(false);
-        }
-        if self.shared.verified {
-            self.postpone()?;
-        }
-        Ok(true)
     }
 
-    fn is_known(&self, fingerprint: u64) -> bool {
-        let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = seen.contains(&fingerprint);
-        if !known && seen.len() < REMEMBERED {
-            seen.insert(fingerprint);
+    /// Looks for keys that came before in this run, and says how many there are. Where values are verified, they have to wait until the earlier one is.
+    ///
+    /// # Errors
+    /// Too many values would have to wait.
+    fn sift(&mut self) -> Result<u64, Error> {
+        let known = self.shared.seen.known(self.batch.iter().map(|entry| entry.key));
+        if !known.is_empty() && self.shared.verified {
+            let full = std::mem::replace(&mut self.batch, self.shared.writer.batch());
+            for (index, entry) in full.iter().enumerate() {
+                match known.contains(&index) {
+                    true => self.later.postpone(&entry, &mut self.pending),
+                    false => self.batch.push_as(&entry, entry.mark),
+                }
+            }
+            self.shared.writer.recycle(full);
+            if self.later.bytes > self.shared.limits.buffer {
+                let message = "too many rows make keys that other rows make, too; raise `buffer` in [limits], or make keys unique";
+                return Err(Error::new(ErrorKind::Definition, message));
+            }
         }
-        known
-    }
-
-    /// Takes the batch's last entry out and keeps it for later.
-    fn postpone(&mut self) -> Result<(), Error> {
-        let Some(entry) = self.batch.last() else { return Ok(()) };
-        self.pending.note_several(xxh3_64(entry.key));
-        let (key, value) = (entry.key.to_vec(), (entry.payload.to_vec(), entry.version));
-        self.later.bytes += key.len() + value.0.len() + OVERHEAD;
-        if let Some((replaced, _)) = self.later.values.insert(key, value) {
-            self.later.bytes -= replaced.len();
-        }
-        self.batch.pop();
-        if self.later.bytes > self.shared.limits.buffer {
-            let message =
-                "too many rows make keys that other rows make, too; raise `buffer` in [limits], or make keys unique";
-            return Err(Error::new(ErrorKind::Definition, message));
-        }
-        Ok(())
+        Ok(known.len() as u64)
     }
 
     /// Hands over the values that had to wait, which were read when the database was in the given state. Whether there were any.
@@ -135,10 +128,10 @@ impl<'a> Outlet<'a> {
             self.batch.push(&key, &payload, self.shared.job.ttl.of(&key));
             self.batch.version(version);
             if self.is_full() {
-                self.hand_over().await?;
+                self.pass_on().await?;
             }
         }
-        self.hand_over().await?;
+        self.pass_on().await?;
         if some && !read.is_the_same_as(&self.state) {
             // They are older than what is known of the database, so that no look will do.
             self.pending.all_back(self.shared.writer).await?;
@@ -147,8 +140,17 @@ impl<'a> Outlet<'a> {
         Ok(some)
     }
 
-    /// Gives what has been gathered to the writer.
-    pub(super) async fn hand_over(&mut self) -> Result<(), Error> {
+    /// Gives what has been gathered to the writer. How many of its keys came before in this run.
+    ///
+    /// # Errors
+    /// What ended the writer, or keys come too often.
+    pub(super) async fn hand_over(&mut self) -> Result<u64, Error> {
+        let repeated = if self.is_rereading() { 0 } else { self.sift()? };
+        self.pass_on().await?;
+        Ok(repeated)
+    }
+
+    async fn pass_on(&mut self) -> Result<(), Error> {
         let writer = self.shared.writer;
         let mut full = std::mem::replace(&mut self.batch, writer.batch());
         full.combination = self.combination;

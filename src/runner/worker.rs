@@ -200,7 +200,7 @@ impl<'a> Worker<'a> {
             .snapshot
             .rows(&self.prepared.statement, self.shared.job.row_timeouts, |name| combination.argument(name))?;
         while let Some(row) = rows.next().await? {
-            self.assembler.row(&row, combination, known.as_ref()).await?;
+            self.assembler.row(row, combination, known.as_ref()).await?;
         }
         drop(rows);
         self.assembler.end(known).await

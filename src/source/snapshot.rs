@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgRow, PgStatement};
-use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, Row as _, SqlSafeStr, Statement as _};
+use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, SqlSafeStr, Statement as _};
 use tokio::time::timeout;
 
 use super::barrier::{Barrier, Doubt};
 use super::connections::{Link, Postgres, State, part};
-use super::error::{late, silence, translate, translate_at};
+use super::error::{silence, translate, translate_at};
+use super::rows::Rows;
 use super::statement::{Argument, Statement, bare, cast};
 use super::types;
 use crate::ground::error::Error;
 use crate::ground::job::RowTimeouts;
-use crate::ground::row::{Column, Row};
+use crate::ground::row::Column;
 use crate::ground::sql::{Rendered, Sql};
 
 /// A read-only transaction on a connection of its own. Dropped without [`Snapshot::finish`], it closes the connection, which
@@ -113,11 +112,13 @@ impl Snapshot {
         timeouts: RowTimeouts,
         value: impl Fn(&str) -> Option<Argument>,
     ) -> Result<Rows<'s>, Error> {
-        let arguments = statement.arguments(value)?;
         let Link { connection, permit } = &mut self.link;
+        if let Some(copy) = statement.copy(&value) {
+            return Ok(Rows::copied(connection, copy, self.patience, timeouts, &mut permit.busy));
+        }
+        let arguments = statement.arguments(value)?;
         let stream = statement.prepared.query_with(arguments).persistent(false).fetch(connection);
-        permit.busy = true;
-        Ok(Rows { stream, patience: self.patience, timeouts, given: 0, busy: &mut permit.busy })
+        Ok(Rows::fetched(stream, self.patience, timeouts, &mut permit.busy))
     }
 
     /// Ends the transaction and keeps the connection for the next one.
@@ -134,67 +135,6 @@ impl Snapshot {
     /// Ends the transaction and closes the connection: for one whose buffers a huge value has swollen.
     pub async fn close(self) {
         part(self.link.connection).await;
-    }
-}
-
-/// The rows of a running statement.
-pub struct Rows<'s> {
-    stream: BoxStream<'s, Result<PgRow, sqlx::Error>>,
-    /// How long the server is waited for at most: by then its own time-out should have ended the statement.
-    patience: Duration,
-    timeouts: RowTimeouts,
-    /// Rows so far.
-    given: u64,
-    /// Whether the server is still at work.
-    busy: &'s mut bool,
-}
-
-impl Rows<'_> {
-    /// The next row; `None` only after the server has said that there are no more.
-    ///
-    /// # Errors
-    /// What the server says, that the connection broke, or that the server stays silent.
-    pub async fn next(&mut self) -> Result<Option<SourceRow>, Error> {
-        // From now on: until here, the row before was on its way, which is not the server's fault.
-        let own = if self.given == 0 { self.timeouts.first } else { self.timeouts.next };
-        match timeout(own.unwrap_or(self.patience), self.stream.next()).await {
-            Ok(None) => {
-                *self.busy = false;
-                Ok(None)
-            }
-            Ok(Some(Ok(row))) => {
-                self.given += 1;
-                Ok(Some(SourceRow(row)))
-            }
-            Ok(Some(Err(error))) => {
-                // What the server itself says is its last word about the query.
-                *self.busy = error.as_database_error().is_none();
-                Err(translate(error))
-            }
-            // The connection is closed with the snapshot, and the server ends the query.
-            Err(_) => {
-                Err(own.map_or_else(|| silence("waiting for a row", self.patience), |limit| late(self.given, limit)))
-            }
-        }
-    }
-}
-
-/// A row as it came from the server.
-pub struct SourceRow(PgRow);
-
-impl SourceRow {
-    /// The bytes that keeping it costs, roughly.
-    pub fn bytes(&self) -> usize {
-        /// What the driver keeps beside the values: of a row, and of each column.
-        const OVERHEAD: (usize, usize) = (128, 16);
-        let values = (0..self.0.len()).map(|index| self.value(index).map_or(0, <[u8]>::len) + OVERHEAD.1);
-        OVERHEAD.0 + values.sum::<usize>()
-    }
-}
-
-impl Row for SourceRow {
-    fn value(&self, index: usize) -> Option<&[u8]> {
-        self.0.try_get_raw(index).ok()?.as_bytes().ok()
     }
 }
 

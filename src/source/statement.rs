@@ -25,6 +25,7 @@ pub enum Argument {
 #[derive(Debug)]
 pub struct Statement {
     pub(super) prepared: PgStatement,
+    sql: Sql,
     columns: Vec<Column>,
     parameters: Vec<Parameter>,
 }
@@ -42,7 +43,7 @@ impl Statement {
         let parameters = sql.parameters().into_iter().zip(types(inferred));
         let parameters =
             parameters.map(|(name, ty)| Parameter { name: name.to_owned(), array: is_array(&ty) }).collect();
-        Statement { prepared, columns, parameters }
+        Statement { prepared, sql: sql.clone(), columns, parameters }
     }
 
     /// The columns of the result.
@@ -53,6 +54,21 @@ impl Statement {
     /// Whether Postgres takes the parameter `name` for an array.
     pub fn takes_list(&self, name: &str) -> bool {
         self.parameters.iter().any(|parameter| parameter.name == name && parameter.array)
+    }
+
+    /// The statement as a COPY of its rows in binary; `None` for one that needs an argument, which COPY does not take. `:now` is none: it is a time of ours.
+    pub(super) fn copy(&self, value: impl Fn(&str) -> Option<Argument>) -> Option<String> {
+        let now = match value(NOW) {
+            Some(Argument::Text(now)) if is_time(&now) => now,
+            _ if self.parameters.is_empty() => String::new(),
+            _ => return None,
+        };
+        if self.parameters.iter().any(|parameter| parameter.name != NOW) {
+            return None;
+        }
+        let text = self.sql.with_parameters(|_, _| format!("CAST('{now}' AS timestamptz)")).text;
+        // The line break ends a comment that the query may end in.
+        Some(format!("COPY (\n{text}\n) TO STDOUT (FORMAT binary)"))
     }
 
     /// The arguments in the order of the parameters; `value` gives each by name.
@@ -70,6 +86,11 @@ impl Statement {
         }
         Ok(arguments)
     }
+}
+
+/// Whether the text holds nothing but what a time consists of, so that it can stand between quotes.
+fn is_time(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TZ".contains(&byte))
 }
 
 /// The query's text for a first look: parameters bare, so that Postgres infers their types. `:now` has its type already.
