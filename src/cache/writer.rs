@@ -97,7 +97,7 @@ impl Writer {
             self.spare.give(batch);
             return Ok(());
         }
-        let units = u32::try_from(batch.bytes().div_ceil(UNIT).clamp(1, self.budget_units)).unwrap_or(u32::MAX);
+        let units = u32::try_from(batch.footprint().div_ceil(UNIT).clamp(1, self.budget_units)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.budget).acquire_many_owned(units).await.map_err(|_| gone())?;
         self.batches.send(Loaded { batch, back, _share: share }).map_err(|_| gone())
     }

@@ -180,6 +180,11 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// The bytes that keeping it costs: of small values it is not the values that count.
+    pub fn footprint(&self) -> usize {
+        self.bytes.len() + self.spans.len() * size_of::<Span>()
+    }
+
     /// The entry at `index`, in the order of pushing.
     pub fn get(&self, index: usize) -> Option<Entry<'_>> {
         let span = self.spans.get(index).filter(|span| span.end != 0)?;

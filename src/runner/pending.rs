@@ -131,7 +131,7 @@ impl Pending {
         if batch.is_done() {
             return writer.recycle(batch);
         }
-        self.kept_bytes += batch.bytes();
+        self.kept_bytes += batch.footprint();
         self.kept.push(batch);
     }
 
@@ -194,7 +194,7 @@ impl Pending {
     pub(super) async fn advance_first(&mut self, batches: usize, writer: &Writer) -> Result<(), Error> {
         let rest = self.kept.split_off(batches.min(self.kept.len()));
         for batch in std::mem::replace(&mut self.kept, rest) {
-            self.kept_bytes -= batch.bytes();
+            self.kept_bytes -= batch.footprint();
             self.send(batch, writer).await?;
         }
         Ok(())

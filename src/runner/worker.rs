@@ -200,7 +200,11 @@ impl<'a> Worker<'a> {
             .snapshot
             .rows(&self.prepared.statement, self.shared.job.row_timeouts, |name| combination.argument(name))?;
         while let Some(row) = rows.next().await? {
-            self.assembler.row(row, combination, known.as_ref()).await?;
+            if let Err(error) = self.assembler.row(row, combination, known.as_ref()).await {
+                // What was written before it can be looked at over this connection, if the rest of the rows does not take too long.
+                let _ = timeout(LAST_LOOK, rows.pass_over()).await;
+                return Err(error);
+            }
         }
         drop(rows);
         self.assembler.end(known).await

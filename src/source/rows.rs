@@ -100,6 +100,16 @@ impl<'s> Rows<'s> {
         self.last.take()
     }
 
+    /// Reads to the end and keeps nothing: before that, the connection can be used for nothing else.
+    ///
+    /// # Errors
+    /// As [`Rows::next`].
+    pub async fn pass_over(mut self) -> Result<(), Error> {
+        while self.message().await?.is_some() {}
+        *self.busy = false;
+        Ok(())
+    }
+
     /// What comes next; `None` at the end.
     async fn message(&mut self) -> Result<Option<Message>, Error> {
         // Most rows are at hand already, and setting an alarm costs more than looking.
@@ -258,4 +268,58 @@ fn head(bytes: &[u8]) -> Option<usize> {
     let extension = usize::try_from(i32::from_be_bytes(*extension)).ok()?;
     rest.get(extension..)?;
     Some(SIGNATURE.len() + 8 + extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the server sends it: signature, no flags, no extension.
+    const HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+    fn message(head: &[u8], rest: &[u8]) -> Bytes {
+        Bytes::from([head, rest].concat())
+    }
+
+    #[test]
+    fn a_row_is_its_values_behind_their_lengths() {
+        let mut row = CopiedRow::default();
+        let first = b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(head(HEAD), Some(HEAD.len()));
+        assert_eq!(row.read(message(HEAD, first), HEAD.len()), Some(Found::Row));
+        let values = |row: &CopiedRow| (0..4).map(|index| row.value(index).map(<[u8]>::to_vec)).collect::<Vec<_>>();
+        assert_eq!(values(&row), [Some(b"ab".to_vec()), None, Some(Vec::new()), None]);
+        assert_eq!(row.read(message(b"", b"\0\x01\0\0\0\x01c"), 0), Some(Found::Row));
+        assert_eq!(values(&row), [Some(b"c".to_vec()), None, None, None], "nothing is left of the row before");
+        assert_eq!(row.read(message(b"", b"\0\0"), 0), Some(Found::Row), "a row without columns");
+        assert_eq!(row.read(message(b"", b"\xff\xff"), 0), Some(Found::End));
+        assert_eq!(row.read(message(HEAD, b""), HEAD.len()), Some(Found::Nothing));
+    }
+
+    #[test]
+    fn what_is_cut_short_or_too_long_is_no_row() {
+        let whole = b"\0\x02\0\0\0\x02ab\0\0\0\x01c";
+        let mut row = CopiedRow::default();
+        assert_eq!(row.read(message(b"", whole), 0), Some(Found::Row));
+        for length in 1..whole.len() {
+            assert_eq!(row.read(message(b"", &whole[..length]), 0), None, "{length} bytes");
+        }
+        for other in [&b"\0\x01\0\0\0\x01ab"[..], b"\0\x01\xff\xff\xff\xfea", b"\0\x01\x7f\xff\xff\xffa", b"\xff\xffa"]
+        {
+            assert_eq!(row.read(message(b"", other), 0), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_with_a_critical_flag_or_another_signature_is_refused() {
+        let mut other = HEAD.to_vec();
+        other[13] = 1;
+        assert_eq!(head(&other), Some(HEAD.len()), "a flag that may be ignored");
+        other[12] = 1;
+        assert_eq!(head(&other), None);
+        assert_eq!(head(b"PGCOPX\n\xff\r\n\0\0\0\0\0\0\0\0\0"), None);
+        assert_eq!(head(&HEAD[..15]), None);
+        assert_eq!(head(&[&HEAD[..15], b"\0\0\0\x02xy"].concat()), Some(21), "an extension is passed over");
+        assert_eq!(head(&[&HEAD[..15], b"\0\0\0\x02x"].concat()), None);
+    }
 }

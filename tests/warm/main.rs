@@ -6,6 +6,7 @@ mod support;
 
 mod ahead;
 mod barrier;
+mod bulk;
 mod freshness;
 mod ghosts;
 mod guards;
