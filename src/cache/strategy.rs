@@ -176,13 +176,8 @@ impl Policy {
                 resp::number(out, dies);
             }
             (Mark::New | Mark::Done, Round::First) if !tight => {
-                resp::command(out, 6);
-                resp::part(out, b"SET");
-                resp::part_of_two(out, prefix, entry.key);
-                resp::part(out, entry.payload);
-                resp::part(out, b"NX");
-                resp::part(out, if self.verified() { b"PXAT" } else { b"PX" });
-                resp::number(out, self.dies(asking, entry.ttl));
+                let moment = (self.verified(), self.dies(asking, entry.ttl));
+                resp::set_if_absent(out, (prefix, entry.key), entry.payload, moment);
             }
             (Mark::New | Mark::Done, _) => {
                 script(out, if self.verified() { &scripts.look } else { &scripts.replace }, 2 + usize::from(tight));

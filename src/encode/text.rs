@@ -8,7 +8,7 @@ use super::wire;
 pub(crate) fn json_string(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     // Escapes only add to the length.
     out.room(value.len().saturating_add(2))?;
-    wire::utf8(value)?;
+    wire::check_utf8(value)?;
     out.byte(b'"');
     escape(value, out.buf);
     out.byte(b'"');
@@ -18,7 +18,7 @@ pub(crate) fn json_string(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
 /// Writes a UTF-8 value as it is.
 pub(crate) fn raw(value: &[u8], out: &mut Out<'_>) -> Result<(), Fail> {
     out.room(value.len())?;
-    wire::utf8(value)?;
+    wire::check_utf8(value)?;
     out.put(value);
     Ok(())
 }
@@ -56,36 +56,50 @@ pub(crate) fn escape_byte(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', short]);
 }
 
-/// How many bytes from the front need no escape; 32 at a time where there are none, else eight.
+/// How many bytes from the front need no escape; 32 at a time where there are none, else eight, and the last eight once more if some of them are left.
 pub(crate) fn clean_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut done = 0;
     let mut rest = bytes;
     // Without branches, which the compiler makes vectors of.
     while let Some((chunk, tail)) = rest.split_first_chunk::<32>() {
-        if chunk.iter().fold(false, |found, &b| found | (b < 0x20) | (b == b'"') | (b == b'\\')) {
+        if chunk.iter().fold(0, |found, &b| found | u8::from(needs_escape(b))) != 0 {
             break;
         }
         done += 32;
         rest = tail;
     }
     while let Some((chunk, tail)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        // A byte below n borrows into its own high bit; a borrow can only disturb bytes behind a true find.
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let quote = quote.wrapping_sub(ONES) & !quote;
-        let slash = word ^ (ONES * u64::from(b'\\'));
-        let slash = slash.wrapping_sub(ONES) & !slash;
-        let found = (control | quote | slash) & HIGH;
-        if found != 0 {
-            return done + (found.trailing_zeros() / 8) as usize;
+        if let Some(at) = first_to_escape(*chunk) {
+            return done + at;
         }
         done += 8;
         rest = tail;
     }
-    done + rest.iter().take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\').count()
+    match bytes.last_chunk::<8>() {
+        _ if rest.is_empty() => done,
+        // Those before `done` are clean.
+        Some(last) => first_to_escape(*last).map_or(bytes.len(), |at| bytes.len() - 8 + at),
+        None => done + rest.iter().take_while(|&&b| !needs_escape(b)).count(),
+    }
+}
+
+fn needs_escape(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+/// Where the first byte stands that needs an escape.
+fn first_to_escape(bytes: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(bytes);
+    // A byte below n borrows into its own high bit; a borrow can only disturb bytes behind a true find.
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = word ^ (ONES * u64::from(b'"'));
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let slash = word ^ (ONES * u64::from(b'\\'));
+    let slash = slash.wrapping_sub(ONES) & !slash;
+    let found = (control | quote | slash) & HIGH;
+    (found != 0).then_some((found.trailing_zeros() / 8) as usize)
 }
 
 #[cfg(test)]
@@ -111,11 +125,15 @@ mod tests {
     fn finds_each_special_byte_at_each_offset() {
         for special in (0..=255u8).filter(|&b| b < 0x20 || b == b'"' || b == b'\\') {
             for neighbour in [b'a', 0x7f, 0x80, 0xff, b' ', b'!', b'#', b'[', b']'] {
-                for at in 0..76 {
-                    let mut bytes = [neighbour; 76];
-                    assert_eq!(clean_run(&bytes), 76);
+                for (length, at) in (0..48).flat_map(|length| (0..length).map(move |at| (length, at))) {
+                    let mut bytes = vec![neighbour; length];
+                    assert_eq!(clean_run(&bytes), length);
                     bytes[at] = special;
-                    assert_eq!(clean_run(&bytes), at, "{special} at {at} among {neighbour}");
+                    assert_eq!(clean_run(&bytes), at, "{special} at {at} of {length} among {neighbour}");
+                    if let Some(next) = bytes.get_mut(at + 1) {
+                        *next = b'"';
+                        assert_eq!(clean_run(&bytes), at, "{special} before a quote");
+                    }
                 }
             }
         }
