@@ -27,6 +27,7 @@ mod guard;
 mod job;
 mod mask;
 mod near;
+mod pages;
 mod paths;
 mod paused;
 mod raw;

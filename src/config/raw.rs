@@ -200,6 +200,7 @@ pub(super) struct Job {
     pub(super) ttl: Option<Spanned<Length>>,
     pub(super) hide: Option<Texts>,
     pub(super) sweep: Option<Spanned<bool>>,
+    pub(super) paginate: Option<Number>,
     #[serde(default)]
     pub(super) for_each: Table<Spanned<Values>>,
     // The fields below are those of [defaults].

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::fingerprint::Fingerprint;
 use super::guard::Guard;
-use super::key::KeyTemplate;
+use super::key::{KeyTemplate, PAGE};
 use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
 use super::sql::Sql;
@@ -120,6 +120,11 @@ impl Job {
     /// Whether it is refreshed as a whole: its guard counts the rows of all combinations, or the absence of a row means something.
     pub fn is_refreshed_whole(&self) -> bool {
         self.sweep || self.guard.counts_rows()
+    }
+
+    /// Whether this placeholder of the key is a page's number, and so neither a parameter nor a column.
+    pub fn is_page_number(&self, placeholder: &str) -> bool {
+        placeholder == PAGE && self.value.page_size().is_some()
     }
 
     /// The parameter of that name.

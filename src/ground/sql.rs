@@ -176,6 +176,16 @@ impl Rendered {
 
 /// The first word by which the query may leave rows out that are there: `LIMIT`, `FETCH`, `OFFSET` or `TABLESAMPLE`. Byte range.
 pub fn leaves_out(text: &str) -> Option<Range<usize>> {
+    keyword(text, &["LIMIT", "FETCH", "OFFSET", "TABLESAMPLE"])
+}
+
+/// Whether the query says anything about the order of rows, be it in a part of it.
+pub fn orders(text: &str) -> bool {
+    keyword(text, &["ORDER"]).is_some()
+}
+
+/// The first of these words that is no name. Byte range.
+fn keyword(text: &str, words: &[&str]) -> Option<Range<usize>> {
     let offsets = Offsets::new(text);
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).with_unescape(false).tokenize_with_location().ok()?;
     // A parameter or a qualified column may have such a name.
@@ -185,7 +195,6 @@ pub fn leaves_out(text: &str) -> Option<Range<usize>> {
     };
     tokens.iter().enumerate().find_map(|(i, token)| match &token.token {
         Token::Word(word) if word.quote_style.is_none() && !is_a_name(i) => {
-            let words = ["LIMIT", "FETCH", "OFFSET", "TABLESAMPLE"];
             let found = words.iter().any(|other| word.value.eq_ignore_ascii_case(other));
             found.then(|| offsets.of(token.span.start)..offsets.of(token.span.end))
         }

@@ -1,13 +1,13 @@
 //! From `[for_each]` to combinations: one query for each combination of the parameters that Postgres takes one value for; a parameter
 //! that it takes for an array is bound as a whole.
 
+use super::keys::key_columns;
 use crate::encode::KeyText;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, RowTimeouts, Values};
 use crate::ground::refresh::{Unit, Units};
 use crate::ground::row::Row;
 use crate::ground::sql::{NOW, Sql};
-use crate::ground::value::ValueShape;
 use crate::source::{Argument, Snapshot, Statement};
 
 /// The values of all parameters of one run.
@@ -69,10 +69,10 @@ impl Plan {
     /// values.
     fn check_keys(&self, job: &Job, statement: &Statement) -> Result<(), Error> {
         let names = job.key.names();
-        let has_column = names.iter().any(|name| job.parameter(name).is_none() || statement.takes_list(name));
+        let has_column = !key_columns(job, statement).is_empty();
         let lost = self.single.iter().find(|(name, values)| values.len() > 1 && !names.contains(name));
         match lost {
-            Some((name, values)) if !has_column || job.value == ValueShape::Rows => {
+            Some((name, values)) if !has_column || job.value.is_array() => {
                 let message = format!(
                     "the key `{}` is the same for all {} values of `:{name}`, so that each would overwrite the others; put `{{{name}}}` into the key, or bind the whole list (`= ANY(:{name})`)",
                     job.key,

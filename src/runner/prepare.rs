@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::keys::{Keys, key_columns};
+use super::keys::{Keys, check_page, key_columns};
 use crate::encode::{self, Encoder, Format, RowError, ValueSpec};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::history::NamedType;
@@ -44,6 +44,7 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     }
     let mut statement = snapshot.prepare(&job.query).await?;
     let columns = statement.columns().iter().map(NamedType::from).collect();
+    check_page(job, statement.columns()).map_err(|message| definition(&message))?;
     let key_columns = key_columns(job, &statement);
     let narrow = narrow(job, statement.columns(), &key_columns)?;
     let mut beside = key_columns.clone();

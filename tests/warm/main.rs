@@ -18,6 +18,7 @@ mod log;
 mod memory;
 mod outages;
 mod ownership;
+mod pages;
 mod parameters;
 mod pause;
 mod platform;
