@@ -74,6 +74,12 @@ fn keys_that_are_known_without_a_row_have_an_empty_first_page_and_no_other() {
     world
         .job("job", &job("SELECT id FROM t WHERE g = :g ORDER BY id", "for_each.g = ['b', 'c']").replace("{g}", "all"));
     world.warm(&["--now"]).exits(1).says("so that each would overwrite the others");
+    // The same though a column tells some of them apart.
+    world.job(
+        "job",
+        &job("SELECT v, id FROM t WHERE g = :g ORDER BY id", "for_each.g = ['b', 'c']").replace("{g}", "{v}"),
+    );
+    world.warm(&["--now"]).exits(1).says("so that each would overwrite the others");
 }
 
 #[test]
