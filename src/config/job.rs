@@ -78,6 +78,7 @@ pub(super) fn resolve(
         collector.push(warning.help("add the prefix to [ttl], so that the policy names all key families"));
     }
     let value = value.zip(key.as_ref()).and_then(|(value, key)| reader.paginate(value, &raw, key, collector));
+    let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
     agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector);
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
@@ -96,6 +97,7 @@ pub(super) fn resolve(
         format: common.format.name,
         bigint: common.bigint,
         hide: hide?,
+        partition: partition?,
         for_each,
         ttl: ttl?.with_jitter(common.jitter),
         priority: common.priority,

@@ -28,6 +28,7 @@ mod job;
 mod mask;
 mod near;
 mod pages;
+mod partition;
 mod paths;
 mod paused;
 mod raw;

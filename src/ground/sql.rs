@@ -12,6 +12,11 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 /// The run's start, bound as `timestamptz`: a parameter that every query has.
 pub const NOW: &str = "now";
 
+/// Where a range of a big query begins, in what is read of it at a time: nothing for the first one.
+pub const FROM: &str = "warm_from";
+/// Before which value it ends: nothing for the last one.
+pub const TO: &str = "warm_to";
+
 /// A problem in a query's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlError {
@@ -257,6 +262,17 @@ pub fn as_sub_select(query: &str, columns: usize) -> String {
     let names: Vec<String> = (0..columns).map(|at| format!("c{at}")).collect();
     // The line break ends a comment that the query may end in.
     format!("(\n{query}\n) AS q({})", names.join(", "))
+}
+
+/// A query around another one that gives those of its rows whose column is in the range from [`FROM`] to [`TO`]. Ranges that follow one another have all
+/// rows, each once: those without a value are in the first one.
+pub fn ranged(query: &str, column: &str) -> String {
+    let column = quote_identifier(column);
+    // The line break ends a comment that the query may end in.
+    format!(
+        "SELECT * FROM (\n{query}\n) AS q WHERE (q.{column} >= :{FROM} OR :{FROM} IS NULL) \
+         AND (q.{column} < :{TO} OR :{TO} IS NULL OR :{FROM} IS NULL AND q.{column} IS NULL)"
+    )
 }
 
 #[cfg(test)]

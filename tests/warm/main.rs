@@ -20,6 +20,7 @@ mod outages;
 mod ownership;
 mod pages;
 mod parameters;
+mod partitions;
 mod pause;
 mod platform;
 mod postgres_faults;

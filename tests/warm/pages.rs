@@ -273,7 +273,7 @@ fn a_check_and_a_list_know_of_pages() {
 }
 
 /// The first TOML block of a section of `docs/jobs.md`.
-fn example(section: &str) -> &'static str {
+pub(crate) fn example(section: &str) -> &'static str {
     let (_, rest) = include_str!("../../docs/jobs.md").split_once(&format!("## {section}\n")).unwrap();
     rest.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0
 }

@@ -48,7 +48,7 @@ impl Estimate {
         plans: &[Explained],
     ) -> Option<Self> {
         let figures = plans.iter().map(Explained::rows_and_width).collect::<Option<Vec<_>>>()?;
-        let runs = plan.len() as u64;
+        let runs = plan.combinations() as u64;
         let all = |sum: u64| u64::try_from(u128::from(sum) * u128::from(runs) / figures.len().max(1) as u128);
         let rows = figures.iter().fold(0_u64, |sum, (rows, _)| sum.saturating_add(*rows));
         let rows = all(rows).unwrap_or(u64::MAX);
@@ -68,7 +68,7 @@ impl Estimate {
             figures.iter().fold(0_u64, |sum, (rows, width)| sum.saturating_add(rows.saturating_mul(value(*width))));
         let key = job.key.to_string().len() as u64;
         let bytes = all(values).unwrap_or(u64::MAX).saturating_add(keys.unwrap_or(rows).saturating_mul(key));
-        let planned = (figures.len(), plan.len());
+        let planned = (figures.len(), plan.combinations());
         Some(Estimate { job: job.name.clone(), rows, keys, bytes, planned, never_analyzed: Vec::new() })
     }
 

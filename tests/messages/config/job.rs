@@ -90,6 +90,31 @@ fn pages_need_rows_a_place_in_the_key_and_a_size() {
 }
 
 #[test]
+fn parts_are_ranges_of_a_column_of_the_key() {
+    let mut cases = Cases::new();
+    let by = |column: &str, parts: &str| format!("partition_by = {{ column = '{column}', parts = {parts} }}");
+    cases.line("not in the key", &by("slug", "4"));
+    cases.line("no name", &by("", "4"));
+    for parts in ["1", "65", "-4", "'4'", "1.5"] {
+        cases.line(&format!("parts = {parts}"), &by("id", parts));
+    }
+    cases.line("no number", "partition_by = { column = 'id' }");
+    cases.line("no column", "partition_by = { parts = 4 }");
+    cases.line("a word", "partition_by = 'id'");
+    cases.line("an unknown field", "partition_by = { column = 'id', parts = 4, bounds = [1, 2] }");
+    let other = |query: &str, more: &str| {
+        format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'\n{}\n{more}\n", by("id", "4"))
+    };
+    cases.job("a parameter", other("SELECT x FROM thing WHERE id = :id", "for_each.id = [1, 2]"));
+    cases.job("a limit", other("SELECT id FROM thing ORDER BY id LIMIT 5", ""));
+    cases.job("a name that is taken", other("SELECT id FROM thing WHERE x = :warm_to", "for_each.warm_to = [1]"));
+    let page = "query = 'SELECT id FROM thing ORDER BY id'\nkey = 't:{page}'\nvalue = 'rows'\npaginate = 5\n";
+    cases.job("the page's number", format!("{page}{}\n", by("page", "4")));
+    cases.config("not for all jobs", format!("{CONFIG}[defaults]\n{}", by("id", "4")));
+    cases.compare("partitions");
+}
+
+#[test]
 fn a_schedule_that_cannot_be_is_shown_at_the_part_at_fault() {
     let mut cases = Cases::new();
     for schedule in [
