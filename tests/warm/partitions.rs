@@ -50,6 +50,13 @@ fn all_rows_are_read_once_also_beyond_what_the_statistics_know() {
         assert_eq!(world.value("t:-7").as_deref(), Some(r#"{"id":-7,"v":"v"}"#));
         let _: () = world.ask(&["FLUSHALL"]);
     }
+    // A table that is one of several.
+    world.sql("CREATE TABLE whole (id int) PARTITION BY HASH (id); CREATE TABLE one PARTITION OF whole FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE two PARTITION OF whole FOR VALUES WITH (MODULUS 2, REMAINDER 1); INSERT INTO whole SELECT id FROM t;
+        ANALYZE whole; GRANT SELECT ON whole TO PUBLIC");
+    world.job("job", &job("SELECT id FROM whole", ""));
+    runs(&world, &[], 4, ROWS as u64);
+    let _: () = world.ask(&["FLUSHALL"]);
     // More parts than there are statistics for, and none at all.
     world.sql("CREATE TABLE few AS SELECT * FROM t LIMIT 3; ANALYZE few; CREATE VIEW seen AS SELECT * FROM t; GRANT SELECT ON few, seen TO PUBLIC");
     world.job("job", &job("SELECT id FROM few", ""));
@@ -154,10 +161,12 @@ fn the_parts_are_read_side_by_side() {
 #[test]
 fn parts_are_read_again_and_what_has_changed_is_set_right() {
     let world = world();
-    world.job("job", &job("SELECT id, v FROM t", ""));
-    on_busy(&world, || runs(&world, &[], 4, ROWS as u64));
-    assert!(world.keys().iter().all(|key| world.ask::<i64>(&["PTTL", key]) > 500_000));
-    let _: () = world.ask(&["FLUSHALL"]);
+    for more in ["", "verify = { version = 'v' }", "format = 'postgres'"] {
+        world.job("job", &job("SELECT id, v FROM t -- all", more));
+        on_busy(&world, || runs(&world, &[], 4, ROWS as u64));
+        assert!(world.keys().iter().all(|key| world.ask::<i64>(&["PTTL", key]) > 500_000), "{more}");
+        let _: () = world.ask(&["FLUSHALL"]);
+    }
     // Rows of the last part change while it is read; one of them moves to the first one, which has been read.
     world.job("job", &job("SELECT id, v FROM t WHERE id <> 1999 OR wait(1)", ""));
     let gate = Gate::shut(&world.database, 1);
