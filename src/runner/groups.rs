@@ -115,10 +115,8 @@ impl Groups {
 
     /// Takes the page of the group at this position, if as many rows stand on it as fit; the group's next page begins.
     pub(super) fn take_full(&mut self, position: usize, size: Option<NonZeroUsize>) -> Option<Whole> {
-        let group = self.at(position)?;
-        if size.is_none_or(|size| group.page.rows < size.get()) {
-            return None;
-        }
+        let size = size?.get();
+        let group = self.at(position).filter(|group| group.page.rows >= size)?;
         let mut page = std::mem::take(&mut group.page);
         group.number = group.number.saturating_add(1);
         let key = page.key.take().unwrap_or_else(|| group.key.clone());
