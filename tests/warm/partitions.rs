@@ -1,6 +1,7 @@
 //! `partition_by`: a big query is read in ranges of a column, side by side, and nothing is lost or read twice.
 
 use crate::freshness::{end, on_busy};
+use crate::serve::Serving;
 use crate::support::gate::Gate;
 use crate::support::server::wait_for;
 use crate::support::world::World;
@@ -202,6 +203,22 @@ fn sweeps_guards_and_absent_keys_are_about_all_parts() {
     let report = world.warm(&["--now", "--missing", "--json"]).exits(0).json();
     assert_eq!(report["jobs"][0]["keys"], 2, "{report:#}");
     assert_eq!(world.keys(), expected(&world, "id FROM t"));
+}
+
+#[test]
+fn all_parts_are_refreshed_before_they_die() {
+    let world = world();
+    let more = "schedule = '@yearly'\nrefresh_ahead = true\nttl = '4s'\nverify = 'none'";
+    world.job("job", &job("SELECT id, clock_timestamp()::text AS t FROM t", more));
+    let serving = Serving::of(world);
+    let ends = || ["t:-7", "t:999999"].map(|key| serving.world.value(key));
+    wait_for("both ends", || ends().iter().all(Option::is_some).then_some(()));
+    let first = ends();
+    wait_for("others", || {
+        let now = ends();
+        assert!(now.iter().all(Option::is_some), "one died");
+        now.iter().zip(&first).all(|(now, first)| now != first).then_some(())
+    });
 }
 
 #[test]
