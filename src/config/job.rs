@@ -77,10 +77,13 @@ pub(super) fn resolve(
         let warning = sources.error(key_span.clone(), message).into_warning();
         collector.push(warning.help("add the prefix to [ttl], so that the policy names all key families"));
     }
+    let value = value.zip(key.as_ref()).and_then(|(value, key)| reader.paginate(value, &raw, key, collector));
+    let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
     agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector);
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
+    reader.verified_pages(&common.verify, &raw, &context.defaults, collector);
     idle_invalidates(sources, &raw, &context.defaults, &common).into_iter().for_each(|warning| collector.push(warning));
     let job = Job {
         splay: Splay::new(common.splay, &name),
@@ -94,6 +97,7 @@ pub(super) fn resolve(
         format: common.format.name,
         bigint: common.bigint,
         hide: hide?,
+        partition: partition?,
         for_each,
         ttl: ttl?.with_jitter(common.jitter),
         priority: common.priority,

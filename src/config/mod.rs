@@ -27,6 +27,8 @@ mod guard;
 mod job;
 mod mask;
 mod near;
+mod pages;
+mod partition;
 mod paths;
 mod paused;
 mod raw;

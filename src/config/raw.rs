@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(super) use super::values::{Ahead, Length, Number, Scalar, Share, Size, Table, Text, Texts, Values, Verify};
+pub(super) use super::values::{
+    Ahead, Length, Number, PartitionBy, Scalar, Share, Size, Table, Text, Texts, Values, Verify,
+};
 
 /// Overwrites each field that the other side has.
 macro_rules! merge {
@@ -200,6 +202,8 @@ pub(super) struct Job {
     pub(super) ttl: Option<Spanned<Length>>,
     pub(super) hide: Option<Texts>,
     pub(super) sweep: Option<Spanned<bool>>,
+    pub(super) paginate: Option<Number>,
+    pub(super) partition_by: Option<Spanned<PartitionBy>>,
     #[serde(default)]
     pub(super) for_each: Table<Spanned<Values>>,
     // The fields below are those of [defaults].

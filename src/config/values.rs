@@ -144,6 +144,14 @@ impl<'de> Deserialize<'de> for Verify {
     }
 }
 
+/// `partition_by`: a column, and in how many ranges of it the query is read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "{ column = \"COLUMN\", parts = 4 }")]
+pub(super) struct PartitionBy {
+    pub(super) column: Text,
+    pub(super) parts: Number,
+}
+
 /// `refresh_ahead`: whether, or the share of their life that keys have left then.
 #[derive(Debug, Clone)]
 pub(super) enum Ahead {

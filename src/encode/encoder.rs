@@ -50,7 +50,7 @@ impl Encoder {
                 };
                 Program::Single { index, name: name.as_str().into(), node }
             }
-            ValueShape::Row | ValueShape::Rows => {
+            ValueShape::Row | ValueShape::Rows | ValueShape::Pages(_) => {
                 let members = layout::members(columns, spec.hide, compiler.style.members)?;
                 Program::Object(slots(&compiler, &members, columns, "")?)
             }

@@ -52,7 +52,7 @@ fn rewrite(query: &str, columns: &[Column], spec: &ValueSpec<'_>) -> Result<Stri
             // A cast to text would strip the padding of char(n), so the column itself is sent.
             let _ = if as_it_is { write!(sql, "q.c{at}") } else { write!(sql, "to_json(q.c{at})::text") };
         }
-        ValueShape::Row | ValueShape::Rows => {
+        ValueShape::Row | ValueShape::Rows | ValueShape::Pages(_) => {
             object(&layout::members(columns, spec.hide, MemberOrder::Declared)?, &mut sql);
             sql.push_str("::text");
         }

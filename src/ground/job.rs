@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::fingerprint::Fingerprint;
 use super::guard::Guard;
-use super::key::KeyTemplate;
+use super::key::{KeyTemplate, PAGE};
 use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
 use super::sql::Sql;
@@ -39,6 +39,8 @@ pub struct Job {
     pub bigint: BigInt,
     /// Columns that are left out of the value.
     pub hide: Vec<String>,
+    /// In which parts the query is read side by side, if it is.
+    pub partition: Option<Partition>,
     /// The parameters' values: the query runs once for each combination.
     pub for_each: Vec<Parameter>,
     /// The lifetime of its keys.
@@ -117,9 +119,15 @@ impl Job {
         Fingerprint::of([self.query.text()].into_iter().chain(parameters))
     }
 
-    /// Whether it is refreshed as a whole: its guard counts the rows of all combinations, or the absence of a row means something.
+    /// Whether it is refreshed as a whole: its guard counts the rows of all combinations, the absence of a row means something, or a combination is read in
+    /// parts, one of which says nothing of the others.
     pub fn is_refreshed_whole(&self) -> bool {
-        self.sweep || self.guard.counts_rows()
+        self.sweep || self.partition.is_some() || self.guard.counts_rows()
+    }
+
+    /// Whether this placeholder of the key is a page's number, and so neither a parameter nor a column.
+    pub fn is_page_number(&self, placeholder: &str) -> bool {
+        placeholder == PAGE && self.value.page_size().is_some()
     }
 
     /// The parameter of that name.
@@ -213,6 +221,17 @@ pub struct Version {
     /// Its name.
     pub column: String,
     /// Where it is named, in the job's file or in the configuration: `FILE:LINE` or `$VARIABLE`.
+    pub at: String,
+}
+
+/// How a big query is read in parts (`partition_by`): ranges of a column that the key is made of, so that all rows of a key are in one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// The column.
+    pub column: String,
+    /// How many ranges.
+    pub parts: usize,
+    /// Where it is named: `FILE:LINE`.
     pub at: String,
 }
 

@@ -6,6 +6,9 @@
 
 use std::fmt;
 
+/// The placeholder of a page's number, in the key of a job whose arrays are cut into pages.
+pub const PAGE: &str = "page";
+
 /// A problem in the text of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError {

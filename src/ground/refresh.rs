@@ -35,7 +35,10 @@ pub struct Units {
 impl Units {
     /// Those of this job.
     pub fn of(job: &Job) -> Self {
-        let definition = Fingerprint::of([&*job.definition().to_string(), &*job.key.to_string()]);
+        let texts = [job.definition().to_string(), job.key.to_string()];
+        // Pages of another size are other values, and not as many.
+        let size = job.value.page_size().map(|size| size.to_string());
+        let definition = Fingerprint::of(texts.iter().chain(&size).map(String::as_str));
         Units { job: job.name.clone(), definition: definition.to_string(), whole: job.is_refreshed_whole() }
     }
 

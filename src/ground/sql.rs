@@ -12,6 +12,11 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 /// The run's start, bound as `timestamptz`: a parameter that every query has.
 pub const NOW: &str = "now";
 
+/// Where a range of a big query begins, in what is read of it at a time: nothing for the first one.
+pub const FROM: &str = "warm_from";
+/// Before which value it ends: nothing for the last one.
+pub const TO: &str = "warm_to";
+
 /// A problem in a query's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlError {
@@ -176,6 +181,16 @@ impl Rendered {
 
 /// The first word by which the query may leave rows out that are there: `LIMIT`, `FETCH`, `OFFSET` or `TABLESAMPLE`. Byte range.
 pub fn leaves_out(text: &str) -> Option<Range<usize>> {
+    keyword(text, &["LIMIT", "FETCH", "OFFSET", "TABLESAMPLE"])
+}
+
+/// Whether the query says anything about the order of rows, be it in a part of it.
+pub fn orders(text: &str) -> bool {
+    keyword(text, &["ORDER"]).is_some()
+}
+
+/// The first of these words that is no name. Byte range.
+fn keyword(text: &str, words: &[&str]) -> Option<Range<usize>> {
     let offsets = Offsets::new(text);
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).with_unescape(false).tokenize_with_location().ok()?;
     // A parameter or a qualified column may have such a name.
@@ -185,7 +200,6 @@ pub fn leaves_out(text: &str) -> Option<Range<usize>> {
     };
     tokens.iter().enumerate().find_map(|(i, token)| match &token.token {
         Token::Word(word) if word.quote_style.is_none() && !is_a_name(i) => {
-            let words = ["LIMIT", "FETCH", "OFFSET", "TABLESAMPLE"];
             let found = words.iter().any(|other| word.value.eq_ignore_ascii_case(other));
             found.then(|| offsets.of(token.span.start)..offsets.of(token.span.end))
         }
@@ -248,6 +262,17 @@ pub fn as_sub_select(query: &str, columns: usize) -> String {
     let names: Vec<String> = (0..columns).map(|at| format!("c{at}")).collect();
     // The line break ends a comment that the query may end in.
     format!("(\n{query}\n) AS q({})", names.join(", "))
+}
+
+/// A query around another one that gives those of its rows whose column is in the range from [`FROM`] to [`TO`]. Ranges that follow one another have all
+/// rows, each once: those without a value are in the first one.
+pub fn ranged(query: &str, column: &str) -> String {
+    let column = quote_identifier(column);
+    // The line break ends a comment that the query may end in.
+    format!(
+        "SELECT * FROM (\n{query}\n) AS q WHERE (q.{column} >= :{FROM} OR :{FROM} IS NULL) \
+         AND (q.{column} < :{TO} OR :{TO} IS NULL OR :{FROM} IS NULL AND q.{column} IS NULL)"
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! How a job's rows become values.
 
+use std::num::NonZeroUsize;
+
 /// The shape of a job's values (`value = …` in the job file).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueShape {
@@ -7,8 +9,25 @@ pub enum ValueShape {
     Row,
     /// `"rows"`: the rows of one key as a JSON array.
     Rows,
+    /// `"rows"` with `paginate`: the rows of one group as several arrays of at most so many, each at a key with its number in it.
+    Pages(NonZeroUsize),
     /// `"column:NAME"`: one key for each row, holding one column.
     Column(String),
+}
+
+impl ValueShape {
+    /// Whether the values are arrays of rows.
+    pub fn is_array(&self) -> bool {
+        matches!(self, ValueShape::Rows | ValueShape::Pages(_))
+    }
+
+    /// How many rows make a page, if arrays are cut into pages.
+    pub fn page_size(&self) -> Option<NonZeroUsize> {
+        match self {
+            ValueShape::Pages(size) => Some(*size),
+            ValueShape::Row | ValueShape::Rows | ValueShape::Column(_) => None,
+        }
+    }
 }
 
 /// How a format that imitates JavaScript writes an `int8` (`bigint = …` in the job file). `JSON.stringify` throws on a `BigInt`, so each

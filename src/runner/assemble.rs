@@ -3,19 +3,20 @@
 //! `value = "row"` and `"column:…"`: each row is an entry at once. `value = "rows"`: rows of one key are gathered into an array. They usually come
 //! one after the other, but nobody can know before the last row; so gathered arrays are kept, up to a limit, and only then the oldest are
 //! written, on the assumption that they are complete. If a further row of such a key comes after all, the assumption was wrong for this query: the
-//! job fails, and all arrays that were written on it are taken back.
+//! job fails, and all arrays that were written on it are taken back. With `paginate` the same is true of each group's last page; full ones are complete.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::groups::{Group, Groups, Whole};
 use super::manifest::Manifest;
 use super::outlet::Outlet;
 use super::plan::Combination;
 use super::prepare::Reading;
 use super::run::Progress;
 use super::seen::Seen;
-use crate::cache::{Ours, Writer};
+use crate::cache::Writer;
 use crate::encode::RowError;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
@@ -26,11 +27,6 @@ use crate::ground::run::{Left, Stats};
 use crate::ground::settings::Limits;
 use crate::ground::value::ValueShape;
 use crate::source::{Postgres, State};
-
-/// What keeping one gathered array costs beside its bytes.
-const GROUP_OVERHEAD: usize = 128;
-/// What remembering one written array costs beside its key.
-const CLOSED_OVERHEAD: usize = 64;
 
 /// What all queries of one attempt share.
 pub(super) struct Shared<'a> {
@@ -61,29 +57,6 @@ pub(super) struct Assembler<'a> {
     groups: Groups,
     /// Set when a row was so large that the connection's buffers should not be kept.
     pub(super) swollen: bool,
-}
-
-/// Arrays that are being gathered, oldest first.
-#[derive(Default)]
-struct Groups {
-    open: VecDeque<Group>,
-    /// Key → position since the first group of the query.
-    index: HashMap<Vec<u8>, usize>,
-    /// How many groups were written already, and so the position of `open`'s first.
-    written: usize,
-    bytes: usize,
-    /// What was written although rows could still come: the keys' fingerprints → key and the value's fingerprint.
-    closed: HashMap<u64, Ours>,
-    closed_bytes: usize,
-}
-
-struct Group {
-    key: Vec<u8>,
-    payload: Vec<u8>,
-    version: Option<u64>,
-    refused: bool,
-    /// Whether a row of it was skipped: without any other row it is not empty, it is unknown.
-    skipped: bool,
 }
 
 /// Why a row did not become part of an entry.
@@ -138,7 +111,7 @@ impl<'a> Assembler<'a> {
             Err(Problem::Bad(reason)) => self.bad_row(&reason)?,
             Err(Problem::Fatal(error)) => return Err(error),
         }
-        while self.groups.bytes > self.shared.limits.buffer && self.groups.open.len() > 1 {
+        while self.groups.are_too_large(self.shared.limits.buffer) {
             self.write_oldest_group_early()?;
         }
         if self.outlet.is_full() { self.hand_over().await } else { Ok(()) }
@@ -146,10 +119,9 @@ impl<'a> Assembler<'a> {
 
     /// Ends a query: gathered arrays are complete now, and known keys without a row get an empty one.
     pub(super) async fn end(&mut self, known: Option<HashSet<Vec<u8>>>) -> Result<(), Error> {
-        if self.shared.job.value == ValueShape::Rows {
+        if self.shared.job.value.is_array() {
             let mut without_rows: Vec<_> = known.unwrap_or_default().into_iter().collect();
-            without_rows
-                .retain(|key| !self.groups.index.contains_key(key) && !self.groups.closed.contains_key(&xxh3_64(key)));
+            without_rows.retain(|key| !self.groups.knows(key));
             without_rows.sort_unstable();
             for key in without_rows {
                 self.groups.add(key);
@@ -157,11 +129,11 @@ impl<'a> Assembler<'a> {
         }
         // No row comes any more: what was written early is whole.
         self.outlet.early = false;
-        for ours in std::mem::take(&mut self.groups.closed).into_values() {
+        for ours in self.groups.take_closed() {
             self.shared.progress.tally.unwatch(xxh3_64(&ours.key));
         }
-        while !self.groups.open.is_empty() {
-            self.write_oldest_group()?;
+        while let Some((_, last)) = self.groups.take_oldest() {
+            last.inspect(|page| self.write(page));
             if self.outlet.is_full() {
                 self.hand_over().await?;
             }
@@ -183,7 +155,7 @@ impl<'a> Assembler<'a> {
             )));
         }
         match self.shared.job.value {
-            ValueShape::Rows => self.gather(row),
+            ValueShape::Rows | ValueShape::Pages(_) => self.gather(row),
             ValueShape::Row | ValueShape::Column(_) => self.entry(row),
         }
     }
@@ -201,36 +173,50 @@ impl<'a> Assembler<'a> {
     }
 
     fn gather(&mut self, row: &impl Row) -> Result<(), Problem> {
-        let position = match self.groups.index.get(&self.key) {
-            Some(position) => *position,
-            None => {
-                if self.groups.closed.contains_key(&xxh3_64(&self.key)) {
-                    return Err(self.not_contiguous());
-                }
-                self.groups.add(self.key.clone())
-            }
+        let position = match self.groups.position(&self.key) {
+            Some(position) => position,
+            None if self.groups.is_closed(&self.key) => return Err(self.not_contiguous()),
+            None => self.groups.add(self.key.clone()),
         };
-        let Some(group) = self.groups.open.get_mut(position - self.groups.written).filter(|group| !group.refused)
-        else {
+        let put = self.put(row, position);
+        if let Some(page) = self.groups.take_full(position, self.shared.job.value.page_size()) {
+            self.write(&page);
+        }
+        put
+    }
+
+    /// Puts a row onto the present page of the group at this position.
+    fn put(&mut self, row: &impl Row, position: usize) -> Result<(), Problem> {
+        let Some(Group { key: first, number, page }) = self.groups.at(position) else { return Ok(()) };
+        page.rows += 1;
+        if page.refused {
             return Ok(());
-        };
-        let before = group.payload.len();
-        group.payload.push(if before == 0 { b'[' } else { b',' });
+        }
+        if *number > 1 && page.key.is_none() {
+            let mut key = Vec::new();
+            if let Err(reason) = self.reading.keys.of_page(first, *number, &mut key) {
+                page.skipped = true;
+                return Err(Problem::Bad(reason));
+            }
+            page.key = Some(key);
+        }
+        let before = page.payload.len();
+        page.payload.push(if before == 0 { b'[' } else { b',' });
         // One byte is kept for the closing bracket.
-        let room = self.shared.job.max_value.saturating_sub(group.payload.len() + 1);
-        group.version = self.reading.version_of(row, group.version);
-        match self.reading.value_of(row, &mut group.payload, room) {
+        let room = self.shared.job.max_value.saturating_sub(page.payload.len() + 1);
+        page.version = self.reading.version_of(row, page.version);
+        match self.reading.value_of(row, &mut page.payload, room) {
             Ok(()) => {
-                self.groups.bytes += group.payload.len() - before;
+                let grown = page.payload.len() - before;
+                self.groups.grown(grown);
                 Ok(())
             }
             Err(error) => {
-                group.payload.truncate(before);
-                group.skipped = true;
+                page.payload.truncate(before);
+                page.skipped = true;
                 if matches!(error, RowError::TooLarge) {
-                    group.refused = true;
-                    self.groups.bytes -= before;
-                    group.payload = Vec::new();
+                    (page.refused, page.payload) = (true, Vec::new());
+                    self.groups.shrunk(before);
                 }
                 self.refuse(error)
             }
@@ -250,48 +236,35 @@ impl<'a> Assembler<'a> {
 
     /// Writes a group although rows of its key may still come, and remembers it.
     fn write_oldest_group_early(&mut self) -> Result<(), Error> {
-        if self.groups.closed_bytes > self.shared.limits.buffer {
+        if let Some(many) = self.groups.too_many_closed(self.shared.limits.buffer) {
             let message = format!(
-                "the query gives more than {} keys, too many to tell whether the rows of each follow one another; raise `buffer` in [limits], or split the job",
-                self.groups.closed.len()
+                "the query gives more than {many} keys, too many to tell whether the rows of each follow one another; raise `buffer` in [limits], or split the job"
             );
             return Err(Error::new(ErrorKind::Definition, message));
         }
-        if let Some(key) = self.groups.open.front().map(|group| xxh3_64(&group.key)) {
-            self.shared.progress.tally.watch(key);
-        }
-        if let Some(ours) = self.write_oldest_group()? {
-            self.groups.closed_bytes += ours.key.len() + CLOSED_OVERHEAD;
-            self.groups.closed.insert(xxh3_64(&ours.key), ours);
-            self.outlet.early = true;
+        if let Some((fingerprint, last)) = self.groups.take_oldest() {
+            if let Some(page) = &last {
+                self.shared.progress.tally.watch(xxh3_64(&page.key));
+                self.write(page);
+                self.outlet.early = true;
+            }
+            self.groups.close(fingerprint, last.map(Whole::ours));
         }
         Ok(())
     }
 
-    /// Puts the oldest group into the batch, and gives back what it was.
-    fn write_oldest_group(&mut self) -> Result<Option<Ours>, Error> {
-        let Some(Group { key, mut payload, version, refused, skipped }) = self.groups.open.pop_front() else {
-            return Ok(None);
-        };
-        self.groups.bytes = self.groups.bytes.saturating_sub(payload.len() + GROUP_OVERHEAD);
-        self.groups.index.remove(&key);
-        self.groups.written += 1;
-        let refused = refused || (payload.is_empty() && skipped);
-        if payload.is_empty() {
-            payload.push(b'[');
+    /// Puts an array into the batch, if it can be written.
+    fn write(&mut self, Whole { key, payload, version }: &Whole) {
+        if !payload.is_empty() {
+            self.outlet.batch.start(key);
+            self.outlet.batch.payload().extend_from_slice(payload);
+            self.outlet.finish(key, *version);
         }
-        payload.push(b']');
-        if !refused {
-            self.outlet.batch.start(&key);
-            self.outlet.batch.payload().extend_from_slice(&payload);
-            self.outlet.finish(&key, version);
-        }
-        Ok(Some(Ours { key, fingerprint: xxh3_64(&payload), earlier: None }))
     }
 
     /// What was written early, while rows of its keys could still come, is taken back at the end of the attempt.
     fn doubt_what_was_early(&mut self) {
-        self.shared.progress.doubt(std::mem::take(&mut self.groups.closed).into_values());
+        self.shared.progress.doubt(self.groups.take_closed());
     }
 
     fn not_contiguous(&mut self) -> Problem {
@@ -364,16 +337,5 @@ impl Drop for Assembler<'_> {
         if !self.outlet.is_rereading() {
             self.shared.progress.add(&std::mem::take(&mut self.stats));
         }
-    }
-}
-
-impl Groups {
-    /// Opens a group and returns its position.
-    fn add(&mut self, key: Vec<u8>) -> usize {
-        let position = self.written + self.open.len();
-        self.bytes += GROUP_OVERHEAD;
-        self.index.insert(key.clone(), position);
-        self.open.push_back(Group { key, payload: Vec::new(), version: None, refused: false, skipped: false });
-        position
     }
 }

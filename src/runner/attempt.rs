@@ -153,11 +153,18 @@ impl Attempt<'_> {
 
         let next = AtomicUsize::new(0);
         let start = Instant::now();
-        // What was held back is at hand.
-        let limit = if first.holds_rows() { usize::MAX } else { 1 };
+        // What was held back is at hand. What is cut into parts is known to be worth several connections.
+        let limit = match plan.parts() {
+            _ if first.holds_rows() => usize::MAX,
+            1 => 1,
+            _ => 0,
+        };
         let first = first.work(&plan, &due, &next, limit).await?;
         let left = due.len().saturating_sub(next.load(Ordering::Relaxed));
-        let more = further_workers(start.elapsed(), left, runner.source.free());
+        let more = match limit {
+            0 => runner.source.free().min(left.saturating_sub(1)),
+            _ => further_workers(start.elapsed(), left, runner.source.free()),
+        };
         let others = (0..more).map(|_| async {
             // Another job may have been quicker; what it does not need is enough.
             let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::Runner;
 use super::plan::{Combination, Plan};
+use super::prepare::text_of;
 use super::run::Progress;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
@@ -152,7 +153,7 @@ impl Holding {
 /// The statement that counts the rows of the job's query, with the same parameters.
 fn counting(job: &Job) -> Result<Sql, Error> {
     // The line break ends a comment that the query may end in.
-    let text = format!("SELECT count(*) FROM (\n{}\n) AS q", job.query.text());
+    let text = format!("SELECT count(*) FROM (\n{}\n) AS q", text_of(job));
     Sql::parse(&text).map_err(|error| Error::new(ErrorKind::Definition, error.message))
 }
 

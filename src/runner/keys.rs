@@ -1,9 +1,11 @@
 //! The key of a row: parameters and columns put into the job's template, and the checks that keep it inside the job.
+//!
+//! Where arrays are cut into pages, rows of one group have the key of its first page in common; the keys of the others are made from that one.
 
 use crate::encode::KeyText;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::Job;
-use crate::ground::key::KeyTemplate;
+use crate::ground::key::{KeyTemplate, PAGE};
 use crate::ground::keyspace::Rivals;
 use crate::ground::row::{Column, Row};
 use crate::runner::plan::{Combination, Plan};
@@ -24,13 +26,42 @@ pub struct Keys<'j> {
 #[derive(Debug)]
 enum Part {
     Parameter(String),
-    Column { index: usize, name: String, text: KeyText },
+    /// The number of the page on which the row stands.
+    Page,
+    Column {
+        index: usize,
+        name: String,
+        text: KeyText,
+    },
 }
+
+/// The number of the first page.
+const FIRST: &[u8] = b"1";
 
 /// The columns that the job's key is made of, by name: placeholders that are no parameter, or one whose whole list is bound at once.
 pub(super) fn key_columns(job: &Job, statement: &Statement) -> Vec<String> {
-    let from_row = |name: &&String| job.parameter(name).is_none() || statement.takes_list(name);
+    let from_row =
+        |name: &&String| !job.is_page_number(name) && (job.parameter(name).is_none() || statement.takes_list(name));
     job.key.names().iter().filter(from_row).cloned().collect()
+}
+
+/// Makes sure that `{page}` is either the page's number or a column, but not both, and not nothing.
+///
+/// # Errors
+/// What it is taken for, and the way out.
+pub(super) fn check_page(job: &Job, columns: &[Column]) -> Result<(), String> {
+    let is_column = columns.iter().any(|column| column.name == PAGE);
+    let from_row = job.key.names().iter().any(|name| name == PAGE) && job.parameter(PAGE).is_none();
+    match job.value.page_size() {
+        Some(_) if is_column => Err(format!(
+            "the query gives a column `{PAGE}`, but with `paginate` that is the page's number in the key; give the column another name (AS)"
+        )),
+        None if from_row && !is_column => Err(format!(
+            "the key `{}` needs a column `{PAGE}`, which the query does not give; if it is to be a page's number, say value = \"rows\" and how many rows make a page: `paginate = 20`",
+            job.key
+        )),
+        _ => Ok(()),
+    }
 }
 
 impl<'j> Keys<'j> {
@@ -47,6 +78,9 @@ impl<'j> Keys<'j> {
     ) -> Result<Self, Error> {
         let definition = |message: String| Error::new(ErrorKind::Definition, message);
         let part = |name: &String| -> Result<Part, Error> {
+            if job.is_page_number(name) {
+                return Ok(Part::Page);
+            }
             if !from_row.contains(name) {
                 return Ok(Part::Parameter(name.clone()));
             }
@@ -66,7 +100,7 @@ impl<'j> Keys<'j> {
         Ok(Keys { template: &job.key, rivals, max_length, parts, values: Vec::new(), ends: Vec::new() })
     }
 
-    /// Writes the row's key into `out`, which is emptied first.
+    /// Writes the row's key into `out`, which is emptied first: the first page's, where there are pages.
     ///
     /// # Errors
     /// Why the row can have no key, for people.
@@ -78,6 +112,7 @@ impl<'j> Keys<'j> {
                 Part::Parameter(name) => {
                     self.values.extend_from_slice(combination.single(name).unwrap_or_default().as_bytes())
                 }
+                Part::Page => self.values.extend_from_slice(FIRST),
                 Part::Column { index, name, text } => {
                     let value = row.value(*index).ok_or_else(|| format!("column `{name}` of the key is NULL"))?;
                     text.append(value, &mut self.values)
@@ -89,8 +124,22 @@ impl<'j> Keys<'j> {
         self.render(out)
     }
 
+    /// Writes the key of a page into `out`, which is emptied first; `first` is that of the group's first page.
+    ///
+    /// # Errors
+    /// Why the page can have no key, for people.
+    pub fn of_page(&self, first: &[u8], number: u64, out: &mut Vec<u8>) -> Result<(), String> {
+        let number = number.to_string();
+        let values = self.template.matches(first).unwrap_or_default();
+        let values = values.iter().zip(&self.parts).map(|(value, part)| match part {
+            Part::Page => number.as_bytes(),
+            Part::Parameter(_) | Part::Column { .. } => value,
+        });
+        self.render_values(values, out)
+    }
+
     /// The keys that exist even without a row, because they are made of parameters only: for one combination, every member of the lists in
-    /// the key. `None` when a column is in the key.
+    /// the key, on the first page where there are pages. `None` when a column is in the key.
     ///
     /// # Errors
     /// Why a parameter's value can make no key, for people.
@@ -99,12 +148,13 @@ impl<'j> Keys<'j> {
         plan: &Plan,
         combination: Combination<'_>,
     ) -> Result<Option<Vec<Vec<u8>>>, String> {
-        let mut choices: Vec<Vec<&str>> = Vec::with_capacity(self.parts.len());
+        let mut choices: Vec<Vec<&[u8]>> = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             choices.push(match part {
-                Part::Parameter(name) => vec![combination.single(name).unwrap_or_default()],
+                Part::Parameter(name) => vec![combination.single(name).unwrap_or_default().as_bytes()],
+                Part::Page => vec![FIRST],
                 Part::Column { name, .. } => match plan.list(name) {
-                    Some(members) => members.iter().map(String::as_str).collect(),
+                    Some(members) => members.iter().map(String::as_bytes).collect(),
                     None => return Ok(None),
                 },
             });
@@ -121,9 +171,9 @@ impl<'j> Keys<'j> {
     }
 
     /// Puts the values of the choice at `index` into place; the last placeholder changes fastest.
-    fn choose(&mut self, choices: &[Vec<&str>], index: usize) {
+    fn choose(&mut self, choices: &[Vec<&[u8]>], index: usize) {
         let mut rest = index;
-        let mut chosen: Vec<&str> = Vec::with_capacity(choices.len());
+        let mut chosen: Vec<&[u8]> = Vec::with_capacity(choices.len());
         for options in choices.iter().rev() {
             chosen.push(options[rest % options.len()]);
             rest /= options.len();
@@ -131,15 +181,23 @@ impl<'j> Keys<'j> {
         self.values.clear();
         self.ends.clear();
         for value in chosen.into_iter().rev() {
-            self.values.extend_from_slice(value.as_bytes());
+            self.values.extend_from_slice(value);
             self.ends.push(self.values.len());
         }
     }
 
     fn render(&self, out: &mut Vec<u8>) -> Result<(), String> {
-        out.clear();
         let starts = std::iter::once(&0).chain(&self.ends);
         let values = starts.zip(&self.ends).map(|(start, end)| &self.values[*start..*end]);
+        self.render_values(values, out)
+    }
+
+    fn render_values<'v>(
+        &self,
+        values: impl Iterator<Item = &'v [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        out.clear();
         self.template.render(values, out).map_err(|error| error.to_string())?;
         if out.len() > self.max_length {
             return Err(format!(

@@ -18,6 +18,7 @@ mod admission;
 mod assemble;
 mod attempt;
 mod gate;
+mod groups;
 mod keys;
 mod manifest;
 mod outlet;

@@ -1,13 +1,13 @@
 //! From `[for_each]` to combinations: one query for each combination of the parameters that Postgres takes one value for; a parameter
 //! that it takes for an array is bound as a whole.
 
+use super::keys::key_columns;
 use crate::encode::KeyText;
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::job::{Job, RowTimeouts, Values};
+use crate::ground::job::{Job, Partition, RowTimeouts, Values};
 use crate::ground::refresh::{Unit, Units};
 use crate::ground::row::Row;
-use crate::ground::sql::{NOW, Sql};
-use crate::ground::value::ValueShape;
+use crate::ground::sql::{FROM, NOW, Sql, TO};
 use crate::source::{Argument, Snapshot, Statement};
 
 /// The values of all parameters of one run.
@@ -17,6 +17,8 @@ pub struct Plan {
     now: String,
     single: Vec<(String, Vec<String>)>,
     lists: Vec<(String, Vec<String>)>,
+    /// Where each combination's rows are cut into parts, in order.
+    cuts: Vec<String>,
 }
 
 /// The parameters' values for one query.
@@ -38,7 +40,7 @@ impl Plan {
         now: &str,
         limit: usize,
     ) -> Result<Self, Error> {
-        let mut plan = Plan { now: now.to_owned(), single: Vec::new(), lists: Vec::new() };
+        let mut plan = Plan { now: now.to_owned(), single: Vec::new(), lists: Vec::new(), cuts: Vec::new() };
         for parameter in &job.for_each {
             let values = match &parameter.values {
                 Values::List(values) => values.clone(),
@@ -50,6 +52,9 @@ impl Plan {
             if statement.takes_list(&parameter.name) { plan.lists.push(entry) } else { plan.single.push(entry) }
         }
         plan.check_keys(job, statement)?;
+        if let Some(Partition { column, parts, .. }) = &job.partition {
+            plan.cuts = snapshot.cuts(statement, column, *parts).await?;
+        }
         let product = |lists: &[(String, Vec<String>)]| {
             lists.iter().try_fold(1_usize, |product, (_, values)| product.checked_mul(values.len()))
         };
@@ -69,10 +74,10 @@ impl Plan {
     /// values.
     fn check_keys(&self, job: &Job, statement: &Statement) -> Result<(), Error> {
         let names = job.key.names();
-        let has_column = names.iter().any(|name| job.parameter(name).is_none() || statement.takes_list(name));
+        let has_column = !key_columns(job, statement).is_empty();
         let lost = self.single.iter().find(|(name, values)| values.len() > 1 && !names.contains(name));
         match lost {
-            Some((name, values)) if !has_column || job.value == ValueShape::Rows => {
+            Some((name, values)) if !has_column || job.value.is_array() => {
                 let message = format!(
                     "the key `{}` is the same for all {} values of `:{name}`, so that each would overwrite the others; put `{{{name}}}` into the key, or bind the whole list (`= ANY(:{name})`)",
                     job.key,
@@ -84,9 +89,24 @@ impl Plan {
         }
     }
 
-    /// The number of combinations.
+    /// The number of queries: each part of each combination.
     pub fn len(&self) -> usize {
+        self.combinations() * self.parts()
+    }
+
+    /// The number of combinations.
+    pub fn combinations(&self) -> usize {
         self.single.iter().map(|(_, values)| values.len()).product()
+    }
+
+    /// In how many parts each combination is read.
+    pub fn parts(&self) -> usize {
+        self.cuts.len() + 1
+    }
+
+    /// The first part of a combination, or all of it.
+    pub fn first_part(&self, combination: usize) -> Combination<'_> {
+        self.combination(combination * self.parts())
     }
 
     /// Whether there is nothing to run.
@@ -94,7 +114,7 @@ impl Plan {
         self.len() == 0
     }
 
-    /// The combination at `index`; the last parameter changes fastest.
+    /// The combination at `index`, or a part of it; parts change fastest, then the last parameter.
     pub fn combination(&self, index: usize) -> Combination<'_> {
         Combination { plan: self, index }
     }
@@ -108,7 +128,7 @@ impl Plan {
 impl<'p> Combination<'p> {
     /// The value of a parameter that takes one value.
     pub fn single(&self, name: &str) -> Option<&'p str> {
-        let mut rest = self.index;
+        let mut rest = self.index / self.plan.parts();
         for (other, values) in self.plan.single.iter().rev() {
             let value = values.get(rest.checked_rem(values.len())?)?;
             rest /= values.len();
@@ -125,10 +145,21 @@ impl<'p> Combination<'p> {
         units.unit(&pairs.flatten().collect::<Vec<_>>())
     }
 
+    /// The end of its range: nothing where it has none.
+    fn end(&self, name: &str) -> Argument {
+        let part = self.index % self.plan.parts();
+        let cut = if name == FROM { part.checked_sub(1) } else { Some(part) };
+        let cut = cut.and_then(|cut| self.plan.cuts.get(cut));
+        cut.map_or(Argument::Nothing, |cut| Argument::Text(cut.clone()))
+    }
+
     /// What is bound to a parameter of the query.
     pub fn argument(&self, name: &str) -> Option<Argument> {
         if name == NOW {
             return Some(Argument::Text(self.plan.now.clone()));
+        }
+        if [FROM, TO].contains(&name) {
+            return Some(self.end(name));
         }
         let list = || self.plan.list(name).map(|values| Argument::List(values.to_vec()));
         self.single(name).map(|value| Argument::Text(value.to_owned())).or_else(list)
@@ -183,6 +214,7 @@ mod tests {
                 ("page".to_owned(), values(&["1", "2", "3"])),
             ],
             lists: vec![("types".to_owned(), values(&["music", "food"]))],
+            cuts: Vec::new(),
         };
         assert_eq!(plan.len(), 6);
         let pairs: Vec<_> =
@@ -191,5 +223,14 @@ mod tests {
         assert_eq!(pairs[4], (Some("Kano"), Some("2")));
         assert_eq!(plan.combination(5).argument("types"), Some(Argument::List(values(&["music", "food"]))));
         assert_eq!(plan.combination(5).argument("other"), None);
+        let plan = Plan { cuts: values(&["5", "7"]), ..plan };
+        assert_eq!((plan.len(), plan.combinations()), (18, 6));
+        let of = |index: usize| [FROM, TO].map(|name| plan.combination(index).argument(name));
+        let text = |text: &str| Some(Argument::Text(text.to_owned()));
+        assert_eq!(of(3), [Some(Argument::Nothing), text("5")]);
+        assert_eq!(of(4), [text("5"), text("7")]);
+        assert_eq!(of(5), [text("7"), Some(Argument::Nothing)]);
+        assert_eq!(plan.combination(5).single("page"), Some("2"));
+        assert_eq!(plan.combination(17).single("state"), plan.first_part(5).single("state"));
     }
 }

@@ -1,17 +1,18 @@
 //! From a job's definition and a database to something that can be run: statement, encoder, and where the columns are that matter.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::keys::{Keys, key_columns};
+use super::keys::{Keys, check_page, key_columns};
 use crate::encode::{self, Encoder, Format, RowError, ValueSpec};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::history::NamedType;
-use crate::ground::job::{Job, Verify, Version};
+use crate::ground::job::{Job, Partition, Verify, Version};
 use crate::ground::keyspace::Rivals;
 use crate::ground::row::{Column, Row};
-use crate::ground::sql::{Sql, as_sub_select, quote_identifier};
+use crate::ground::sql::{Sql, as_sub_select, quote_identifier, ranged};
 use crate::ground::value::ValueShape;
 use crate::source::{Snapshot, Statement};
 
@@ -43,20 +44,46 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
         return Err(Error::new(ErrorKind::Definition, message));
     }
     let mut statement = snapshot.prepare(&job.query).await?;
-    let columns = statement.columns().iter().map(NamedType::from).collect();
+    let columns: Vec<_> = statement.columns().iter().map(NamedType::from).collect();
+    check_page(job, statement.columns()).map_err(|message| definition(&message))?;
     let key_columns = key_columns(job, &statement);
+    if let Some(Partition { column, at, .. }) = &job.partition {
+        check_once(column, &columns).map_err(|message| definition(&message).at_place(at))?;
+        let ranged = Sql::parse(&text_of(job)).map_err(|error| definition(&error.message))?;
+        statement = snapshot.prepare(&ranged).await?;
+    }
     let narrow = narrow(job, statement.columns(), &key_columns)?;
     let mut beside = key_columns.clone();
     beside.extend(version(job).map(|version| version.column.clone()).filter(|name| !key_columns.contains(name)));
     let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &beside, bigint: job.bigint };
     if let Some(text) =
-        encode::rewrite(format, job.query.text(), statement.columns(), &spec).map_err(|error| definition(&error))?
+        encode::rewrite(format, &text_of(job), statement.columns(), &spec).map_err(|error| definition(&error))?
     {
         let sql = Sql::parse(&text).map_err(|error| definition(&error.message))?;
         statement = snapshot.prepare(&sql).await?;
     }
     let encoder = Encoder::new(format, statement.columns(), &spec).map_err(|error| definition(&error))?;
     Ok(Prepared { statement, columns, key_columns, encoder: Some(encoder), narrow })
+}
+
+/// The text of the query that is run: the job's own, or that of a part of it.
+pub(super) fn text_of(job: &Job) -> Cow<'_, str> {
+    match &job.partition {
+        Some(Partition { column, .. }) => Cow::Owned(ranged(job.query.text(), column)),
+        None => Cow::Borrowed(job.query.text()),
+    }
+}
+
+/// A column whose ranges are read must be there, and without doubt.
+fn check_once(column: &str, columns: &[NamedType]) -> Result<(), String> {
+    let found = columns.iter().filter(|other| other.name == column).count();
+    match found {
+        0 => Err(format!("`partition_by` reads ranges of the column `{column}`, which the query does not give")),
+        1 => Ok(()),
+        _ => Err(format!(
+            "`partition_by` reads ranges of the column `{column}`, and the query gives several of this name; give each an alias of its own"
+        )),
+    }
 }
 
 impl Prepared {
@@ -143,7 +170,7 @@ fn narrow(job: &Job, columns: &[Column], key_columns: &[String]) -> Result<Optio
             }
         }
     }
-    let _ = write!(text, " FROM {}", as_sub_select(job.query.text(), columns.len()));
+    let _ = write!(text, " FROM {}", as_sub_select(&text_of(job), columns.len()));
     Sql::parse(&text).map(Some).map_err(|error| definition(error.message))
 }
 

@@ -80,10 +80,10 @@ impl<'a> Worker<'a> {
     }
 
     /// The combinations whose queries have to be run: of those whose keys are known beforehand, a run that only fills what is missing
-    /// leaves out the ones whose keys are all there.
+    /// leaves out the ones whose keys are all there. Of pages only the first one is known: whether there are others, and how many, the query says.
     pub(super) async fn due(&mut self, plan: &Plan, only_missing: bool) -> Result<Vec<usize>, Error> {
         let all = 0..plan.len();
-        if !only_missing {
+        if !only_missing || self.shared.job.value.page_size().is_some() {
             return Ok(all.collect());
         }
         let mut known = Vec::new();

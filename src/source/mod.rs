@@ -15,6 +15,7 @@ mod encryption;
 mod error;
 mod keeper;
 mod lease;
+mod ranges;
 mod rows;
 mod snapshot;
 mod statement;

@@ -5,7 +5,7 @@ use sqlx::{Arguments, Either, Statement as _, TypeInfo};
 
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::row::Column;
-use crate::ground::sql::{NOW, Rendered, Sql};
+use crate::ground::sql::{FROM, NOW, Rendered, Sql, TO};
 
 /// `text` and `character varying`: parameters of these types need no cast.
 const TEXT: &[u32] = &[25, 1043];
@@ -19,6 +19,8 @@ pub enum Argument {
     Text(String),
     /// A whole list, for a parameter that is an array.
     List(Vec<String>),
+    /// NULL.
+    Nothing,
 }
 
 /// A query prepared inside one transaction; it must not be used in another, where columns may have moved.
@@ -56,17 +58,18 @@ impl Statement {
         self.parameters.iter().any(|parameter| parameter.name == name && parameter.array)
     }
 
-    /// The statement as a COPY of its rows in binary; `None` for one that needs an argument, which COPY does not take. `:now` is none: it is a time of ours.
+    /// The statement as a COPY of its rows in binary; `None` for one that needs an argument, which COPY does not take. `:now` is none: it is a time of ours; nor
+    /// are the ends of a range, if they are plain.
     pub(super) fn copy(&self, value: impl Fn(&str) -> Option<Argument>) -> Option<String> {
-        let now = match value(NOW) {
-            Some(Argument::Text(now)) if is_time(&now) => now,
-            _ if self.parameters.is_empty() => String::new(),
-            _ => return None,
+        let literal = |name: &str| match (name, value(name)?) {
+            (NOW, Argument::Text(now)) if is_time(&now) => Some(format!("CAST('{now}' AS timestamptz)")),
+            // Without a cast it takes the column's type.
+            (FROM | TO, Argument::Text(end)) if is_plain(&end) => Some(format!("'{end}'")),
+            (FROM | TO, Argument::Nothing) => Some("NULL".to_owned()),
+            _ => None,
         };
-        if self.parameters.iter().any(|parameter| parameter.name != NOW) {
-            return None;
-        }
-        let text = self.sql.with_parameters(|_, _| format!("CAST('{now}' AS timestamptz)")).text;
+        let literals = self.parameters.iter().map(|parameter| literal(&parameter.name)).collect::<Option<Vec<_>>>()?;
+        let text = self.sql.with_parameters(|i, _| literals.get(i).cloned().unwrap_or_default()).text;
         // The line break ends a comment that the query may end in.
         Some(format!("COPY (\n{text}\n) TO STDOUT (FORMAT binary)"))
     }
@@ -78,6 +81,7 @@ impl Statement {
             let added = match value(name) {
                 Some(Argument::Text(text)) => arguments.add(text),
                 Some(Argument::List(list)) => arguments.add(list),
+                Some(Argument::Nothing) => arguments.add(None::<String>),
                 None => return Err(Error::new(ErrorKind::Definition, format!("the parameter :{name} has no value"))),
             };
             added.map_err(|error| {
@@ -91,6 +95,11 @@ impl Statement {
 /// Whether the text holds nothing but what a time consists of, so that it can stand between quotes.
 fn is_time(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TZ".contains(&byte))
+}
+
+/// Whether the text is one of letters, digits and hyphens, so that it can stand between quotes.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// The query's text for a first look: parameters bare, so that Postgres infers their types. `:now` has its type already.

@@ -70,6 +70,7 @@ fn programs_get_json() {
             "paused_until": null,
             "splay_seconds": 30.0,
             "key": "t:list:{kind}",
+            "paginate": null,
             "ttl_seconds": 5400.0,
             "refresh_ahead": 0.2,
             "format": "prisma",

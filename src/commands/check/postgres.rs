@@ -13,7 +13,7 @@ use super::room::planned;
 use super::{Estimate, Finding, Said, changing};
 use crate::ground::clock::{Clock, SystemClock, to_millis};
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::job::{Job, OnBadRow, Parameter, Values};
+use crate::ground::job::{Job, OnBadRow, Parameter, Partition, Values};
 use crate::ground::settings::Settings;
 use crate::ground::sql::quote_identifier;
 use crate::observe::counted;
@@ -143,6 +143,7 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
         said.findings.push(Finding::warning_of(job, message, "check the query of [for_each]"));
         return snapshot.finish().await;
     }
+    said.findings.extend(uncut(job, &plan));
     plan_with_each_value(job, &prepared, &plan, &mut snapshot).await?;
     estimate(job, &prepared, &plan, &mut snapshot, said).await?;
     for index in 0..plan.len() {
@@ -153,6 +154,19 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
         }
     }
     snapshot.finish().await
+}
+
+/// Warns about a query that cannot be cut into as many parts as the job wants.
+fn uncut(job: &Job, plan: &Plan) -> Option<Finding> {
+    let Partition { column, parts, at } = job.partition.as_ref()?;
+    if plan.parts() > 1 {
+        return None;
+    }
+    let message = format!(
+        "partition_by wants {parts} parts, but PostgreSQL has no statistics of the column `{column}`, so that the query is read in one"
+    );
+    let advice = "ANALYZE its table; there are statistics of a table's own columns only, not of a view's or of expressions, and of columns with many values";
+    Some(Finding::warning_of(job, message, advice).at(at))
 }
 
 /// Has the query planned with some combinations: for how much the job writes, and what it calls.
@@ -166,8 +180,8 @@ async fn estimate(
     // Where the format has the server make the values, the query is another one.
     let original = snapshot.prepare(&job.query).await?;
     let mut plans = Vec::new();
-    for index in planned(plan.len()) {
-        let combination = plan.combination(index);
+    for index in planned(plan.combinations()) {
+        let combination = plan.first_part(index);
         let value = |name: &str| combination.argument(name);
         let plan = snapshot.explain(&original, value).await.map_err(|error| with_values(job, error, value))?;
         plans.push(Explained::parse(&plan));
@@ -227,6 +241,7 @@ fn with_values(job: &Job, error: Error, value: impl Fn(&str) -> Option<Argument>
         let value = match value(name)? {
             Argument::Text(text) => shortened(&text),
             Argument::List(list) => shortened(&format!("[{}]", list.join(", "))),
+            Argument::Nothing => return None,
         };
         Some(format!(":{name} = {value}"))
     });

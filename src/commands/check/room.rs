@@ -1,5 +1,7 @@
 //! How much the jobs would write, by the planner's own estimate, and whether Redis has room for it.
 
+use std::num::NonZeroUsize;
+
 use serde_json::{Value, json};
 
 use super::Finding;
@@ -46,14 +48,15 @@ impl Estimate {
         plans: &[Explained],
     ) -> Option<Self> {
         let figures = plans.iter().map(Explained::rows_and_width).collect::<Option<Vec<_>>>()?;
-        let runs = plan.len() as u64;
+        let runs = plan.combinations() as u64;
         let all = |sum: u64| u64::try_from(u128::from(sum) * u128::from(runs) / figures.len().max(1) as u128);
         let rows = figures.iter().fold(0_u64, |sum, (rows, _)| sum.saturating_add(*rows));
         let rows = all(rows).unwrap_or(u64::MAX);
         let members: Option<usize> = prepared.key_columns.iter().map(|name| plan.list(name).map(<[_]>::len)).product();
         let keys = match (&job.value, members) {
             (ValueShape::Rows, Some(members)) => Some(runs.saturating_mul(members as u64)),
-            (ValueShape::Rows, None) => None,
+            (ValueShape::Pages(size), Some(members)) => Some(pages(rows, runs.saturating_mul(members as u64), *size)),
+            (ValueShape::Rows | ValueShape::Pages(_), None) => None,
             (_, Some(_)) if prepared.key_columns.is_empty() => Some(runs),
             _ => Some(rows),
         };
@@ -65,7 +68,7 @@ impl Estimate {
             figures.iter().fold(0_u64, |sum, (rows, width)| sum.saturating_add(rows.saturating_mul(value(*width))));
         let key = job.key.to_string().len() as u64;
         let bytes = all(values).unwrap_or(u64::MAX).saturating_add(keys.unwrap_or(rows).saturating_mul(key));
-        let planned = (figures.len(), plan.len());
+        let planned = (figures.len(), plan.combinations());
         Some(Estimate { job: job.name.clone(), rows, keys, bytes, planned, never_analyzed: Vec::new() })
     }
 
@@ -121,6 +124,12 @@ impl Estimate {
     }
 }
 
+/// How many pages of that size so many rows make, in groups that are taken to be of one size. One without rows has a page, too.
+fn pages(rows: u64, groups: u64, size: NonZeroUsize) -> u64 {
+    let of_each = rows.div_ceil(groups.max(1)).div_ceil(size.get() as u64);
+    groups.saturating_mul(of_each.max(1))
+}
+
 /// What a value has beside its columns' own bytes: names, punctuation, and for some types a notation much longer than PostgreSQL's own.
 fn notation(columns: &[Column], hide: &[String]) -> u64 {
     let shown = columns.iter().filter(|column| !hide.contains(&column.name));
@@ -166,6 +175,12 @@ pub(super) fn check(share: f64, inspection: &Inspection, estimates: &[Estimate])
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_of_rows_make_pages_and_empty_ones_one() {
+        let size = NonZeroUsize::new(20).unwrap_or(NonZeroUsize::MIN);
+        assert_eq!([pages(0, 3, size), pages(60, 3, size), pages(61, 3, size), pages(200, 1, size)], [3, 3, 6, 10]);
+    }
 
     #[test]
     fn few_combinations_are_all_planned_and_of_many_some_of_each_part() {

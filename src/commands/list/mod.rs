@@ -19,6 +19,7 @@ use crate::ground::exit;
 use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
 use crate::ground::refresh::RefreshAhead;
+use crate::observe::counted;
 
 /// Lists the jobs in order of priority.
 pub fn run(common: &Common, list: &List) -> Result<u8, Failure> {
@@ -75,7 +76,7 @@ fn table(jobs: &[Job], next: impl Fn(&Job) -> Next) -> String {
             job.name.clone(),
             job.schedule.to_string(),
             next(job).show(job),
-            job.key.to_string(),
+            key(job),
             ahead(job).map_or(ttl(job), |share| format!("{} (refreshed at {share})", ttl(job))),
             job.priority.to_string(),
             description(job).unwrap_or_default(),
@@ -89,7 +90,7 @@ fn line(job: &Job, next: &Next) -> String {
     format!(
         "{}: key {}, ttl {}{}, schedule {}, next run {}, priority {}{description}\n",
         job.name,
-        job.key,
+        key(job),
         ttl(job),
         ahead(job).map_or_else(String::new, |share| format!(", refreshed when {share} of it is left")),
         job.schedule,
@@ -109,6 +110,7 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "paused_until": next.paused_until.map(rfc3339),
         "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
+        "paginate": job.value.page_size(),
         "ttl_seconds": job.ttl.base().as_secs_f64(),
         "refresh_ahead": job.refresh_ahead.map(RefreshAhead::share),
         "format": job.format,
@@ -122,6 +124,12 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
 
 fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// The key's template, and how many rows make a page where there are pages.
+fn key(job: &Job) -> String {
+    let pages = job.value.page_size().map(|size| format!(" (pages of {})", counted(size.get() as u64, "row", "rows")));
+    format!("{}{}", job.key, pages.unwrap_or_default())
 }
 
 fn ttl(job: &Job) -> String {

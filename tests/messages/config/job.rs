@@ -1,6 +1,7 @@
 //! Fields of a job that have the right shape and a wrong meaning.
 
 use crate::files::{Cases, GOOD};
+use crate::support::world::CONFIG;
 
 /// A good query and shape of the value; the key is the test's.
 const KEYED: &str = "query = 'SELECT id FROM thing'\nvalue = 'row'\n";
@@ -56,6 +57,61 @@ fn values_and_formats_have_known_names() {
     cases.line("verify by no column", "verify = { version = '' }");
     cases.line("invalidates", "invalidates = 'never'");
     cases.compare("names");
+}
+
+#[test]
+fn pages_need_rows_a_place_in_the_key_and_a_size() {
+    let mut cases = Cases::new();
+    let job = |key: &str, more: &str| {
+        format!(
+            "query = '''\nSELECT id FROM thing ORDER BY id'''\nkey = '{key}'\nvalue = 'rows'\npaginate = 20\n{more}"
+        )
+    };
+    let good = || job("t:list:{page}", "");
+    cases.job("no place in the key", job("t:list", ""));
+    cases.job("a row for each key", good().replace("'rows'", "'row'"));
+    cases.job("a column", good().replace("'rows'", "'column:id'"));
+    for size in ["0", "-1", "10001", "99999999999999999999", "'20'", "20.5", "true"] {
+        cases.job(&format!("paginate = {size}"), good().replace("= 20", &format!("= {size}")));
+    }
+    let limited = job("t:list:{page}", "for_each.page = [1, 2, 3]\n");
+    cases.job("pages by hand", limited.replace("ORDER BY id", "ORDER BY id LIMIT 20 OFFSET 20 * (:page::int - 1)"));
+    cases.job("a version", job("t:list:{page}", "verify = { version = 'id' }"));
+    cases.config("not for all jobs", format!("{CONFIG}[defaults]\npaginate = 20"));
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults]\nverify = {{ version = 'id' }}"));
+    cases.job("a version by default", good());
+    cases.files.write("warm.toml", CONFIG);
+    cases.files.write("jobs/job.toml", good().replace(" ORDER BY id", ""));
+    cases.warned("no order");
+    cases.files.write("jobs/job.toml", good());
+    let said = cases.files.warned();
+    cases.add("good", &said);
+    cases.compare("pages");
+}
+
+#[test]
+fn parts_are_ranges_of_a_column_of_the_key() {
+    let mut cases = Cases::new();
+    let by = |column: &str, parts: &str| format!("partition_by = {{ column = '{column}', parts = {parts} }}");
+    cases.line("not in the key", &by("slug", "4"));
+    cases.line("no name", &by("", "4"));
+    for parts in ["1", "65", "-4", "'4'", "1.5"] {
+        cases.line(&format!("parts = {parts}"), &by("id", parts));
+    }
+    cases.line("no number", "partition_by = { column = 'id' }");
+    cases.line("no column", "partition_by = { parts = 4 }");
+    cases.line("a word", "partition_by = 'id'");
+    cases.line("an unknown field", "partition_by = { column = 'id', parts = 4, bounds = [1, 2] }");
+    let other = |query: &str, more: &str| {
+        format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'\n{}\n{more}\n", by("id", "4"))
+    };
+    cases.job("a parameter", other("SELECT x FROM thing WHERE id = :id", "for_each.id = [1, 2]"));
+    cases.job("a limit", other("SELECT id FROM thing ORDER BY id LIMIT 5", ""));
+    cases.job("a name that is taken", other("SELECT id FROM thing WHERE x = :warm_to", "for_each.warm_to = [1]"));
+    let page = "query = 'SELECT id FROM thing ORDER BY id'\nkey = 't:{page}'\nvalue = 'rows'\npaginate = 5\n";
+    cases.job("the page's number", format!("{page}{}\n", by("page", "4")));
+    cases.config("not for all jobs", format!("{CONFIG}[defaults]\n{}", by("id", "4")));
+    cases.compare("partitions");
 }
 
 #[test]
