@@ -86,6 +86,7 @@ impl Observer for Metrics {
             Event::Cache { seen: Seen::Lost(loss) } => series.lost(*loss, 1),
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
+            Event::Waiting { .. } | Event::LoadUnknown { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
             Event::Serving { .. }
             | Event::ListenLater { .. }

@@ -14,6 +14,7 @@ mod history;
 mod instances;
 mod jobs;
 mod json;
+mod load;
 mod log;
 mod memory;
 mod outages;
