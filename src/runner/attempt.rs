@@ -119,7 +119,7 @@ impl Attempt<'_> {
     async fn read(&self, writer: &Writer, manifest: Option<&Manifest<'_>>, pace: &Pace<'_>) -> Result<(), Error> {
         let Attempt { runner, job, progress, .. } = *self;
         // First of all, so that `:now` is the time at which the database is asked.
-        pace.wait().await?;
+        Box::pin(pace.wait()).await?;
         let seen = Seen::new();
         let units = job.refresh_ahead.map(|_| Units::of(job));
         let observer = runner.observer.as_ref();

@@ -95,7 +95,7 @@ impl<'a> Pace<'a> {
             // The other connections need not ask the same.
             state.looked = Some(Instant::now());
         }
-        let look = Look::of(snapshot.load(busy).await?, busy);
+        let look = Look::of(Box::pin(snapshot.load(busy)).await?, busy);
         self.note(&look);
         Ok(look.hold.is_some())
     }

@@ -138,7 +138,8 @@ impl<'a> Worker<'a> {
                 break;
             }
             if !self.holds_rows() && self.shared.pace.is_held_up(&mut self.snapshot).await? {
-                self = self.step_aside(plan).await?;
+                // In a box: its depth would be added to that of every query.
+                self = Box::pin(self.step_aside(plan)).await?;
             }
             let Some(&index) = due.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             self.unverified.push(index);

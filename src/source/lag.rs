@@ -38,7 +38,13 @@ pub struct Marks {
 
 impl Marks {
     /// By how much a standby is behind at most that has replayed so far, where the log was at `end` at the time `seen`.
-    fn lag(&mut self, seen: Instant, end: Option<u64>, replayed: Option<u64>, age: Option<Duration>) -> Option<Duration> {
+    fn lag(
+        &mut self,
+        seen: Instant,
+        end: Option<u64>,
+        replayed: Option<u64>,
+        age: Option<Duration>,
+    ) -> Option<Duration> {
         if let Some(end) = end {
             self.ahead.push_back((seen, end));
             // Every second one is enough, and the newest one stays.
