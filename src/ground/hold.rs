@@ -49,7 +49,7 @@ impl fmt::Display for Hold {
                 let most = humantime::format_duration(most);
                 write!(
                     f,
-                    "nothing tells how far the standby is behind its primary, which may be more than max_lag = {most} in [postgres]: it is not connected to it, and has replayed nothing since it was started"
+                    "nothing tells how far the standby is behind its primary, which may be more than max_lag = {most} in [postgres]: it has replayed no commit since it was started, and not all that there is"
                 )
             }
         }
