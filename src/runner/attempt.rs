@@ -166,6 +166,9 @@ impl Attempt<'_> {
         let others = (0..more).map(|_| async {
             // Another job may have been quicker; what it does not need is enough.
             let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };
+            if !Box::pin(pace.allows(&mut snapshot)).await? {
+                return snapshot.finish().await;
+            }
             let prepared = prepare(job, &mut snapshot).await?;
             let worker = Worker::new(runner, &shared, prepared, snapshot)?;
             worker.work(&plan, &due, &next, usize::MAX).await?.end(&plan).await

@@ -5,6 +5,7 @@
 //!                               a transaction open, which would hold back vacuum, nor a connection
 //! between two combinations      once a second at most, a look on the connection at hand; if the database is busy, what was written is verified, the
 //!                               snapshot is given up, and the run waits as before its first one
+//! before a further connection   the same, and also how far a standby is behind; while something holds the run up, there is none
 //! reading again to verify       no look: it closes a race with the application, and until then values live for some seconds only
 //! ```
 //!
@@ -38,9 +39,9 @@ pub(super) struct Pace<'a> {
 
 #[derive(Default)]
 struct State {
-    /// When somebody began to look last, and whether the database was busy then.
+    /// When somebody began to look last, and what held the run up then.
     looked: Option<Instant>,
-    busy: bool,
+    held: Option<Hold>,
     /// Those who wait, and since when anybody does.
     waiting: usize,
     since: Option<Instant>,
@@ -87,17 +88,38 @@ impl<'a> Pace<'a> {
     /// When the snapshot is of no use any more.
     pub(super) async fn is_held_up(&self, snapshot: &mut Snapshot) -> Result<bool, Error> {
         let Some(busy) = self.source.busy() else { return Ok(false) };
-        {
-            let mut state = self.state();
-            if state.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
-                return Ok(state.busy);
-            }
-            // The other connections need not ask the same.
-            state.looked = Some(Instant::now());
+        if let Some(held) = self.held() {
+            return Ok(matches!(held, Some(Hold::Busy { .. })));
         }
         let look = Look::of(Box::pin(snapshot.load(busy)).await?, busy);
         self.note(&look);
         Ok(look.hold.is_some())
+    }
+
+    /// Whether one more connection, whose snapshot this is, may be used. None is worth waiting for.
+    ///
+    /// # Errors
+    /// When the snapshot is of no use any more, and as [`Pace::wait`].
+    pub(super) async fn allows(&self, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        if !self.source.has_signals() {
+            return Ok(true);
+        }
+        if let Some(held) = self.held() {
+            return Ok(held.is_none());
+        }
+        let look = self.source.look_through(snapshot, &mut Marks::default()).await?;
+        self.note(&look);
+        Ok(look.hold.is_none())
+    }
+
+    /// What the last look saw, if that still holds; else the caller is to look, and the other connections need not.
+    fn held(&self) -> Option<Option<Hold>> {
+        let mut state = self.state();
+        if state.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+            return Some(state.held);
+        }
+        state.looked = Some(Instant::now());
+        None
     }
 
     /// Says of a run whose time is over what it had waited for.
@@ -114,7 +136,7 @@ impl<'a> Pace<'a> {
     }
 
     fn note(&self, look: &Look) {
-        self.state().busy = matches!(look.hold, Some(Hold::Busy { .. }));
+        self.state().held = look.hold;
         if let Some(error) = &look.unknown {
             self.observer.on(&Event::LoadUnknown { error });
         }

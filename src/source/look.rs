@@ -5,6 +5,7 @@
 use super::connections::Postgres;
 use super::lag::Marks;
 use super::load::Load;
+use super::snapshot::Snapshot;
 use crate::ground::error::Error;
 use crate::ground::hold::Hold;
 use crate::ground::settings::Busy;
@@ -30,17 +31,26 @@ impl Postgres {
     /// As [`Postgres::snapshot`], and what a standby and its primary say. That nobody knows how busy the database is, is none.
     pub async fn look(&self, marks: &mut Marks) -> Result<Look, Error> {
         let mut snapshot = self.snapshot().await?;
-        let mut look = Look::default();
+        let look = self.look_through(&mut snapshot, marks).await?;
+        snapshot.finish().await?;
+        Ok(look)
+    }
+
+    /// The same through a snapshot that was taken just now.
+    ///
+    /// # Errors
+    /// What a standby and its primary say; then the snapshot may be of no use any more.
+    pub async fn look_through(&self, snapshot: &mut Snapshot, marks: &mut Marks) -> Result<Look, Error> {
         if let Some(most) = self.max_lag()
             && let Some(lag) = snapshot.lag(marks).await?
             && lag.is_none_or(|lag| lag > most)
         {
-            look.hold = Some(Hold::Behind { lag, most });
-        } else if let Some(busy) = self.busy() {
-            look = Look::of(snapshot.load(busy).await?, busy);
+            return Ok(Look { hold: Some(Hold::Behind { lag, most }), unknown: None });
         }
-        snapshot.finish().await?;
-        Ok(look)
+        match self.busy() {
+            Some(busy) => Ok(Look::of(snapshot.load(busy).await?, busy)),
+            None => Ok(Look::default()),
+        }
     }
 }
 
