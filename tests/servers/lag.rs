@@ -137,29 +137,6 @@ fn a_primary_with_nothing_to_commit_leaves_nobody_behind() {
     pair.without_primary().reads_at_once();
 }
 
-/// A transaction of the primary that writes for a long time, and of which nothing is committed.
-#[test]
-fn a_log_without_commits_is_no_lag() {
-    let mut pair = Pair::new().with_primary();
-    pair.world.set("WARM_DEFAULTS__VERIFY", "none");
-    pair.world.job("job", &format!("{JOB}\ntimeout = '10s'"));
-    pair.let_it_grow_old();
-    let mut writer = std::process::Command::new("psql")
-        .args(["-X", "-q", &pair.written.admin_url(), "-c"])
-        .arg("INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series(2, 100000000) n")
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let grows = || pair.written.sql("SELECT pg_current_wal_insert_lsn() - '0/0'");
-    let before = grows();
-    wait_for("the log to grow", || (grows() != before).then_some(()));
-    let ran = pair.world.warm(&["--now"]);
-    writer.kill().unwrap();
-    writer.wait().unwrap();
-    pair.written.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO t SELECT%'");
-    ran.exits(0).says("wrote 1 key");
-}
-
 #[test]
 fn a_standby_that_is_cut_off_is_behind_although_it_has_replayed_all_that_it_has() {
     let pair = Pair::new();
