@@ -78,9 +78,14 @@ impl Snapshot {
     }
 }
 
-/// The query's columns as they are, and after them the first one as a number. The line break ends a comment that the query may end in.
+/// The query's first column as a number, and how many columns it has: both of types that the driver knows, since looking another one up would destroy the
+/// statement, which has no name. The line break ends a comment that the query may end in.
 fn wrapped(query: &str) -> String {
-    format!("SELECT q.*, q.warm_figure::float8 FROM (\n{query}\n) AS q (warm_figure) LIMIT 2")
+    format!(
+        "SELECT warm_row.warm_figure::float8, \
+         (SELECT count(*) FROM pg_catalog.json_object_keys(pg_catalog.row_to_json(warm_row))) \
+         FROM (\n{query}\n) AS warm_row (warm_figure) LIMIT 2"
+    )
 }
 
 fn figure(rows: &[PgRow]) -> Result<f64, Error> {
@@ -88,9 +93,10 @@ fn figure(rows: &[PgRow]) -> Result<f64, Error> {
     let [row] = rows else {
         return Err(refuse(if rows.is_empty() { "gives no row" } else { "gives more than one row" }));
     };
-    if row.len() != 2 {
-        return Err(refuse(&format!("gives {} columns", row.len() - 1)));
+    let columns: i64 = row.try_get(1).map_err(translate)?;
+    if columns != 1 {
+        return Err(refuse(&format!("gives {columns} columns")));
     }
-    let figure: Option<f64> = row.try_get(1).map_err(translate)?;
+    let figure: Option<f64> = row.try_get(0).map_err(translate)?;
     figure.ok_or_else(|| refuse("gives NULL"))
 }

@@ -222,7 +222,7 @@ fn a_figure_that_cannot_be_asked_is_said_once_and_holds_nobody_up() {
 fn another_figure_can_be_asked() {
     let mut world = World::new();
     world.job("job", &format!("{JOB}\ntimeout = '1s'"));
-    world.sql("CREATE TABLE load (figure numeric); INSERT INTO load VALUES (20.5)");
+    world.sql("CREATE DOMAIN figure AS numeric; CREATE TABLE load (figure figure); INSERT INTO load VALUES (20.5)");
     world.set("WARM_POSTGRES__BUSY_ABOVE", "20");
     world.set("WARM_POSTGRES__BUSY_QUERY", "SELECT figure FROM load -- our own");
     world.warm(&["--now"]).exits(1).says("PostgreSQL is busy: 20.5, which is above busy_above = 20");
