@@ -1,6 +1,7 @@
 //! How the reports of `warm --now` are shown: a table on a terminal, plain lines elsewhere, JSON on request.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -120,8 +121,13 @@ fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
         some(stats.duplicates, "duplicate key", "duplicate keys"),
         (stats.swept > 0).then(|| swept(stats.swept, dry_run)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
+        waited(stats.waited_for_database),
     ];
     notes.into_iter().flatten().collect()
+}
+
+fn waited(time: Duration) -> Option<String> {
+    (!time.is_zero()).then(|| format!("waited {:.1} s for PostgreSQL", time.as_secs_f64()))
 }
 
 fn swept(count: u64, dry_run: bool) -> String {
@@ -182,6 +188,7 @@ fn job_value(report: &Report) -> Value {
         "duplicates": stats.duplicates,
         "swept": stats.swept,
         "attempts": stats.attempts,
+        "waited_for_database_ms": stats.waited_for_database.as_secs_f64() * 1e3,
         "sample": sample.collect::<Vec<_>>(),
         "swept_sample": report.swept_sample,
     })

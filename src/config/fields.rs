@@ -136,7 +136,8 @@ impl Reader<'_> {
         self.sql(text)
     }
 
-    fn sql(&self, text: &Text) -> Result<Sql, Diagnostic> {
+    /// A query, with the place of what is wrong with it.
+    pub(super) fn sql(&self, text: &Text) -> Result<Sql, Diagnostic> {
         let sql = Sql::parse(text.get_ref())
             .map_err(|error| self.sources.error(self.inside(text, error.at, 1), error.message))?;
         let line = self.sources.line(self.inside(text, 0, 0).start);

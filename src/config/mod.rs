@@ -18,6 +18,7 @@
 //! what has the right shape is then read for its meaning.
 
 mod ahead;
+mod busy;
 mod cron;
 mod diagnostic;
 mod environment;

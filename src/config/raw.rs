@@ -51,7 +51,10 @@ impl Config {
             primary_url_file,
             connections,
             connect_timeout,
-            statement_timeout
+            statement_timeout,
+            busy_above,
+            busy_query,
+            max_lag
         );
         merge!(
             self.redis,
@@ -113,6 +116,9 @@ pub(super) struct Postgres {
     pub(super) connections: Option<Number>,
     pub(super) connect_timeout: Option<Spanned<Length>>,
     pub(super) statement_timeout: Option<Spanned<Length>>,
+    pub(super) busy_above: Option<Number>,
+    pub(super) busy_query: Option<Text>,
+    pub(super) max_lag: Option<Spanned<Length>>,
 }
 
 /// `[redis]`.

@@ -13,7 +13,7 @@ use super::job::Read;
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
-use super::{raw, state, units};
+use super::{busy, raw, state, units};
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
 use crate::ground::ttl::TtlPolicy;
@@ -22,6 +22,9 @@ use crate::ground::ttl::TtlPolicy;
 pub(super) const TTL_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(366 * 86_400));
 /// Bounds of time-outs.
 pub(super) const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(86_400));
+
+/// Bounds of what a standby may be behind. It is not known more exactly than to about the shorter one.
+const LAG_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
 
 /// The settings without the jobs. A part that is wrong has been reported and stands at its default.
 pub(super) struct Parts {
@@ -97,16 +100,28 @@ fn postgres(
     let mut field = Fields { table: "postgres", sources, collector: &mut *collector };
     let connections = field.number("connections", raw.connections.as_ref(), 4, 1..=100);
     let connect_timeout = field.timeout("connect_timeout", raw.connect_timeout.as_ref(), 10);
+    let max_lag = raw.max_lag.as_ref().map(|length| duration("postgres.max_lag", length, LAG_BOUNDS, sources));
+    let max_lag = max_lag.and_then(|given| collector.take(given));
+    let busy = collector.take(busy::busy(raw, statement_timeout, sources)).flatten();
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::POSTGRES, &given, environment, sources, collector);
     let given = Given { url: raw.primary_url.as_ref(), url_file: raw.primary_url_file.as_ref(), file };
     let primary = secret::url(&secret::PRIMARY, &given, environment, sources, collector);
     let primary = collector.take(primary);
     let (url, origin) = collector.take(url)??;
-    let settings = PostgresSettings { url, origin, connections, connect_timeout, statement_timeout, primary: None };
+    let settings = PostgresSettings {
+        url,
+        origin,
+        connections,
+        connect_timeout,
+        statement_timeout,
+        busy: None,
+        max_lag: None,
+        primary: None,
+    };
     let primary =
         primary?.map(|(url, origin)| Box::new(PostgresSettings { url, origin, connections: 1, ..settings.clone() }));
-    Some(PostgresSettings { primary, ..settings })
+    Some(PostgresSettings { primary, busy, max_lag, ..settings })
 }
 
 fn redis(

@@ -22,6 +22,13 @@ pub fn pause_before_another_run(failures: u32) -> Duration {
     Duration::from_millis(fastrand::u64(1000..=ceiling))
 }
 
+/// The pause before a database that was busy or behind is looked at again, for the `looks`th time: it doubles from half a second up to 5 s, and is shortened by
+/// chance by up to a half, so that those who wait do not begin in step.
+pub fn pause_before_look(looks: u32) -> Duration {
+    let ceiling = 500_u64.saturating_mul(1 << looks.saturating_sub(1).min(6)).min(5000);
+    Duration::from_millis(fastrand::u64(ceiling / 2..=ceiling))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +38,8 @@ mod tests {
         for attempt in 2..40 {
             assert!(pause_before_attempt(attempt) <= Duration::from_secs(30));
             assert!(pause_between_tries() > Duration::from_secs(1));
+            let looks = Duration::from_millis(250)..=Duration::from_secs(5);
+            assert!(looks.contains(&pause_before_look(attempt - 1)));
             let again = pause_before_another_run(attempt);
             assert!((Duration::from_secs(1)..=Duration::from_secs(300)).contains(&again));
         }

@@ -26,6 +26,10 @@ pub enum ErrorKind {
     StatementTimeout,
     /// A row came later than the job allows.
     RowTimeout,
+    /// Others had so much to do in the database that the job waited until its time was over.
+    DatabaseBusy,
+    /// The standby that is read from was so far behind that the job waited until its time was over.
+    StandbyBehind,
     /// The snapshot could not be kept (conflict with recovery or serialization).
     SnapshotLost,
     /// The query does not fit the database: syntax, a column or a type.
@@ -101,6 +105,8 @@ pub const TABLE: &[Consequence] = &[
     row(ErrorKind::PostgresLost, Retry::Attempt, exit::POSTGRES, "look into PostgreSQL's log for the reason why it closed the connection"),
     row(ErrorKind::StatementTimeout, Retry::Never, exit::JOB_FAILED, "make the query cheaper (EXPLAIN shows where the time goes), or raise statement_timeout in [postgres]"),
     row(ErrorKind::RowTimeout, Retry::Run, exit::JOB_FAILED, "look what the server was at: make the query give its rows sooner (EXPLAIN shows where the time goes), or raise this limit of the job"),
+    row(ErrorKind::DatabaseBusy, Retry::Run, exit::JOB_FAILED, "look what keeps PostgreSQL busy (pg_stat_activity); or let the job run at a quieter time, or raise its timeout, or busy_above in [postgres]; the old keys stay"),
+    row(ErrorKind::StandbyBehind, Retry::Run, exit::JOB_FAILED, "look why the standby is behind (pg_stat_replication on the primary, recovery conflicts and pg_is_wal_replay_paused() on the standby); or name another server in DATABASE_URL, or raise max_lag in [postgres]; the old keys stay"),
     row(ErrorKind::SnapshotLost, Retry::Attempt, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
     row(ErrorKind::Query, Retry::Never, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
     row(ErrorKind::Row, Retry::Never, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),

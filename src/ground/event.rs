@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::Error;
 use super::health::Stale;
+use super::hold::Hold;
 use super::job::Job;
 use super::passed::Passed;
 use super::request::Trigger;
@@ -40,6 +41,18 @@ pub enum Event<'a> {
         error: &'a Error,
         /// The number of the next attempt, from 2.
         attempt: u32,
+    },
+    /// A run waits before it reads, for the database's sake or for its rows'.
+    Waiting {
+        /// The job's name.
+        job: &'a str,
+        /// What for.
+        hold: &'a Hold,
+    },
+    /// Nobody knows how busy the database is: runs do not wait for it.
+    LoadUnknown {
+        /// Why.
+        error: &'a Error,
     },
     /// A run skipped a row, for the first time or again.
     BadRow {

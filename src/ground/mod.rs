@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod guard;
 pub mod health;
 pub mod history;
+pub mod hold;
 pub mod job;
 pub mod key;
 pub mod keyspace;

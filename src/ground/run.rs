@@ -69,6 +69,8 @@ pub struct Stats {
     pub swept: u64,
     /// Tries made, the first included.
     pub attempts: u32,
+    /// How long no query was begun because the database was busy or behind, all attempts together.
+    pub waited_for_database: Duration,
 }
 
 impl Stats {
@@ -111,6 +113,7 @@ impl AddAssign<&Stats> for Stats {
         self.duplicates += other.duplicates;
         self.swept += other.swept;
         self.attempts += other.attempts;
+        self.waited_for_database += other.waited_for_database;
     }
 }
 

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::job::Job;
 use super::keyspace::KeySpace;
+use super::sql::Sql;
 use super::ttl::TtlPolicy;
 
 /// Everything that the configuration says.
@@ -59,13 +60,26 @@ pub struct PostgresSettings {
     pub connect_timeout: Duration,
     /// The longest time for one statement.
     pub statement_timeout: Duration,
+    /// When the database has so much to do that no query is begun; `None`: never.
+    pub busy: Option<Busy>,
+    /// How far a standby may be behind to be read from; `None`: as far as it likes.
+    pub max_lag: Option<Duration>,
     /// How to reach the server that the database is written to, when this one is a standby. It is only asked how far it has come.
     pub primary: Option<Box<PostgresSettings>>,
 }
 
+/// When the database counts as busy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    /// The figure above which it does.
+    pub above: u32,
+    /// Gives the figure: one row with one number. `None`: how many sessions of others are at work.
+    pub query: Option<Sql>,
+}
+
 impl PostgresSettings {
     fn is_same(&self, other: &Self) -> bool {
-        let terms = |of: &Self| (of.connections, of.connect_timeout, of.statement_timeout);
+        let terms = |of: &Self| (of.connections, of.connect_timeout, of.statement_timeout, of.busy.clone(), of.max_lag);
         let primaries = match (&self.primary, &other.primary) {
             (Some(one), Some(other)) => one.is_same(other),
             (one, other) => one.is_none() && other.is_none(),

@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::counted;
 use crate::ground::error::Error;
 use crate::ground::event::{Event, Observer};
+use crate::ground::hold::Hold;
 use crate::ground::job::Job;
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::request::Trigger;
@@ -23,6 +24,9 @@ const DESCRIBED_ROWS: u64 = 5;
 /// How long nothing is said of values that cannot be verified after it was said of the same job.
 const DOUBT: Duration = Duration::from_secs(600);
 
+/// The same of a job that waits for the database.
+const WAITS: Duration = Duration::from_secs(600);
+
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub struct LogObserver {
@@ -30,6 +34,9 @@ pub struct LogObserver {
     unshared: Mutex<HashSet<String>>,
     unguarded: AtomicBool,
     leaseless: AtomicBool,
+    loadless: AtomicBool,
+    /// When it was told last of each job that it waits.
+    waits: Mutex<HashMap<String, Instant>>,
     /// When it was told last of each job that values cannot be verified.
     doubts: Mutex<HashMap<String, Instant>>,
 }
@@ -46,6 +53,8 @@ impl Observer for LogObserver {
             Event::Retry { job, error, attempt } => {
                 warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
             }
+            Event::Waiting { job, hold } => self.waiting(job, hold),
+            Event::LoadUnknown { error } => self.load_unknown(error),
             Event::BadRow { job, reason } => self.bad_row(job, reason),
             Event::Doubt { job, reason } => self.doubt(job, reason),
             Event::Unwise { warning } => warn!("{warning}"),
@@ -105,6 +114,23 @@ impl LogObserver {
         }
     }
 
+    /// Not at each refresh: on a busy day there are many. How long each run waited stands in its report.
+    fn waiting(&self, job: &str, hold: &Hold) {
+        if is_new(&self.waits, job, WAITS) {
+            warn!(job, "{job}: waits: {hold}");
+        }
+    }
+
+    /// Once for a process, too.
+    fn load_unknown(&self, error: &Error) {
+        if !self.loadless.swap(true, Ordering::Relaxed) {
+            warn!(
+                kind = ?error.kind,
+                "nobody knows how busy PostgreSQL is, and no job waits for that (busy_above, busy_query in [postgres]): {error}"
+            );
+        }
+    }
+
     /// Once for a process, too.
     fn without_lease(&self, reason: &str) {
         if !self.leaseless.swap(true, Ordering::Relaxed) {
@@ -121,16 +147,13 @@ impl LogObserver {
 
     /// Not at each refresh: of rows that change all the time there is one in every life of a provisional value.
     fn doubt(&self, job: &str, reason: &str) {
-        let mut told = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(job).is_some_and(|told| told.elapsed() < DOUBT) {
-            return;
+        if is_new(&self.doubts, job, DOUBT) {
+            warn!(
+                job,
+                reason,
+                "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
+            );
         }
-        told.insert(job.to_owned(), Instant::now());
-        warn!(
-            job,
-            reason,
-            "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
-        );
     }
 
     fn bad_row(&self, job: &str, reason: &str) {
@@ -143,6 +166,16 @@ impl LogObserver {
             _ => {}
         }
     }
+}
+
+/// Whether nothing was told of the job for so long; notes that it is now.
+fn is_new(told: &Mutex<HashMap<String, Instant>>, job: &str, silence: Duration) -> bool {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let new = told.get(job).is_none_or(|told| told.elapsed() >= silence);
+    if new {
+        told.insert(job.to_owned(), Instant::now());
+    }
+    new
 }
 
 fn stopping(signal: Option<&str>, running: &[&str], grace: Duration) {

@@ -54,6 +54,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
                     bar.finish_and_clear();
                 }
             }
+            Event::Waiting { .. } | Event::LoadUnknown { .. } => {}
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } => {}

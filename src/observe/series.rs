@@ -33,6 +33,7 @@ pub(super) struct Series {
     pub(super) bytes: Family<OfJob, Counter>,
     pub(super) left: Family<Which, Counter>,
     pub(super) retries: Family<OfJob, Counter>,
+    waited_for_database: Family<OfJob, Counter<f64, AtomicU64>>,
     pub(super) passed: Family<Which, Counter>,
     pub(super) reloads: Family<Labels<1>, Counter>,
     pub(super) losses: Family<Labels<1>, Counter>,
@@ -64,6 +65,8 @@ impl Series {
         all.register("written_bytes", "Bytes of keys and values written", self.bytes.clone());
         all.register("keys_left", "Keys left alone, by the reason", self.left.clone());
         all.register("attempts_retried", "Attempts that failed and were followed by another", self.retries.clone());
+        let waited = "How long runs began no query because the database was busy or behind";
+        all.register("waited_for_database_seconds", waited, self.waited_for_database.clone());
         all.register("starts_passed", "Due times that began no run, by the reason", self.passed.clone());
         all.register("reloads", "How often the configuration was read again", self.reloads.clone());
         let reloaded = "Whether the configuration could be used when it was read last";
@@ -102,6 +105,7 @@ impl Series {
         for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
             add(counter, of(job), 0);
         }
+        drop(self.waited_for_database.get_or_create(&of(job)));
         drop(self.durations.0.get_or_create(&of(job)));
     }
 
@@ -112,6 +116,7 @@ impl Series {
         for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
             counter.remove(&of(job));
         }
+        self.waited_for_database.remove(&of(job));
         for (reason, _) in left(&Stats::default()) {
             self.left.remove(&which(job, "reason", reason));
         }
@@ -145,6 +150,7 @@ impl Series {
         add(&self.rows, of(job), stats.rows);
         add(&self.keys, of(job), stats.written);
         add(&self.bytes, of(job), stats.bytes);
+        self.waited_for_database.get_or_create(&of(job)).inc_by(stats.waited_for_database.as_secs_f64());
         for (reason, count) in left(stats) {
             add(&self.left, which(job, "reason", reason), count);
         }

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::groups::{Group, Groups, Whole};
 use super::manifest::Manifest;
 use super::outlet::Outlet;
+use super::pace::Pace;
 use super::plan::Combination;
 use super::prepare::Reading;
 use super::run::Progress;
@@ -44,6 +45,8 @@ pub(super) struct Shared<'a> {
     pub(super) observer: &'a dyn Observer,
     /// The keys so far.
     pub(super) seen: &'a Seen,
+    /// When the next query may begin.
+    pub(super) pace: &'a Pace<'a>,
 }
 
 /// Turns the rows of one query after the other into batches.

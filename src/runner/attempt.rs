@@ -13,6 +13,7 @@ use super::Runner;
 use super::assemble::Shared;
 use super::gate::Gate;
 use super::manifest::Manifest;
+use super::pace::Pace;
 use super::plan::Plan;
 use super::prepare::prepare;
 use super::run::{Limit, Progress, panicked};
@@ -59,9 +60,10 @@ impl Attempt<'_> {
             runner.observer.on(&Event::Unguarded { job: &self.job.name });
         }
         let manifest = Manifest::begin(runner, self.job, policy).await;
-        let reading = AssertUnwindSafe(self.read(&writer, manifest.as_ref())).catch_unwind();
+        let pace = Pace::new(&runner.source, self.job, progress, runner.observer.as_ref());
+        let reading = AssertUnwindSafe(self.read(&writer, manifest.as_ref(), &pace)).catch_unwind();
         let reading = async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
-        let read = self.limit.within(reading).await;
+        let read = self.limit.within(reading).await.map_err(|error| pace.explain(error));
         // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
         let written = self.finish(&mut writer).await;
         let result = match (written, read) {
@@ -114,8 +116,10 @@ impl Attempt<'_> {
         }
     }
 
-    async fn read(&self, writer: &Writer, manifest: Option<&Manifest<'_>>) -> Result<(), Error> {
+    async fn read(&self, writer: &Writer, manifest: Option<&Manifest<'_>>, pace: &Pace<'_>) -> Result<(), Error> {
         let Attempt { runner, job, progress, .. } = *self;
+        // First of all, so that `:now` is the time at which the database is asked.
+        Box::pin(pace.wait()).await?;
         let seen = Seen::new();
         let units = job.refresh_ahead.map(|_| Units::of(job));
         let observer = runner.observer.as_ref();
@@ -130,6 +134,7 @@ impl Attempt<'_> {
             manifest,
             observer,
             seen: &seen,
+            pace,
         };
         let now = to_millis(runner.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
 
@@ -168,6 +173,9 @@ impl Attempt<'_> {
         let others = (0..more).map(|_| async {
             // Another job may have been quicker; what it does not need is enough.
             let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };
+            if !Box::pin(pace.allows(&mut snapshot)).await? {
+                return snapshot.finish().await;
+            }
             let prepared = prepare(job, &mut snapshot).await?;
             let worker = Worker::new(runner, &shared, prepared, snapshot)?;
             worker.work(&plan, &due, &next, usize::MAX).await?.end(&plan).await

@@ -4,6 +4,7 @@
 //! Request ─► run       attempts within the job's time-out, a panic ends its job only
 //!              ├► admission  nobody else runs the job, and its due time is not served
 //!              └► attempt    Redis first (no query for a cache that is down), then a snapshot
+//!                    ├► pace      waits while the database is busy, or behind
 //!                    ├► plan      [for_each] × parameters → combinations, one query each
 //!                    ├► gate      the guard sees how many rows there are before any goes on
 //!                    └► worker    reads, and reads again to verify
@@ -22,6 +23,7 @@ mod groups;
 mod keys;
 mod manifest;
 mod outlet;
+mod pace;
 mod pending;
 mod plan;
 mod prepare;

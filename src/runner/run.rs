@@ -44,8 +44,9 @@ impl Progress {
     fn begin_attempt(&self) {
         let last = self.stats();
         let attempts = last.attempts + 1;
+        let waited_for_database = last.waited_for_database;
         *lock(&self.before) = last;
-        *lock(&self.reading) = Stats { attempts, ..Stats::default() };
+        *lock(&self.reading) = Stats { attempts, waited_for_database, ..Stats::default() };
         lock(&self.swept_sample).clear();
         self.tally.reset();
     }

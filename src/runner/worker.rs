@@ -134,6 +134,13 @@ impl<'a> Worker<'a> {
         limit: usize,
     ) -> Result<Self, Error> {
         for _ in 0..limit {
+            if next.load(Ordering::Relaxed) >= due.len() {
+                break;
+            }
+            if !self.holds_rows() && self.shared.pace.is_held_up(&mut self.snapshot).await? {
+                // In a box: its depth would be added to that of every query.
+                self = Box::pin(self.step_aside(plan)).await?;
+            }
             let Some(&index) = due.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             self.unverified.push(index);
             let (begun, start, _) = (self.runner.clock.now(), Instant::now(), self.assembler.outlet.shortest.take());
@@ -179,11 +186,24 @@ impl<'a> Worker<'a> {
     /// Verifies what is left and gives the connection back.
     pub(super) async fn end(mut self, plan: &Plan) -> Result<(), Error> {
         self = self.verify(plan).await?;
-        if self.assembler.swollen || self.remembers_types() {
-            self.snapshot.close().await;
-            return Ok(());
-        }
-        self.snapshot.finish().await
+        let keeps = self.keeps_connection();
+        give_back(self.snapshot, keeps).await
+    }
+
+    /// Whether its connection is of use to others.
+    fn keeps_connection(&self) -> bool {
+        !self.assembler.swollen && !self.remembers_types()
+    }
+
+    /// Lets go of the database until it is no longer busy. What was written is verified first: that must not wait.
+    async fn step_aside(mut self, plan: &Plan) -> Result<Self, Error> {
+        self = self.verify(plan).await?;
+        let keeps = self.keeps_connection();
+        give_back(self.snapshot, keeps).await?;
+        self.shared.pace.wait().await?;
+        self.snapshot = self.runner.source.snapshot().await?;
+        self.assembler.outlet.state = self.snapshot.state().clone();
+        self.prepare(false).await
     }
 
     async fn read(&mut self, plan: &Plan, index: usize) -> Result<(), Error> {
@@ -296,6 +316,14 @@ impl<'a> Worker<'a> {
     fn remembers_types(&self) -> bool {
         self.columns.iter().any(|column| column.ty.has_composite())
     }
+}
+
+async fn give_back(snapshot: Snapshot, keep: bool) -> Result<(), Error> {
+    if keep {
+        return snapshot.finish().await;
+    }
+    snapshot.close().await;
+    Ok(())
 }
 
 fn reading<'a>(runner: &Runner, shared: &'a Shared<'a>, prepared: &mut Prepared) -> Result<Reading<'a>, Error> {

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::connections::{MARKER, Postgres};
 use super::error::translate;
+use super::lag::number;
 use super::snapshot::Snapshot;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::show::{human_seconds, visible};
@@ -152,15 +153,7 @@ impl Snapshot {
         let Some(primary) = self.primary() else {
             return Err(Error::new(ErrorKind::Definition, "the primary of this standby is not known"));
         };
-        let rows = primary.ask(POSITION).await?;
-        let position: Option<String> = first(&rows)?.try_get("position").map_err(translate)?;
-        let Some(position) = position else {
-            let message = "the server that is named as the primary is a standby too; name the one that is written to as primary_url in [postgres]";
-            return Err(Error::new(ErrorKind::Definition, message));
-        };
-        let cluster: String = first(&rows)?.try_get("cluster").map_err(translate)?;
-        let end = end_of_record(&position)
-            .ok_or_else(|| Error::new(ErrorKind::PostgresLost, "the primary gave no position of its log"))?;
+        let (end, cluster) = end_of_primary(&primary).await?;
         let replayed = format!(
             "SELECT coalesce(pg_last_wal_replay_lsn() >= '{end}', NOT pg_is_in_recovery()) AS replayed, \
                      (SELECT system_identifier::text FROM pg_control_system()) AS cluster"
@@ -169,8 +162,7 @@ impl Snapshot {
         loop {
             let rows = self.ask(&replayed).await?;
             if first(&rows)?.try_get::<String, _>("cluster").map_err(translate)? != cluster {
-                let message = "the server that is named as the primary is another cluster's; name the one that this standby follows as primary_url in [postgres]";
-                return Err(Error::new(ErrorKind::Definition, message));
+                return Err(other_cluster());
             }
             if first(&rows)?.try_get("replayed").map_err(translate)? {
                 return Ok(None);
@@ -196,13 +188,31 @@ impl Postgres {
     }
 }
 
+/// How far the log of the primary goes, and which cluster it is of.
+pub(super) async fn end_of_primary(primary: &Postgres) -> Result<(String, String), Error> {
+    let rows = primary.ask(POSITION).await?;
+    let position: Option<String> = first(&rows)?.try_get("position").map_err(translate)?;
+    let Some(position) = position else {
+        let message = "the server that is named as the primary is a standby too; name the one that is written to as primary_url in [postgres]";
+        return Err(Error::new(ErrorKind::Definition, message));
+    };
+    let cluster = first(&rows)?.try_get("cluster").map_err(translate)?;
+    let end = end_of_record(&position)
+        .ok_or_else(|| Error::new(ErrorKind::PostgresLost, "the primary gave no position of its log"))?;
+    Ok((end, cluster))
+}
+
+/// The error for a primary that a standby does not follow.
+pub(super) fn other_cluster() -> Error {
+    let message = "the server that is named as the primary is another cluster's; name the one that this standby follows as primary_url in [postgres]";
+    Error::new(ErrorKind::Definition, message)
+}
+
 /// Where the last record before a position ends. At the beginning of a page or of a segment of the log, the position stands behind the header that comes next, which
 /// nobody replays before there is another record.
 fn end_of_record(position: &str) -> Option<String> {
     const PAGE: u64 = 8192;
-    let (high, low) = position.split_once('/')?;
-    let (high, low) = (u64::from_str_radix(high, 16).ok()?, u64::from_str_radix(low, 16).ok()?);
-    let position = high << 32 | low;
+    let position = number(position)?;
     let end = match position % PAGE {
         header @ (24 | 40) => position - header,
         _ => position,
@@ -210,7 +220,7 @@ fn end_of_record(position: &str) -> Option<String> {
     Some(format!("{:X}/{:X}", end >> 32, end & 0xFFFF_FFFF))
 }
 
-fn first(rows: &[PgRow]) -> Result<&PgRow, Error> {
+pub(super) fn first(rows: &[PgRow]) -> Result<&PgRow, Error> {
     rows.first().ok_or_else(|| Error::new(ErrorKind::PostgresLost, "PostgreSQL gave no row"))
 }
 

@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::url::{Target, UrlError};
 use crate::ground::backoff::pause_between_tries;
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::settings::PostgresSettings;
+use crate::ground::settings::{Busy, PostgresSettings};
 use crate::ground::sql::quote_identifier;
 use secrecy::ExposeSecret;
 
@@ -37,6 +37,8 @@ struct Shared {
     statement_timeout: Duration,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
+    busy: Option<Busy>,
+    max_lag: Option<Duration>,
     /// Where the database is written to, if this may be a standby.
     primary: Option<Postgres>,
     /// Whether this is the primary of another one.
@@ -105,6 +107,8 @@ impl Postgres {
                 statement_timeout: settings.statement_timeout,
                 permits: Arc::new(Semaphore::new(connections)),
                 idle: Mutex::new(Vec::new()),
+                busy: settings.busy.clone(),
+                max_lag: settings.max_lag,
                 target,
             }),
         })
@@ -118,6 +122,21 @@ impl Postgres {
     /// The server that the database is written to, if this one may be a standby.
     pub fn primary(&self) -> Option<&Postgres> {
         self.shared.primary.as_ref()
+    }
+
+    /// The longest time for one statement.
+    pub(super) fn statement_timeout(&self) -> Duration {
+        self.shared.statement_timeout
+    }
+
+    /// When it counts as busy, if ever.
+    pub fn busy(&self) -> Option<&Busy> {
+        self.shared.busy.as_ref()
+    }
+
+    /// How far it may be behind if it is a standby, if that matters.
+    pub fn max_lag(&self) -> Option<Duration> {
+        self.shared.max_lag
     }
 
     /// The most connections that are open at a time.

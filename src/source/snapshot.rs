@@ -51,6 +51,11 @@ impl Snapshot {
         Ok(doubt)
     }
 
+    /// The longest time for one statement.
+    pub(super) fn statement_timeout(&self) -> Duration {
+        self.home.statement_timeout()
+    }
+
     /// Runs one statement as it stands.
     pub(super) async fn ask(&mut self, statement: &str) -> Result<Vec<PgRow>, Error> {
         let rows = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).fetch_all(&mut self.link.connection);

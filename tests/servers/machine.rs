@@ -24,6 +24,8 @@ pub(crate) fn settings(url: &str) -> PostgresSettings {
         connections: 2,
         connect_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(30),
+        busy: None,
+        max_lag: None,
         primary: None,
     }
 }

@@ -6,6 +6,7 @@ mod support;
 
 mod bouncer;
 mod certificates;
+mod lag;
 mod leases;
 mod limits;
 mod lost_leases;

@@ -173,6 +173,16 @@ fn a_session_is_what_values_need_whatever_the_account_says() {
 const JOB: &str = "query = 'SELECT 1 AS x'\nkey = 't:x'\nvalue = 'rows'\nschedule = 'every 8m'";
 
 #[test]
+fn how_busy_the_server_is_can_be_asked_through_a_pool() {
+    let (mut world, _bouncer) = pooled(2);
+    world.job("job", JOB);
+    world.set("WARM_POSTGRES__BUSY_ABOVE", "1000");
+    let ran = world.warm(&["--now"]).exits(0);
+    assert_eq!(ran.err, "", "no warning that it cannot be asked");
+    world.warm(&["check"]).exits(0).says("others at work in PostgreSQL: ");
+}
+
+#[test]
 fn a_check_says_whether_machines_can_take_turns() {
     let leases = |ran: &Ran| ran.all().contains("second transaction") || ran.all().contains("several machines");
     let (mut world, _bouncer) = pooled(2);

@@ -15,6 +15,7 @@ mod history;
 mod instances;
 mod jobs;
 mod json;
+mod load;
 mod log;
 mod memory;
 mod outages;

@@ -12,6 +12,7 @@
 mod changing;
 mod explained;
 mod finding;
+mod hold;
 mod offline;
 mod postgres;
 mod redis;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::explained::Explained;
 use super::offline::wants_leases;
 use super::room::planned;
-use super::{Estimate, Finding, Said, changing};
+use super::{Estimate, Finding, Said, changing, hold};
 use crate::ground::clock::{Clock, SystemClock, to_millis};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::{Job, OnBadRow, Parameter, Partition, Values};
@@ -54,6 +54,7 @@ async fn account(settings: &Settings, jobs: &[Arc<Job>], source: &Postgres, said
         source.target().describe(),
         account.name
     ));
+    hold::check(source, &mut snapshot, said).await?;
     if let Some((named, server)) = settings.postgres.primary.as_ref().zip(source.primary()) {
         let finding = match account.standby {
             true => primary(&mut snapshot, server, said).await,

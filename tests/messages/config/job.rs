@@ -216,6 +216,8 @@ fn the_configurations_numbers_have_bounds_too_and_all_mistakes_come_at_once() {
          [redis]\ndatabase = 65536\nkey_prefix = 'warm:x:'\nmemory_limit = '101%'\n\
          [ttl]\n't:' = '1000d'\n[limits]\ncombinations = 1000001\nkey_length = 65537\nin_flight = '3GiB'\nbuffer = 'much'\n",
     );
+    cases.config("a figure and a lag below", format!("{CONFIG}[postgres]\nbusy_above = -1\nmax_lag = '10ms'\n"));
+    cases.config("a figure and a lag above", format!("{CONFIG}[postgres]\nbusy_above = 1000000001\nmax_lag = '2d'\n"));
     cases.compare("bounds_of_the_configuration");
 }
 

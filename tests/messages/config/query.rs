@@ -105,3 +105,17 @@ fn a_query_that_may_leave_rows_out_cannot_sweep() {
     assert_eq!(cases.files.warm(&["check", "--offline"]).exits(0).err, "");
     cases.compare("sweep");
 }
+
+#[test]
+fn a_query_for_how_busy_the_database_is_reads_one_figure_and_has_a_limit_beside_it() {
+    let mut cases = Cases::new();
+    let busy = |lines: &str| format!("{CONFIG}[postgres]\n{lines}\n");
+    let query = |text: &str| busy(&format!("busy_above = 20\nbusy_query = {text}"));
+    cases.config("nothing to compare with", busy("busy_query = 'SELECT 1'"));
+    cases.config("a parameter", query("'''\n  SELECT count(*)\n  FROM load WHERE time > :now\n'''"));
+    cases.config("a statement that writes", query("'DELETE FROM load'"));
+    cases.config("two statements", query("'SELECT 1; SELECT 2'"));
+    cases.config("a text for the limit", busy("busy_above = 'many'"));
+    cases.config("a number for the lag", busy("max_lag = 30"));
+    cases.compare("busy");
+}

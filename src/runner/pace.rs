@@ -1,0 +1,199 @@
+//! When a run may read: not while others have much to do in the database, nor from a standby that is too far behind.
+//!
+//! ```text
+//! before an attempt's snapshot  a look in a transaction of its own; while something holds the run up, it sleeps and looks again, and has neither
+//!                               a transaction open, which would hold back vacuum, nor a connection
+//! between two combinations      once a second at most, a look on the connection at hand; if the database is busy, what was written is verified, the
+//!                               snapshot is given up, and the run waits as before its first one
+//! before a further connection   the same, and also how far a standby is behind; while something holds the run up, there is none
+//! reading again to verify       no look: it closes a race with the application, and until then values live for some seconds only
+//! ```
+//!
+//! What ends the wait is the database, the job's timeout, or who stops the run. What cannot be asked holds nobody up: doubt about a figure must not let the cache go cold.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::run::Progress;
+use crate::ground::backoff::pause_before_look;
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::event::{Event, Observer};
+use crate::ground::hold::Hold;
+use crate::ground::job::Job;
+use crate::ground::run::Stats;
+use crate::source::{Look, Marks, Postgres, Snapshot};
+
+/// How long a look holds between two combinations.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The pace of one attempt, for all of its connections.
+pub(super) struct Pace<'a> {
+    source: &'a Postgres,
+    job: &'a Job,
+    progress: &'a Progress,
+    observer: &'a dyn Observer,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When somebody began to look last, and what held the run up then.
+    looked: Option<Instant>,
+    held: Option<Hold>,
+    /// Those who wait, and since when anybody does.
+    waiting: usize,
+    since: Option<Instant>,
+    /// How long there was somebody who waited.
+    waited: Duration,
+    /// What was waited for in vain.
+    cut_short: Option<Hold>,
+}
+
+impl<'a> Pace<'a> {
+    pub(super) fn new(source: &'a Postgres, job: &'a Job, progress: &'a Progress, observer: &'a dyn Observer) -> Self {
+        Pace { source, job, progress, observer, state: Mutex::default() }
+    }
+
+    /// Waits until a snapshot may be taken. To be dropped when the run's time is over.
+    ///
+    /// # Errors
+    /// What looking gives, but for a figure that cannot be asked.
+    pub(super) async fn wait(&self) -> Result<(), Error> {
+        if !self.source.has_signals() {
+            return Ok(());
+        }
+        let (mut marks, mut waiting) = (Marks::default(), None::<Waiting<'_, '_>>);
+        for looks in 1.. {
+            self.state().looked = Some(Instant::now());
+            let look = self.source.look(&mut marks).await?;
+            self.note(&look);
+            let Some(hold) = look.hold else {
+                waiting.take().into_iter().for_each(Waiting::end);
+                return Ok(());
+            };
+            match &mut waiting {
+                Some(waiting) => waiting.hold = hold,
+                None => waiting = Some(Waiting::begin(self, hold)),
+            }
+            sleep(pause_before_look(looks)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether whoever has this snapshot is to give it up and wait before the next query.
+    ///
+    /// # Errors
+    /// When the snapshot is of no use any more.
+    pub(super) async fn is_held_up(&self, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        let Some(busy) = self.source.busy() else { return Ok(false) };
+        if let Some(held) = self.held() {
+            return Ok(matches!(held, Some(Hold::Busy { .. })));
+        }
+        let look = Look::of(Box::pin(snapshot.load(busy)).await?, busy);
+        self.note(&look);
+        Ok(look.hold.is_some())
+    }
+
+    /// Whether one more connection, whose snapshot this is, may be used. None is worth waiting for.
+    ///
+    /// # Errors
+    /// When the snapshot is of no use any more, and as [`Pace::wait`].
+    pub(super) async fn allows(&self, snapshot: &mut Snapshot) -> Result<bool, Error> {
+        if !self.source.has_signals() {
+            return Ok(true);
+        }
+        if let Some(held) = self.held() {
+            return Ok(held.is_none());
+        }
+        let look = self.source.look_through(snapshot, &mut Marks::default()).await?;
+        self.note(&look);
+        Ok(look.hold.is_none())
+    }
+
+    /// What the last look saw, if that still holds; else the caller is to look, and the other connections need not.
+    fn held(&self) -> Option<Option<Hold>> {
+        let mut state = self.state();
+        if state.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+            return Some(state.held);
+        }
+        state.looked = Some(Instant::now());
+        None
+    }
+
+    /// Says of a run whose time is over what it had waited for.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let state = self.state();
+        match state.cut_short.filter(|_| error.kind == ErrorKind::JobTimeout) {
+            None => error,
+            Some(hold) => {
+                let (waited, timeout) = (humantime(state.waited), humantime(self.job.timeout));
+                let message = format!("{hold}; the job waited for {waited} of its timeout of {timeout} in vain");
+                Error::new(hold.kind(), message)
+            }
+        }
+    }
+
+    fn note(&self, look: &Look) {
+        self.state().held = look.hold;
+        if let Some(error) = &look.unknown {
+            self.observer.on(&Event::LoadUnknown { error });
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody waits. If this is dropped without [`Waiting::end`], the wait was cut short.
+struct Waiting<'p, 'a> {
+    pace: &'p Pace<'a>,
+    hold: Hold,
+    ended: bool,
+}
+
+impl<'p, 'a> Waiting<'p, 'a> {
+    fn begin(pace: &'p Pace<'a>, hold: Hold) -> Self {
+        let first = {
+            let mut state = pace.state();
+            state.waiting += 1;
+            state.since.get_or_insert_with(Instant::now);
+            state.waiting == 1
+        };
+        // Several connections of a run wait for the same.
+        if first {
+            pace.observer.on(&Event::Waiting { job: &pace.job.name, hold: &hold });
+        }
+        Waiting { pace, hold, ended: false }
+    }
+
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Waiting<'_, '_> {
+    fn drop(&mut self) {
+        let mut state = self.pace.state();
+        state.waiting -= 1;
+        if !self.ended {
+            state.cut_short = Some(self.hold);
+        }
+        // Time that several wait at once counts once.
+        if state.waiting == 0
+            && let Some(since) = state.since.take()
+        {
+            let waited = since.elapsed();
+            state.waited += waited;
+            self.pace.progress.add(&Stats { waited_for_database: waited, ..Stats::default() });
+        }
+    }
+}
+
+/// A length of time to the tenth of a second.
+fn humantime(time: Duration) -> humantime::FormattedDuration {
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    humantime::format_duration(Duration::from_millis(milliseconds / 100 * 100))
+}

@@ -1,0 +1,62 @@
+//! A look at the database before it is read from: whether it may be asked now, and whether its rows are new enough.
+//!
+//! The look has a transaction of its own, which ends with it: a run that waits holds no transaction open, which would hold back vacuum, and no connection.
+
+use super::connections::Postgres;
+use super::lag::Marks;
+use super::load::Load;
+use super::snapshot::Snapshot;
+use crate::ground::error::Error;
+use crate::ground::hold::Hold;
+use crate::ground::settings::Busy;
+
+/// What a look saw.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What keeps a run from reading.
+    pub hold: Option<Hold>,
+    /// Why nobody knows how busy the database is.
+    pub unknown: Option<Error>,
+}
+
+impl Postgres {
+    /// Whether anything is to be looked at before a snapshot is taken.
+    pub fn has_signals(&self) -> bool {
+        self.busy().is_some() || self.max_lag().is_some()
+    }
+
+    /// Looks; `marks` are those of the wait that it belongs to.
+    ///
+    /// # Errors
+    /// As [`Postgres::snapshot`], and what a standby and its primary say. That nobody knows how busy the database is, is none.
+    pub async fn look(&self, marks: &mut Marks) -> Result<Look, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let look = self.look_through(&mut snapshot, marks).await?;
+        snapshot.finish().await?;
+        Ok(look)
+    }
+
+    /// The same through a snapshot that was taken just now.
+    ///
+    /// # Errors
+    /// What a standby and its primary say; then the snapshot may be of no use any more.
+    pub async fn look_through(&self, snapshot: &mut Snapshot, marks: &mut Marks) -> Result<Look, Error> {
+        if let Some(most) = self.max_lag()
+            && let Some(lag) = snapshot.lag(marks).await?
+            && lag.is_none_or(|lag| lag > most)
+        {
+            return Ok(Look { hold: Some(Hold::Behind { lag, most }), unknown: None });
+        }
+        match self.busy() {
+            Some(busy) => Ok(Look::of(snapshot.load(busy).await?, busy)),
+            None => Ok(Look::default()),
+        }
+    }
+}
+
+impl Look {
+    /// What follows from how busy the database is.
+    pub fn of(load: Load, busy: &Busy) -> Self {
+        Look { hold: load.hold(busy), unknown: if let Load::Unknown(error) = load { Some(error) } else { None } }
+    }
+}
