@@ -1,6 +1,7 @@
 //! How the reports of `warm --now` are shown: a table on a terminal, plain lines elsewhere, JSON on request.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -82,7 +83,7 @@ fn samples(report: &Report) -> String {
         more => format!("  and {more} more{what}\n"),
     };
     let written = report.sample.iter().map(|sample| {
-        let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
+        let ttl = humantime::format_duration(Duration::from_secs(sample.ttl.as_secs()));
         format!("  {}  {}  TTL {ttl}\n", visible(&sample.key), human_bytes(sample.bytes as u64))
     });
     let swept = report.swept_sample.iter().map(|swept| format!("  {}  would be removed\n", visible(swept)));
@@ -120,8 +121,15 @@ fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
         some(stats.duplicates, "duplicate key", "duplicate keys"),
         (stats.swept > 0).then(|| swept(stats.swept, dry_run)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
+        held_back(stats.waited, "to keep to its rate"),
+        held_back(stats.gave_way, "since Redis was busy"),
     ];
     notes.into_iter().flatten().collect()
+}
+
+/// Less than a tenth of a second explains nothing.
+fn held_back(time: Duration, why: &str) -> Option<String> {
+    (time >= Duration::from_millis(100)).then(|| format!("held back for {:.1} s {why}", time.as_secs_f64()))
 }
 
 fn swept(count: u64, dry_run: bool) -> String {
@@ -182,6 +190,10 @@ fn job_value(report: &Report) -> Value {
         "duplicates": stats.duplicates,
         "swept": stats.swept,
         "attempts": stats.attempts,
+        "held_back": {
+            "rate_ms": stats.waited.as_secs_f64() * 1e3,
+            "latency_ms": stats.gave_way.as_secs_f64() * 1e3,
+        },
         "sample": sample.collect::<Vec<_>>(),
         "swept_sample": report.swept_sample,
     })

@@ -30,6 +30,7 @@ mod near;
 mod paths;
 mod paused;
 mod raw;
+mod restraint;
 mod secret;
 mod settings;
 mod shape;

@@ -69,6 +69,10 @@ pub struct Stats {
     pub swept: u64,
     /// Tries made, the first included.
     pub attempts: u32,
+    /// How long batches have waited for the sake of `keys_per_second` and `bytes_per_second`, those of all connections to PostgreSQL together.
+    pub waited: Duration,
+    /// How long writing has paused because Redis was slow (`latency_limit`).
+    pub gave_way: Duration,
 }
 
 impl Stats {
@@ -111,6 +115,8 @@ impl AddAssign<&Stats> for Stats {
         self.duplicates += other.duplicates;
         self.swept += other.swept;
         self.attempts += other.attempts;
+        self.waited += other.waited;
+        self.gave_way += other.gave_way;
     }
 }
 

@@ -86,7 +86,8 @@ impl Observer for Metrics {
             Event::Cache { seen: Seen::Lost(loss) } => series.lost(*loss, 1),
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
-            Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
+            Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } | Event::GivesWay { .. } => {
+            }
             Event::Serving { .. }
             | Event::ListenLater { .. }
             | Event::Stopping { .. }
@@ -122,7 +123,14 @@ mod tests {
             priority: 0,
             trigger: Trigger::Schedule,
             kept: Kept::default(),
-            stats: Stats { rows: 3, written: 2, bytes: 50, no_ttl: 1, ..Stats::default() },
+            stats: Stats {
+                rows: 3,
+                written: 2,
+                bytes: 50,
+                no_ttl: 1,
+                waited: Duration::from_millis(1500),
+                ..Stats::default()
+            },
             took: Duration::from_millis(1500),
             failure: failure.map(|kind| Error::new(kind, "")),
             whole: true,
@@ -156,6 +164,8 @@ mod tests {
             "warm_keys_written_total{job=\"a\"} 2",
             "warm_written_bytes_total{job=\"a\"} 50",
             "warm_keys_left_total{job=\"a\",reason=\"no_ttl\"} 1",
+            "warm_held_back_seconds_total{job=\"a\",reason=\"rate\"} 1.5",
+            "warm_held_back_seconds_total{job=\"a\",reason=\"latency\"} 0.0",
             "warm_attempts_retried_total{job=\"a\"} 1",
             "warm_starts_passed_total{job=\"a\",reason=\"missed\"} 7",
             "warm_reloads_total{outcome=\"failed\"} 1",

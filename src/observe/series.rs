@@ -1,6 +1,7 @@
 //! The series of the metrics: their names and labels, how they begin, and how those of a job go.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
@@ -32,6 +33,7 @@ pub(super) struct Series {
     pub(super) keys: Family<OfJob, Counter>,
     pub(super) bytes: Family<OfJob, Counter>,
     pub(super) left: Family<Which, Counter>,
+    held_back: Family<Which, Counter<f64, AtomicU64>>,
     pub(super) retries: Family<OfJob, Counter>,
     pub(super) passed: Family<Which, Counter>,
     pub(super) reloads: Family<Labels<1>, Counter>,
@@ -63,6 +65,8 @@ impl Series {
         all.register("keys_written", "Keys written or renewed", self.keys.clone());
         all.register("written_bytes", "Bytes of keys and values written", self.bytes.clone());
         all.register("keys_left", "Keys left alone, by the reason", self.left.clone());
+        let held_back = "How long writing was held back so that others can use Redis, by the reason, in seconds";
+        all.register("held_back_seconds", held_back, self.held_back.clone());
         all.register("attempts_retried", "Attempts that failed and were followed by another", self.retries.clone());
         all.register("starts_passed", "Due times that began no run, by the reason", self.passed.clone());
         all.register("reloads", "How often the configuration was read again", self.reloads.clone());
@@ -96,6 +100,9 @@ impl Series {
         for (reason, _) in left(&Stats::default()) {
             add(&self.left, which(job, "reason", reason), 0);
         }
+        for (reason, _) in held_back(&Stats::default()) {
+            drop(self.held_back.get_or_create(&which(job, "reason", reason)));
+        }
         for reason in Reason::ALL {
             add(&self.passed, which(job, "reason", reason.name()), 0);
         }
@@ -114,6 +121,9 @@ impl Series {
         }
         for (reason, _) in left(&Stats::default()) {
             self.left.remove(&which(job, "reason", reason));
+        }
+        for (reason, _) in held_back(&Stats::default()) {
+            self.held_back.remove(&which(job, "reason", reason));
         }
         for reason in Reason::ALL {
             self.passed.remove(&which(job, "reason", reason.name()));
@@ -147,6 +157,9 @@ impl Series {
         add(&self.bytes, of(job), stats.bytes);
         for (reason, count) in left(stats) {
             add(&self.left, which(job, "reason", reason), count);
+        }
+        for (reason, time) in held_back(stats) {
+            self.held_back.get_or_create(&which(job, "reason", reason)).inc_by(time.as_secs_f64());
         }
     }
 }
@@ -187,6 +200,10 @@ pub(super) fn left(stats: &Stats) -> [(&'static str, u64); 6] {
         ("no_room", stats.no_room),
         ("unverified", stats.unverified),
     ]
+}
+
+fn held_back(stats: &Stats) -> [(&'static str, Duration); 2] {
+    [("rate", stats.waited), ("latency", stats.gave_way)]
 }
 
 pub(super) fn name(loss: Loss) -> &'static str {

@@ -6,6 +6,7 @@ mod support;
 
 mod ahead;
 mod barrier;
+mod busy;
 mod freshness;
 mod ghosts;
 mod guards;
@@ -23,6 +24,7 @@ mod pause;
 mod platform;
 mod postgres_faults;
 mod process;
+mod rate;
 mod redis_faults;
 mod rows;
 mod serve;
