@@ -5,8 +5,9 @@
 //! transfers in the background do (LEDBAT, RFC 6817), what is beyond the shortest time ever seen is taken for others' work, and beyond a limit we give way.
 //!
 //! ```text
-//! slow answer    pause = what it took × 1, × 2, × 4, × 8    our share of Redis' time: 1/2 … 1/9
-//! normal answer  half the pause, one step back               four of them, and it goes on at full speed
+//! slow answer     pause = what it took × 1, × 2, × 4         our share of Redis' time: 1/2 … 1/5
+//! normal answer   half the pause                             ten of them at most, and it goes on at full speed
+//! four of these   one step back                              where one of five is slow, it stays slow
 //! ```
 //!
 //! Nothing here looks at a clock: times are given.
@@ -15,11 +16,15 @@ use std::time::{Duration, Instant};
 
 /// What a batch may have for the limit; a larger one has proportionally more time.
 const USUAL_BYTES: u32 = 64 << 10;
-/// The most that the pause is longer than what the slow batch took: a ninth of Redis' time is left to us, so that a run comes to its end one day.
-const MOST: u32 = 8;
+/// The most that the pause is longer than what the slow batch took: a fifth of Redis' time is left to us, so that a run comes to its end one day.
+const MOST: u32 = 4;
+/// So many normal answers take a step back. Fewer, and where Redis is free now and then we would fill each gap.
+const CALM: u32 = 4;
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
-/// Slow answers, without a normal one between, that are worth telling: a single one is an accident.
+/// A shorter one is none.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// From the third slow answer on, with hardly a normal one between, it is worth telling: a single one is an accident.
 const WORTH_TELLING: u32 = 4;
 
 /// Decides how long to pause before the next batch.
@@ -28,8 +33,10 @@ pub(super) struct Pace {
     limit: Option<Duration>,
     /// The shortest time that an answer took.
     round_trip: Duration,
-    /// How many times longer than the last slow answer the pause is; 0 at full speed.
+    /// How many times longer than the last slow answer the pause after it was; 0 when that is forgotten.
     factor: u32,
+    /// Normal answers since the last step, up or back.
+    calm: u32,
     pause: Duration,
     /// When the last slow batch was answered: what was sent before says nothing about the time after.
     slow_at: Option<Instant>,
@@ -40,7 +47,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Full speed; with no `limit` for good. `round_trip` is what an answer took that needed no work.
     pub(super) fn new(limit: Option<Duration>, round_trip: Duration) -> Self {
-        Pace { limit, round_trip, factor: 0, pause: Duration::ZERO, slow_at: None, answered: None }
+        Pace { limit, round_trip, factor: 0, calm: 0, pause: Duration::ZERO, slow_at: None, answered: None }
     }
 
     /// A batch of so many bytes that was sent at the one time was answered at the other. If one before it was answered in between, Redis began with
@@ -55,14 +62,17 @@ impl Pace {
         self.round_trip = self.round_trip.min(now.saturating_duration_since(sent));
         let allowed = limit.mul_f64((bytes as f64 / f64::from(USUAL_BYTES)).max(1.0)) + self.round_trip;
         if took > allowed {
-            self.factor = (self.factor * 2).clamp(1, MOST);
+            (self.factor, self.calm) = ((self.factor * 2).clamp(1, MOST), 0);
             self.pause = took.saturating_mul(self.factor).min(LONGEST);
             self.slow_at = Some(now);
             return (self.factor >= WORTH_TELLING).then_some(took);
         }
         if self.slow_at.is_none_or(|slow| slow <= sent) {
-            self.factor /= 2;
-            self.pause = if self.factor == 0 { Duration::ZERO } else { self.pause / 2 };
+            self.calm += 1;
+            if self.calm == CALM {
+                (self.factor, self.calm) = (self.factor / 2, 0);
+            }
+            self.pause = if self.pause < 2 * SHORTEST { Duration::ZERO } else { self.pause / 2 };
         }
         None
     }
@@ -122,23 +132,36 @@ mod tests {
     fn while_it_is_slow_the_pause_doubles_up_to_a_bound_and_then_it_halves() {
         let mut alone = Alone::new(25);
         let slow: Vec<_> = (0..6).map(|_| alone.batch(ms(50), 6000)).collect();
-        assert_eq!(slow, [50, 100, 200, 400, 400, 400].map(ms));
+        assert_eq!(slow, [50, 100, 200, 200, 200, 200].map(ms));
         assert_eq!(alone.batch(ms(500), 6000), LONGEST);
-        let normal: Vec<_> = (0..5).map(|_| alone.batch(ms(1), 6000)).collect();
-        assert_eq!(normal, [500, 250, 125, 0, 0].map(ms));
+        let normal: Vec<_> = (0..10).map(|_| alone.batch(ms(1), 6000)).collect();
+        assert_eq!(normal[..3], [500, 250, 125].map(ms));
+        assert_eq!(normal[9], Duration::ZERO);
+    }
+
+    #[test]
+    fn where_redis_is_free_now_and_then_the_gaps_are_not_filled() {
+        let mut alone = Alone::new(25);
+        let took = |n| ms(if n % 4 == 0 { 50 } else { 1 });
+        let pauses: Vec<_> = (0..40).map(|n| alone.batch(took(n), 6000)).collect();
+        assert_eq!(pauses[36..], [200, 100, 50, 25].map(ms), "each fourth is slow");
+        for _ in 0..3 * CALM {
+            alone.batch(ms(1), 6000);
+        }
+        assert_eq!(alone.batch(ms(50), 6000), ms(50), "all is forgotten");
     }
 
     #[test]
     fn a_single_slow_answer_is_not_worth_telling() {
         let mut alone = Alone::new(25);
-        let told: Vec<_> = [50, 50, 60, 1, 1, 1, 50]
+        let told: Vec<_> = [50, 50, 60, 1, 1, 1, 1, 1, 1, 1, 1, 50]
             .map(|took| {
                 let sent = alone.1;
                 alone.1 += ms(took);
                 alone.0.answered(sent, alone.1, 1)
             })
             .to_vec();
-        assert_eq!(told, [None, None, Some(ms(60)), None, None, None, None]);
+        assert_eq!(told, [[None; 2].as_slice(), &[Some(ms(60))], &[None; 9]].concat());
     }
 
     #[test]
@@ -165,7 +188,7 @@ mod tests {
         assert_eq!(pace.pause(start + ms(131)), ms(50));
         assert_eq!(pace.pause(start + ms(141)), ms(40), "a pause is over at some time, whoever has slept meanwhile");
         pace.answered(start + ms(131), start + ms(132), 6000);
-        assert!(!pace.is_slow());
+        assert_eq!(pace.pause(start + ms(132)), ms(25));
     }
 
     #[test]

@@ -37,6 +37,8 @@ use crate::ground::error::{Error, ErrorKind};
 const WINDOW: usize = 4;
 /// How often somebody who pauses looks whether anybody still waits for what he does.
 const GLANCE: Duration = Duration::from_millis(50);
+/// What had to wait until it was written will have to wait until it is verified, and must live so many times longer.
+const DELAY: u32 = 3;
 /// What the buffer of requests keeps of its memory.
 const KEEP: usize = 256 << 10;
 
@@ -198,6 +200,9 @@ impl Pipeline {
             // The first time was waited for before it was handed over; this is paid for by whoever comes next.
             let cost = Cost::of(&item.loaded.batch, item.asked.iter().copied(), self.policy.only_looks());
             self.redis.rate().claim(cost, Instant::now());
+        } else {
+            let batch = &mut item.loaded.batch;
+            batch.provisional = batch.provisional.max(DELAY * item.loaded.since.elapsed());
         }
         item.tries += 1;
         (item.sent, item.spread) = (now, fastrand::f64());

@@ -43,6 +43,8 @@ pub(super) struct Loaded {
     pub(super) batch: Batch,
     /// Who wants it back.
     pub(super) back: Option<mpsc::UnboundedSender<Batch>>,
+    /// Since when it has been on its way.
+    pub(super) since: Instant,
     _share: OwnedSemaphorePermit,
 }
 
@@ -120,10 +122,11 @@ impl Writer {
             self.spare.give(batch);
             return Ok(());
         }
+        let since = Instant::now();
         let units = u32::try_from(batch.bytes().div_ceil(UNIT).clamp(1, self.budget_units)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.budget).acquire_many_owned(units).await.map_err(|_| gone())?;
         self.wait_for_turn(&batch).await;
-        self.batches.send(Loaded { batch, back, _share: share }).map_err(|_| gone())
+        self.batches.send(Loaded { batch, back, since, _share: share }).map_err(|_| gone())
     }
 
     async fn wait_for_turn(&self, batch: &Batch) {
