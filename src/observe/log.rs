@@ -118,11 +118,11 @@ impl LogObserver {
             return;
         }
         *told = Some(Instant::now());
-        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let latency_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         warn!(
             job,
-            milliseconds,
-            "{job}: Redis is busy (it took {milliseconds} ms for a batch): the run pauses between batches until it is quick again (latency_limit in [redis])"
+            latency_ms,
+            "{job}: Redis is busy (it took {latency_ms} ms for a batch): the run pauses between batches until it is quick again (latency_limit in [redis])"
         );
     }
 

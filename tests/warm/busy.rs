@@ -82,7 +82,7 @@ fn a_run_gives_way_while_redis_is_slow_and_goes_on_afterwards() {
     let (written, commands) = (keys(&world) - before, hog.commands() - first);
     assert!(written > 0, "it goes on");
     // Without a pause there would be a batch at least for each of their commands.
-    assert!(written < commands * BATCH / 3, "{written} keys between {commands} commands of the other client");
+    assert!(written < commands * BATCH / 4, "{written} keys between {commands} commands of the other client");
     drop(hog);
     // As slowly as before, it would take minutes.
     let left = ROWS as u64 - keys(&world);
