@@ -147,7 +147,7 @@ impl Pipeline {
         }
     }
 
-    /// Where only what is in flight may leave no room for so many bytes more: waits until nothing is, and asks.
+    /// Where only what is in flight may leave no room for so many bytes more: waits until nothing is, and asks. The same after a pause.
     fn make_sure_of_room(&mut self, growth: usize) -> Result<(), Error> {
         if growth == 0 {
             return Ok(());
@@ -156,7 +156,8 @@ impl Pipeline {
         while self.guard.doubts(growth) && !self.window.is_empty() {
             self.settle_or_recover()?;
         }
-        if !self.guard.doubts(growth) && !(self.window.is_empty() && self.guard.is_out_of_date()) {
+        let is_out_of_date = self.window.is_empty() && self.guard.is_out_of_date();
+        if !is_out_of_date && !self.guard.doubts(growth) {
             return Ok(());
         }
         self.buffer.clear();
