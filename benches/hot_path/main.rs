@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use warm::cache::{Policy, Redis, Tally, Writer};
 use warm::encode::{Encoder, ValueSpec, format};
 use warm::ground::row::Row;
-use warm::ground::settings::{Limits, RedisSettings};
+use warm::ground::settings::{Limits, RedisSettings, Restraint};
 use warm::ground::value::{BigInt, ValueShape};
 
 /// Keys of one run of the writer, and how many go together.
@@ -91,6 +91,7 @@ fn settings(server: &Server) -> RedisSettings {
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
         memory_limit: 0.8,
+        restraint: Restraint::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! How to reach Redis.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{
@@ -9,6 +10,7 @@ use secrecy::ExposeSecret;
 
 use super::error::{Trouble, translate};
 use super::memory::{MemoryGuard, Sent};
+use super::rate::Rate;
 use super::session::Session;
 use crate::ground::backoff::pause_between_tries;
 use crate::ground::error::{Error, ErrorKind};
@@ -24,6 +26,8 @@ pub struct Redis {
     key_prefix: String,
     memory_limit: f64,
     sent: Sent,
+    rate: Arc<Rate>,
+    latency_limit: Option<Duration>,
 }
 
 /// A connection, and which server process is at its other end.
@@ -33,6 +37,8 @@ pub(super) struct Connected {
     pub(super) info: Option<String>,
     /// The server's time when the connection was made, in milliseconds since 1970, and ours.
     clock: (u64, Instant),
+    /// How long it took to answer a question that costs it nothing.
+    pub(super) round_trip: Duration,
 }
 
 impl Connected {
@@ -102,6 +108,8 @@ impl Redis {
             key_prefix: settings.key_prefix.clone(),
             memory_limit: settings.memory_limit,
             sent: Sent::default(),
+            rate: Arc::new(Rate::new(&settings.restraint, Instant::now())),
+            latency_limit: settings.restraint.latency_limit,
         })
     }
 
@@ -133,6 +141,16 @@ impl Redis {
     /// A guard of the server's memory, for a writer that has just connected.
     pub(super) fn guard(&self, connected: &Connected) -> MemoryGuard {
         MemoryGuard::new(self.memory_limit, Sent::clone(&self.sent), connected.info.as_deref())
+    }
+
+    /// How fast may be written to it, by all writers of this process together.
+    pub(super) fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    /// How long it may take for a batch before it counts as busy.
+    pub(super) fn latency_limit(&self) -> Option<Duration> {
+        self.latency_limit
     }
 
     pub(super) fn connect_timeout(&self) -> Duration {
@@ -179,8 +197,9 @@ impl Redis {
         };
         let asked = Instant::now();
         let now = time(&mut connection)?;
+        let round_trip = asked.elapsed();
         set_timeout(&connection, self.timeout)?;
-        Ok(Connected { connection, info, clock: (now, asked) })
+        Ok(Connected { connection, info, clock: (now, asked), round_trip })
     }
 }
 

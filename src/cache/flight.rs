@@ -1,5 +1,7 @@
 //! A batch on its way to Redis and back.
 
+use std::time::Instant;
+
 use super::error::Trouble;
 use super::memory::KEY_OVERHEAD;
 use super::scripts::Scripts;
@@ -17,6 +19,9 @@ pub(super) struct InFlight {
     pub(super) tries: u32,
     /// When it was sent, on Redis' clock.
     pub(super) sent: u64,
+    /// The same on ours, and the bytes of its commands.
+    pub(super) sent_at: Instant,
+    pub(super) wire: usize,
     /// What made the lives of its values unlike those of any others.
     pub(super) spread: f64,
     /// Whether memory was tight then.
@@ -37,6 +42,8 @@ impl InFlight {
             is_first: true,
             tries: 0,
             sent: 0,
+            sent_at: Instant::now(),
+            wire: 0,
             spread: 0.0,
             tight: false,
             asked_for_memory: false,

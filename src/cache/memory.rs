@@ -25,6 +25,8 @@ use crate::ground::show::{counted, human_bytes};
 const INTERVAL: Duration = Duration::from_millis(50);
 /// The same for one without a limit: it may get one.
 const UNLIMITED: Duration = Duration::from_secs(1);
+/// How old its last answer may be for a batch that is sent when nothing else is: what happened in a pause, no batch of ours has seen.
+const OUT_OF_DATE: Duration = Duration::from_millis(250);
 /// After how many bytes it is asked at the latest.
 const STRIDE: u64 = 4 << 20;
 /// What a key with a TTL takes beside its own bytes and those of its value, roughly.
@@ -133,6 +135,11 @@ impl MemoryGuard {
         resp::part(out, b"INFO");
         self.asked = Some(self.sent.load(Ordering::Relaxed));
         self.asked_at = Some(Instant::now());
+    }
+
+    /// Whether nothing was heard of Redis for so long that it is better asked before more is sent.
+    pub(super) fn is_out_of_date(&self) -> bool {
+        self.seen.is_some() && self.asked.is_none() && self.asked_at.is_some_and(|at| at.elapsed() > OUT_OF_DATE)
     }
 
     /// Notes that so many bytes are on their way.

@@ -6,6 +6,10 @@
 //! When a connection breaks, everything without a reply is sent again on a new one. That is safe: each command either
 //! writes the same bytes again or sees its own earlier effect, as a key that is present. A connection with an unread reply is never used
 //! again. A server that came back as another process may have lost what was written before: then the run starts over.
+//!
+//! When Redis is slow ([`Pace`]), one batch is sent at a time, with pauses between them.
+
+mod recovery;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,14 +17,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::Value;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
 
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, judge, translate};
 use super::flight::{InFlight, Open};
 use super::memory::MemoryGuard;
-use super::retract::into_error;
+use super::pace::Pace;
+use super::queue::Queue;
+use super::rate::Cost;
 use super::scripts::Scripts;
 use super::strategy::{Policy, Round, Verdict, together, was_absent};
 use super::tally::Tally;
@@ -30,10 +35,10 @@ use crate::ground::error::{Error, ErrorKind};
 
 /// Batches in flight on the connection. With two, Redis always has the next one in its buffer.
 const WINDOW: usize = 4;
-/// How often a server that asks for patience is asked again.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// How often one batch is sent before a connection that keeps breaking is given up.
-const TRIES: u32 = 4;
+/// How often somebody who pauses looks whether anybody still waits for what he does.
+const GLANCE: Duration = Duration::from_millis(50);
+/// What had to wait until it was written will have to wait until it is verified, and must live so many times longer.
+const DELAY: u32 = 3;
 /// What the buffer of requests keeps of its memory.
 const KEEP: usize = 256 << 10;
 
@@ -46,6 +51,9 @@ pub(super) struct Pipeline {
     window: VecDeque<InFlight>,
     buffer: Vec<u8>,
     guard: MemoryGuard,
+    pace: Pace,
+    /// Who wants to know that Redis is slow, until it has been told.
+    slow: Option<oneshot::Sender<Duration>>,
     tally: Tally,
     spare: Spare,
     /// Whether most keys of the batch that was answered last were there.
@@ -66,8 +74,10 @@ impl Pipeline {
         tally: Tally,
         spare: Spare,
         halted: Arc<AtomicBool>,
+        slow: oneshot::Sender<Duration>,
     ) -> Result<Self, Error> {
-        let (connected, scripts) = connect(&redis, policy)?;
+        let (connected, scripts) = recovery::connect(&redis, policy)?;
+        let pace = Pace::new(redis.latency_limit(), connected.round_trip);
         let guard = if policy.only_looks() { MemoryGuard::off() } else { redis.guard(&connected) };
         Ok(Pipeline {
             redis,
@@ -77,6 +87,8 @@ impl Pipeline {
             window: VecDeque::new(),
             buffer: Vec::new(),
             guard,
+            pace,
+            slow: Some(slow),
             tally,
             spare,
             mostly_there: false,
@@ -92,40 +104,50 @@ impl Pipeline {
     }
 
     /// Writes what it is given until nobody gives any more.
-    pub(super) fn run(mut self, mut receiver: mpsc::UnboundedReceiver<Loaded>) -> Result<(), Error> {
+    pub(super) fn run(mut self, receiver: mpsc::UnboundedReceiver<Loaded>) -> Result<(), Error> {
+        let mut queue = Queue::new(receiver);
         loop {
             if self.halted.load(Ordering::Relaxed) {
                 self.count_what_is_left();
                 return Ok(());
             }
-            let next = if self.window.is_empty() {
-                receiver.blocking_recv()
-            } else if self.window.len() >= WINDOW {
+            let slow = self.pace.is_slow();
+            if self.window.is_empty() {
+                if !queue.wait() {
+                    return self.refusals();
+                }
+                if slow && !self.hold_back() {
+                    continue;
+                }
+            } else if slow || self.window.len() >= WINDOW {
                 self.settle_or_recover()?;
                 continue;
-            } else {
-                match receiver.try_recv() {
-                    Ok(loaded) => Some(loaded),
-                    Err(TryRecvError::Disconnected) => None,
-                    Err(TryRecvError::Empty) => {
-                        self.settle_or_recover()?;
-                        continue;
-                    }
-                }
-            };
-            match next {
+            }
+            match queue.next(slow) {
                 Some(loaded) => {
                     let batch = InFlight::new(loaded, self.policy.first_round(self.mostly_there));
                     self.make_sure_of_room(batch.growth())?;
                     self.send(batch)?;
                 }
-                None if self.window.is_empty() => return self.refusals(),
                 None => self.settle_or_recover()?,
             }
         }
     }
 
-    /// Where only what is in flight may leave no room for so many bytes more: waits until nothing is, and asks.
+    /// Lets others have Redis for a while. Whether anybody still waits for what is to be written.
+    fn hold_back(&self) -> bool {
+        let start = Instant::now();
+        loop {
+            let left = self.pace.pause(Instant::now());
+            if left.is_zero() || self.halted.load(Ordering::Relaxed) {
+                self.tally.gave_way(start.elapsed());
+                return left.is_zero();
+            }
+            std::thread::sleep(left.min(GLANCE));
+        }
+    }
+
+    /// Where only what is in flight may leave no room for so many bytes more: waits until nothing is, and asks. The same after a pause.
     fn make_sure_of_room(&mut self, growth: usize) -> Result<(), Error> {
         if growth == 0 {
             return Ok(());
@@ -134,7 +156,8 @@ impl Pipeline {
         while self.guard.doubts(growth) && !self.window.is_empty() {
             self.settle_or_recover()?;
         }
-        if !self.guard.doubts(growth) {
+        let is_out_of_date = self.window.is_empty() && self.guard.is_out_of_date();
+        if !is_out_of_date && !self.guard.doubts(growth) {
             return Ok(());
         }
         self.buffer.clear();
@@ -174,6 +197,14 @@ impl Pipeline {
     fn put_on_wire(&mut self, index: usize) -> Result<(), Trouble> {
         let now = self.connected.now();
         let Some(item) = self.window.get_mut(index) else { return Ok(()) };
+        if item.tries > 0 || !item.is_first {
+            // The first time was waited for before it was handed over; this is paid for by whoever comes next.
+            let cost = Cost::of(&item.loaded.batch, item.asked.iter().copied(), self.policy.only_looks());
+            self.redis.rate().claim(cost, Instant::now());
+        } else {
+            let batch = &mut item.loaded.batch;
+            batch.provisional = batch.provisional.max(DELAY * item.loaded.since.elapsed());
+        }
         item.tries += 1;
         (item.sent, item.spread) = (now, fastrand::f64());
         self.buffer.clear();
@@ -189,6 +220,7 @@ impl Pipeline {
             self.policy.ask(&asking, &item.loaded.batch, command, &mut self.buffer);
             rest = others;
         }
+        (item.sent_at, item.wire) = (Instant::now(), self.buffer.len());
         self.connected.connection.send_packed_command(&self.buffer).map_err(|error| translate(&error))
     }
 
@@ -240,6 +272,11 @@ impl Pipeline {
         }
         if open.stop.is_none() {
             self.waiting = None;
+            let took = self.pace.answered(item.sent_at, Instant::now(), item.wire);
+            if let Some((took, slow)) = took.and_then(|took| Some((took, self.slow.take()?))) {
+                // Nobody listens any more if the run was cancelled meanwhile.
+                let _ = slow.send(took);
+            }
         }
         if item.is_first && open.new > 0 {
             self.mostly_there = open.absent * 2 < open.new;
@@ -317,93 +354,6 @@ impl Pipeline {
             }
         }
     }
-
-    /// Does what the trouble asks for, then sends everything again that has no reply.
-    fn recover(&mut self, trouble: Trouble) -> Result<(), Error> {
-        if let Trouble::Stop(error) = trouble {
-            // It came as a reply, so that the connection is good, and others follow.
-            self.count_what_is_left();
-            return Err(error);
-        }
-        let (mut trouble, mut broken) = (trouble, 0);
-        loop {
-            let error = match trouble {
-                Trouble::Stop(error) => return Err(error),
-                Trouble::Wait(error) => {
-                    let since = *self.waiting.get_or_insert_with(Instant::now);
-                    if since.elapsed() > self.redis.connect_timeout() {
-                        return Err(error);
-                    }
-                    std::thread::sleep(PATIENCE);
-                    self.window.iter_mut().for_each(|item| item.tries = 0);
-                    error
-                }
-                Trouble::Reconnect(error) => {
-                    broken += 1;
-                    if broken > 1 {
-                        std::thread::sleep(PATIENCE);
-                    }
-                    error
-                }
-            };
-            let given_up = broken > TRIES || self.halted.load(Ordering::Relaxed);
-            if given_up || self.window.iter().any(|item| item.tries >= TRIES) {
-                return Err(error);
-            }
-            match self.start_again() {
-                Ok(()) => return Ok(()),
-                Err(next) => trouble = next,
-            }
-        }
-    }
-
-    /// After a failure of a command, or when nobody waits any longer: reads the replies that are still coming, so that the counts say what was written.
-    fn count_what_is_left(&mut self) {
-        self.failed = true;
-        while !self.window.is_empty() {
-            if let Err(Trouble::Reconnect(_)) = self.settle_oldest() {
-                // A connection with an unread reply is never used again.
-                return;
-            }
-        }
-    }
-
-    /// A new connection, and everything in the window on it.
-    fn start_again(&mut self) -> Result<(), Trouble> {
-        let connected = self.redis.connect().map_err(Trouble::Stop)?;
-        if connected.run_id() != self.connected.run_id() {
-            return Err(Trouble::Stop(Error::new(
-                ErrorKind::RedisRestarted,
-                "Redis was restarted in the middle of the run",
-            )));
-        }
-        self.connected = connected;
-        self.scripts = load_scripts(&mut self.connected, self.policy)?;
-        if let Some(info) = &self.connected.info {
-            self.guard.observe(info).map_err(Trouble::Stop)?;
-        }
-        (0..self.window.len()).try_for_each(|index| self.put_on_wire(index))
-    }
-}
-
-/// A connection that is ready to write. One that breaks before that is made anew.
-fn connect(redis: &Redis, policy: Policy) -> Result<(Connected, Scripts), Error> {
-    for tries in 1.. {
-        let mut connected = redis.connect()?;
-        match load_scripts(&mut connected, policy) {
-            Ok(scripts) => return Ok((connected, scripts)),
-            Err(Trouble::Reconnect(_)) if tries < TRIES => {}
-            Err(trouble) => return Err(into_error(trouble)),
-        }
-    }
-    Err(Error::new(ErrorKind::RedisUnreachable, "no connection to Redis lasts"))
-}
-
-fn load_scripts(connected: &mut Connected, policy: Policy) -> Result<Scripts, Trouble> {
-    if policy.verified() || matches!(policy, Policy::Refresh { .. }) {
-        return Scripts::load(&mut connected.connection, policy.verified());
-    }
-    Ok(Scripts::default())
 }
 
 /// Counts; nothing is left to do then.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -127,6 +128,16 @@ impl Tally {
     /// Counts an entry that was left alone.
     pub(super) fn left(&self, why: Left) {
         self.lock().stats.leave(why);
+    }
+
+    /// Adds a pause that was made because Redis was slow.
+    pub(super) fn gave_way(&self, pause: Duration) {
+        self.lock().stats.gave_way += pause;
+    }
+
+    /// Adds the time that a batch has waited for its turn at the rate that the operator allows.
+    pub(super) fn waited(&self, time: Duration) {
+        self.lock().stats.waited += time;
     }
 
     fn lock(&self) -> MutexGuard<'_, Written> {

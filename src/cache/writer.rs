@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connect::Redis;
 use super::pipeline::Pipeline;
+use super::rate::Cost;
 use super::strategy::Policy;
 use super::tally::Tally;
 use crate::ground::entry::Batch;
@@ -27,6 +29,11 @@ pub struct Writer {
     spare: Spare,
     halted: Arc<AtomicBool>,
     guarded: bool,
+    /// Where it waits for its turn, for what, and who counts that.
+    redis: Redis,
+    policy: Policy,
+    tally: Tally,
+    slow: Option<oneshot::Receiver<Duration>>,
     ended: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -36,6 +43,8 @@ pub(super) struct Loaded {
     pub(super) batch: Batch,
     /// Who wants it back.
     pub(super) back: Option<mpsc::UnboundedSender<Batch>>,
+    /// Since when it has been on its way.
+    pub(super) since: Instant,
     _share: OwnedSemaphorePermit,
 }
 
@@ -48,11 +57,12 @@ impl Writer {
         let (batches, receiver) = mpsc::unbounded_channel();
         let (connected_tx, connected) = oneshot::channel();
         let (ended_tx, ended) = oneshot::channel();
+        let (slow_tx, slow) = oneshot::channel();
         let spare = Spare::default();
-        let (redis, pool) = (redis.clone(), spare.clone());
+        let (to, pool, counts) = (redis.clone(), spare.clone(), tally.clone());
         let halted = Arc::new(AtomicBool::new(false));
         let halt = Arc::clone(&halted);
-        let work = move || match Pipeline::new(redis, policy, tally, pool, halt) {
+        let work = move || match Pipeline::new(to, policy, counts, pool, halt, slow_tx) {
             Ok(pipeline) => {
                 // Nobody listens any more if the run was cancelled meanwhile.
                 let _ = connected_tx.send(Ok(pipeline.is_guarded()));
@@ -69,12 +79,26 @@ impl Writer {
         let guarded = connected.await.map_err(|_| gone())??;
         let budget_units = in_flight.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let budget = Arc::new(Semaphore::new(budget_units));
-        Ok(Writer { batches, budget, budget_units, spare, halted, guarded, ended })
+        let (redis, slow) = (redis.clone(), Some(slow));
+        Ok(Writer { batches, budget, budget_units, spare, halted, guarded, redis, policy, tally, slow, ended })
     }
 
     /// Whether Redis' memory is watched; not, where the account may not ask for it.
     pub fn is_guarded(&self) -> bool {
         self.guarded
+    }
+
+    /// Returns when Redis has been slow for several batches, with the time that it took for the last one; else never. Can be asked for once.
+    pub fn slowness(&mut self) -> impl Future<Output = Duration> + use<> {
+        let slow = self.slow.take();
+        async move {
+            if let Some(slow) = slow
+                && let Ok(took) = slow.await
+            {
+                return took;
+            }
+            std::future::pending().await
+        }
     }
 
     /// An empty batch, one that has been used before if possible.
@@ -87,7 +111,8 @@ impl Writer {
         self.spare.give(batch);
     }
 
-    /// Hands a batch over, whose entries then go one step further ([`Mark`](crate::ground::entry::Mark)); waits while too many bytes are in flight. With `back`,
+    /// Hands a batch over, whose entries then go one step further ([`Mark`](crate::ground::entry::Mark)); waits while too many bytes are in flight, and for its turn
+    /// where there is a limit to how much is written in a second. With `back`,
     /// the batch comes back there when it has.
     ///
     /// # Errors
@@ -97,9 +122,24 @@ impl Writer {
             self.spare.give(batch);
             return Ok(());
         }
+        let since = Instant::now();
         let units = u32::try_from(batch.footprint().div_ceil(UNIT).clamp(1, self.budget_units)).unwrap_or(u32::MAX);
         let share = Arc::clone(&self.budget).acquire_many_owned(units).await.map_err(|_| gone())?;
-        self.batches.send(Loaded { batch, back, _share: share }).map_err(|_| gone())
+        self.wait_for_turn(&batch).await;
+        self.batches.send(Loaded { batch, back, since, _share: share }).map_err(|_| gone())
+    }
+
+    async fn wait_for_turn(&self, batch: &Batch) {
+        let cost = Cost::of(batch, 0..batch.len(), self.policy.only_looks());
+        let wait = self.redis.rate().claim(cost, Instant::now());
+        if wait.is_zero() {
+            return;
+        }
+        let _counted = Waiting { tally: &self.tally, since: Instant::now() };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.batches.closed() => {}
+        }
     }
 
     /// Returns when the thread has ended.
@@ -121,6 +161,18 @@ impl Writer {
         let (closed, _) = mpsc::unbounded_channel();
         self.batches = closed;
         (&mut self.ended).await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// Somebody who waits for his turn. Counted when he does so no longer, also when he has been stopped.
+struct Waiting<'a> {
+    tally: &'a Tally,
+    since: Instant,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.tally.waited(self.since.elapsed());
     }
 }
 

@@ -83,7 +83,7 @@ fn samples(report: &Report) -> String {
         more => format!("  and {more} more{what}\n"),
     };
     let written = report.sample.iter().map(|sample| {
-        let ttl = humantime::format_duration(std::time::Duration::from_secs(sample.ttl.as_secs()));
+        let ttl = humantime::format_duration(Duration::from_secs(sample.ttl.as_secs()));
         format!("  {}  {}  TTL {ttl}\n", visible(&sample.key), human_bytes(sample.bytes as u64))
     });
     let swept = report.swept_sample.iter().map(|swept| format!("  {}  would be removed\n", visible(swept)));
@@ -121,13 +121,16 @@ fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
         some(stats.duplicates, "duplicate key", "duplicate keys"),
         (stats.swept > 0).then(|| swept(stats.swept, dry_run)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
-        waited(stats.waited_for_database),
+        held_back(stats.waited, "to keep to its rate"),
+        held_back(stats.gave_way, "since Redis was busy"),
+        held_back(stats.waited_for_database, "since PostgreSQL was busy or behind"),
     ];
     notes.into_iter().flatten().collect()
 }
 
-fn waited(time: Duration) -> Option<String> {
-    (!time.is_zero()).then(|| format!("waited {:.1} s for PostgreSQL", time.as_secs_f64()))
+/// Less than a tenth of a second explains nothing.
+fn held_back(time: Duration, why: &str) -> Option<String> {
+    (time >= Duration::from_millis(100)).then(|| format!("held back for {:.1} s {why}", time.as_secs_f64()))
 }
 
 fn swept(count: u64, dry_run: bool) -> String {
@@ -188,7 +191,11 @@ fn job_value(report: &Report) -> Value {
         "duplicates": stats.duplicates,
         "swept": stats.swept,
         "attempts": stats.attempts,
-        "waited_for_database_ms": stats.waited_for_database.as_secs_f64() * 1e3,
+        "held_back": {
+            "rate_ms": stats.waited.as_secs_f64() * 1e3,
+            "latency_ms": stats.gave_way.as_secs_f64() * 1e3,
+            "database_ms": stats.waited_for_database.as_secs_f64() * 1e3,
+        },
         "sample": sample.collect::<Vec<_>>(),
         "swept_sample": report.swept_sample,
     })

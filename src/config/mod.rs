@@ -33,6 +33,7 @@ mod partition;
 mod paths;
 mod paused;
 mod raw;
+mod restraint;
 mod secret;
 mod settings;
 mod shape;

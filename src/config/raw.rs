@@ -66,7 +66,10 @@ impl Config {
             ca_file,
             connect_timeout,
             timeout,
-            memory_limit
+            memory_limit,
+            keys_per_second,
+            bytes_per_second,
+            latency_limit
         );
         merge!(self.serve, other.serve, grace_period, listen);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
@@ -133,6 +136,9 @@ pub(super) struct Redis {
     pub(super) connect_timeout: Option<Spanned<Length>>,
     pub(super) timeout: Option<Spanned<Length>>,
     pub(super) memory_limit: Option<Spanned<Share>>,
+    pub(super) keys_per_second: Option<Number>,
+    pub(super) bytes_per_second: Option<Spanned<Size>>,
+    pub(super) latency_limit: Option<Spanned<Length>>,
 }
 
 /// `[limits]`.

@@ -13,7 +13,7 @@ use super::job::Read;
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
-use super::{busy, raw, state, units};
+use super::{busy, raw, restraint, state, units};
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
 use crate::ground::ttl::TtlPolicy;
@@ -136,6 +136,7 @@ fn redis(
     let connect_timeout = field.timeout("connect_timeout", raw.connect_timeout.as_ref(), 10);
     let timeout = field.timeout("timeout", raw.timeout.as_ref(), 5);
     let memory_limit = field.share("memory_limit", raw.memory_limit.as_ref(), 0.8, 1.0..=100.0);
+    let restraint = restraint::resolve(raw, sources, collector);
     let key_prefix = collector.take(key_prefix(raw.key_prefix.as_ref(), sources)).unwrap_or_default();
     let ca_file =
         raw.ca_file.as_ref().map(|path| named("file", path, file, sources, "it names a PEM file on this machine"));
@@ -143,7 +144,17 @@ fn redis(
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::REDIS, &given, environment, sources, collector);
     let (url, origin) = collector.take(url)??;
-    Some(RedisSettings { url, origin, database, key_prefix, ca_file, connect_timeout, timeout, memory_limit })
+    Some(RedisSettings {
+        url,
+        origin,
+        database,
+        key_prefix,
+        ca_file,
+        connect_timeout,
+        timeout,
+        memory_limit,
+        restraint,
+    })
 }
 
 /// The text before every key: what may stand in a key template may stand here.

@@ -85,6 +85,13 @@ pub enum Event<'a> {
         /// The job's name.
         job: &'a str,
     },
+    /// A run gives way: Redis has been slow for several batches in a row. Told once in a run.
+    GivesWay {
+        /// The job's name.
+        job: &'a str,
+        /// How long Redis took for the last batch.
+        took: Duration,
+    },
     /// A run cannot keep other instances from running the same job.
     WithoutLease {
         /// Why, and the way out.

@@ -71,6 +71,10 @@ pub struct Stats {
     pub attempts: u32,
     /// How long no query was begun because the database was busy or behind, all attempts together.
     pub waited_for_database: Duration,
+    /// How long batches have waited for the sake of `keys_per_second` and `bytes_per_second`, those of all connections to PostgreSQL together.
+    pub waited: Duration,
+    /// How long writing has paused because Redis was slow (`latency_limit`).
+    pub gave_way: Duration,
 }
 
 impl Stats {
@@ -114,6 +118,8 @@ impl AddAssign<&Stats> for Stats {
         self.swept += other.swept;
         self.attempts += other.attempts;
         self.waited_for_database += other.waited_for_database;
+        self.waited += other.waited;
+        self.gave_way += other.gave_way;
     }
 }
 

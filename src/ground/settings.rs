@@ -107,6 +107,19 @@ pub struct RedisSettings {
     pub timeout: Duration,
     /// The share of `maxmemory` (0 … 1) beyond which no key is added.
     pub memory_limit: f64,
+    /// How much of Redis' time is left to others.
+    pub restraint: Restraint,
+}
+
+/// What keeps writing from being felt by others who use the same Redis: for all jobs of the process together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Restraint {
+    /// The most keys that are asked about or written in a second; `None`: as many as can be.
+    pub keys_per_second: Option<u64>,
+    /// The most bytes of keys and values that are sent in a second.
+    pub bytes_per_second: Option<u64>,
+    /// How long Redis may take for a batch before it counts as busy, and writing pauses; `None`: however long.
+    pub latency_limit: Option<Duration>,
 }
 
 /// `[serve]`: the service.
@@ -120,7 +133,7 @@ pub struct ServeSettings {
 
 impl RedisSettings {
     fn is_same(&self, other: &Self) -> bool {
-        let terms = |of: &Self| (of.database, of.connect_timeout, of.timeout, of.memory_limit);
+        let terms = |of: &Self| (of.database, of.connect_timeout, of.timeout, of.memory_limit, of.restraint);
         let texts = |of: &Self| (of.key_prefix.clone(), of.ca_file.clone());
         self.url.expose_secret() == other.url.expose_secret()
             && terms(self) == terms(other)

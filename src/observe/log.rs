@@ -21,6 +21,9 @@ use crate::ground::watch::Seen;
 /// How many skipped rows of one run are described; all are counted.
 const DESCRIBED_ROWS: u64 = 5;
 
+/// How long nothing is said of a slow Redis after it was said of any job.
+const SLOW: Duration = Duration::from_secs(600);
+
 /// How long nothing is said of values that cannot be verified after it was said of the same job.
 const DOUBT: Duration = Duration::from_secs(600);
 
@@ -39,6 +42,8 @@ pub struct LogObserver {
     waits: Mutex<HashMap<String, Instant>>,
     /// When it was told last of each job that values cannot be verified.
     doubts: Mutex<HashMap<String, Instant>>,
+    /// When it was told last that Redis is slow.
+    slow: Mutex<Option<Instant>>,
 }
 
 impl Observer for LogObserver {
@@ -61,6 +66,7 @@ impl Observer for LogObserver {
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),
             Event::Unguarded { job } => self.unguarded(job),
+            Event::GivesWay { job, took } => self.gives_way(job, *took),
             Event::Passed { passed } => self::passed(passed),
             Event::WithoutLease { reason } => self.without_lease(reason),
             Event::NotShared { job, error } => self.not_shared(job, error),
@@ -129,6 +135,21 @@ impl LogObserver {
                 "nobody knows how busy PostgreSQL is, and no job waits for that (busy_above, busy_query in [postgres]): {error}"
             );
         }
+    }
+
+    /// Not for each run: there may be one in every second, and it is the same Redis.
+    fn gives_way(&self, job: &str, took: Duration) {
+        let mut told = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < SLOW) {
+            return;
+        }
+        *told = Some(Instant::now());
+        let latency_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        warn!(
+            job,
+            latency_ms,
+            "{job}: Redis is busy (it took {latency_ms} ms for a batch): the run pauses between batches until it is quick again (latency_limit in [redis])"
+        );
     }
 
     /// Once for a process, too.

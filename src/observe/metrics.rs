@@ -86,7 +86,7 @@ impl Observer for Metrics {
             Event::Cache { seen: Seen::Lost(loss) } => series.lost(*loss, 1),
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
-            Event::Waiting { .. } | Event::LoadUnknown { .. } => {}
+            Event::Waiting { .. } | Event::LoadUnknown { .. } | Event::GivesWay { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
             Event::Serving { .. }
             | Event::ListenLater { .. }
@@ -129,6 +129,7 @@ mod tests {
                 bytes: 50,
                 no_ttl: 1,
                 waited_for_database: Duration::from_millis(2500),
+                waited: Duration::from_millis(1500),
                 ..Stats::default()
             },
             took: Duration::from_millis(1500),
@@ -163,8 +164,10 @@ mod tests {
             "warm_rows_read_total{job=\"a\"} 3",
             "warm_keys_written_total{job=\"a\"} 2",
             "warm_written_bytes_total{job=\"a\"} 50",
-            "warm_waited_for_database_seconds_total{job=\"a\"} 2.5",
             "warm_keys_left_total{job=\"a\",reason=\"no_ttl\"} 1",
+            "warm_held_back_seconds_total{job=\"a\",reason=\"rate\"} 1.5",
+            "warm_held_back_seconds_total{job=\"a\",reason=\"latency\"} 0.0",
+            "warm_held_back_seconds_total{job=\"a\",reason=\"database\"} 2.5",
             "warm_attempts_retried_total{job=\"a\"} 1",
             "warm_starts_passed_total{job=\"a\",reason=\"missed\"} 7",
             "warm_reloads_total{outcome=\"failed\"} 1",

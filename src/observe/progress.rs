@@ -57,7 +57,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             Event::Waiting { .. } | Event::LoadUnknown { .. } => {}
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
-            Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } => {}
+            Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } | Event::GivesWay { .. } => {}
             Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } | Event::Listening { .. } => {}
             Event::Serving { .. }
             | Event::ListenLater { .. }

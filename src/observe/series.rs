@@ -1,6 +1,7 @@
 //! The series of the metrics: their names and labels, how they begin, and how those of a job go.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
@@ -32,8 +33,8 @@ pub(super) struct Series {
     pub(super) keys: Family<OfJob, Counter>,
     pub(super) bytes: Family<OfJob, Counter>,
     pub(super) left: Family<Which, Counter>,
+    held_back: Family<Which, Counter<f64, AtomicU64>>,
     pub(super) retries: Family<OfJob, Counter>,
-    waited_for_database: Family<OfJob, Counter<f64, AtomicU64>>,
     pub(super) passed: Family<Which, Counter>,
     pub(super) reloads: Family<Labels<1>, Counter>,
     pub(super) losses: Family<Labels<1>, Counter>,
@@ -64,9 +65,9 @@ impl Series {
         all.register("keys_written", "Keys written or renewed", self.keys.clone());
         all.register("written_bytes", "Bytes of keys and values written", self.bytes.clone());
         all.register("keys_left", "Keys left alone, by the reason", self.left.clone());
+        let held_back = "How long runs were held back so that others can use the servers, by the reason, in seconds";
+        all.register("held_back_seconds", held_back, self.held_back.clone());
         all.register("attempts_retried", "Attempts that failed and were followed by another", self.retries.clone());
-        let waited = "How long runs began no query because the database was busy or behind";
-        all.register("waited_for_database_seconds", waited, self.waited_for_database.clone());
         all.register("starts_passed", "Due times that began no run, by the reason", self.passed.clone());
         all.register("reloads", "How often the configuration was read again", self.reloads.clone());
         let reloaded = "Whether the configuration could be used when it was read last";
@@ -99,13 +100,15 @@ impl Series {
         for (reason, _) in left(&Stats::default()) {
             add(&self.left, which(job, "reason", reason), 0);
         }
+        for (reason, _) in held_back(&Stats::default()) {
+            drop(self.held_back.get_or_create(&which(job, "reason", reason)));
+        }
         for reason in Reason::ALL {
             add(&self.passed, which(job, "reason", reason.name()), 0);
         }
         for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
             add(counter, of(job), 0);
         }
-        drop(self.waited_for_database.get_or_create(&of(job)));
         drop(self.durations.0.get_or_create(&of(job)));
     }
 
@@ -116,9 +119,11 @@ impl Series {
         for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
             counter.remove(&of(job));
         }
-        self.waited_for_database.remove(&of(job));
         for (reason, _) in left(&Stats::default()) {
             self.left.remove(&which(job, "reason", reason));
+        }
+        for (reason, _) in held_back(&Stats::default()) {
+            self.held_back.remove(&which(job, "reason", reason));
         }
         for reason in Reason::ALL {
             self.passed.remove(&which(job, "reason", reason.name()));
@@ -150,9 +155,11 @@ impl Series {
         add(&self.rows, of(job), stats.rows);
         add(&self.keys, of(job), stats.written);
         add(&self.bytes, of(job), stats.bytes);
-        self.waited_for_database.get_or_create(&of(job)).inc_by(stats.waited_for_database.as_secs_f64());
         for (reason, count) in left(stats) {
             add(&self.left, which(job, "reason", reason), count);
+        }
+        for (reason, time) in held_back(stats) {
+            self.held_back.get_or_create(&which(job, "reason", reason)).inc_by(time.as_secs_f64());
         }
     }
 }
@@ -193,6 +200,10 @@ pub(super) fn left(stats: &Stats) -> [(&'static str, u64); 6] {
         ("no_room", stats.no_room),
         ("unverified", stats.unverified),
     ]
+}
+
+fn held_back(stats: &Stats) -> [(&'static str, Duration); 3] {
+    [("rate", stats.waited), ("latency", stats.gave_way), ("database", stats.waited_for_database)]
 }
 
 pub(super) fn name(loss: Loss) -> &'static str {

@@ -1,5 +1,6 @@
 //! One attempt at a job: from an open connection to Redis to the last confirmed write.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -59,13 +60,15 @@ impl Attempt<'_> {
         if !writer.is_guarded() {
             runner.observer.on(&Event::Unguarded { job: &self.job.name });
         }
+        let mut slow = Box::pin(self.tell(writer.slowness()));
         let manifest = Manifest::begin(runner, self.job, policy).await;
         let pace = Pace::new(&runner.source, self.job, progress, runner.observer.as_ref());
-        let reading = AssertUnwindSafe(self.read(&writer, manifest.as_ref(), &pace)).catch_unwind();
+        // It is large, and would be moved from frame to frame.
+        let reading = AssertUnwindSafe(Box::pin(self.read(&writer, manifest.as_ref(), &pace))).catch_unwind();
         let reading = async { reading.await.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))) };
-        let read = self.limit.within(reading).await.map_err(|error| pace.explain(error));
+        let read = meanwhile(&mut slow, self.limit.within(reading)).await.map_err(|error| pace.explain(error));
         // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
-        let written = self.finish(&mut writer).await;
+        let written = meanwhile(&mut slow, self.finish(&mut writer)).await;
         let result = match (written, read) {
             // That some keys had no room is the least that can be said of a run that was not read to its end.
             (Err(tight), Err(read)) if tight.kind == ErrorKind::RedisTight => Err(read),
@@ -83,6 +86,15 @@ impl Attempt<'_> {
             }),
             (result, _) => result,
         }
+    }
+
+    /// Tells, once in a run, when Redis is slow, and never ends.
+    async fn tell(&self, slowness: impl Future<Output = Duration>) -> Infallible {
+        let took = slowness.await;
+        if self.progress.gives_way() {
+            self.runner.observer.on(&Event::GivesWay { job: &self.job.name, took });
+        }
+        std::future::pending().await
     }
 
     /// Waits until everything is written; from the limit on only a moment longer, however slow Redis is.
@@ -183,6 +195,15 @@ impl Attempt<'_> {
         let rest = async { first.work(&plan, &due, &next, usize::MAX).await?.end(&plan).await };
         tokio::try_join!(rest, try_join_all(others))?;
         Ok(())
+    }
+}
+
+/// Does the work; what has no end goes on meanwhile.
+async fn meanwhile<T>(endless: impl Future<Output = Infallible>, work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = endless => match never {},
     }
 }
 

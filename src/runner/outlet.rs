@@ -4,7 +4,7 @@
 //! to go further is handed over.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -21,6 +21,8 @@ const BATCH_ENTRIES: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 /// How full the room for what waits is when somebody looks at the database's state.
 const LOOK_AT: f64 = 0.5;
+/// When somebody looks at the latest, where writing is slow: what is written lives for some seconds only.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// What keeping one value costs beside its bytes.
 const OVERHEAD: usize = 128;
 
@@ -42,6 +44,8 @@ pub(super) struct Outlet<'a> {
     /// What was written before, while the same rows are read again.
     ledger: Option<Ledger>,
     later: Later,
+    /// When somebody looked last, or nothing waited.
+    looked: Instant,
 }
 
 /// Values of keys that have been written already in this run. The last one wins: it is written when the others are verified.
@@ -75,6 +79,7 @@ impl<'a> Outlet<'a> {
             early: false,
             ledger: None,
             later: Later::default(),
+            looked: Instant::now(),
         }
     }
 
@@ -188,6 +193,9 @@ impl<'a> Outlet<'a> {
         let Shared { job, source, writer, .. } = *self.shared;
         let pending = &mut self.pending;
         let full = pending.fullness() >= 1.0;
+        if pending.fullness() == 0.0 {
+            self.looked = Instant::now();
+        }
         match pending.looked(full).await {
             Some((true, batches)) if !self.early => {
                 self.notes.end().await;
@@ -199,7 +207,9 @@ impl<'a> Outlet<'a> {
         }
         let after_commit = job.invalidates == Invalidates::AfterCommit;
         let looking_is_enough = pending.is_whole() && after_commit && !self.early;
-        if looking_is_enough && !pending.is_looking() && pending.fullness() >= LOOK_AT {
+        let is_time = pending.fullness() >= LOOK_AT || self.looked.elapsed() > LOOK_AFTER;
+        if looking_is_enough && !pending.is_looking() && is_time {
+            self.looked = Instant::now();
             let (source, state) = (source.clone(), self.state.clone());
             pending.look(async move { source.is_still_at(&state).await });
         } else if pending.fullness() >= 1.0 {

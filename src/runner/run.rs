@@ -1,6 +1,7 @@
 //! One run of one job: its attempts, and what ends it from outside.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct Progress {
     swept_sample: Arc<Mutex<Vec<String>>>,
     /// What is refreshed when.
     pub(super) upkeep: Upkeep,
+    /// Whether it has been told that Redis is slow.
+    slow: Arc<AtomicBool>,
 }
 
 impl Progress {
@@ -65,6 +68,11 @@ impl Progress {
             return Ok(());
         }
         redis.retract(values).await.map(|_| ())
+    }
+
+    /// Notes that writing gives way to others. Whether that is news.
+    pub(super) fn gives_way(&self) -> bool {
+        !self.slow.swap(true, Ordering::Relaxed)
     }
 
     /// Notes the columns of the job's query.
@@ -164,7 +172,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         trigger: request.trigger,
         stats: progress.stats(),
         took: start.elapsed(),
-        failure: result.err(),
+        failure: result.err().map(|failure| explained(failure, &progress.stats())),
         whole: is_whole(&job, &request) && !progress.upkeep.is_narrowed(),
         sample: progress.tally.sample(),
         swept_sample: lock(&progress.swept_sample).clone(),
@@ -188,6 +196,21 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         });
     }
     report
+}
+
+/// A run that was held back for a good part of its time says so, if that was all of its time.
+fn explained(failure: Error, stats: &Stats) -> Error {
+    let reasons = [
+        (stats.waited, "to keep to keys_per_second or bytes_per_second in [redis]"),
+        (stats.gave_way, "since Redis was slower than latency_limit in [redis]"),
+    ];
+    let worth_saying = |(time, _): &(Duration, &str)| *time >= Duration::from_millis(100);
+    let held = reasons.iter().filter(|_| failure.kind == ErrorKind::JobTimeout).filter(|held| worth_saying(held));
+    let held: Vec<_> = held.map(|(time, why)| format!("held back for {:.1} s {why}", time.as_secs_f64())).collect();
+    match held.is_empty() {
+        true => failure,
+        false => Error { message: format!("{failure}; it was {}", held.join(" and ")), ..failure },
+    }
 }
 
 /// Whether nothing that the job asks for is left out from the beginning: a job for absent keys does its work when it looks for those.

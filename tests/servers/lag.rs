@@ -82,7 +82,7 @@ impl Pair {
         self.world.sql("SELECT pg_wal_replay_resume()");
         let ran = Ran::of(child.wait_with_output().unwrap()).exits(0);
         assert_eq!(self.world.value("t:1").as_deref(), Some("new"), "{}", log());
-        assert!(ran.json()["jobs"][0]["waited_for_database_ms"].as_f64().unwrap() > 0.0, "{}", ran.all());
+        assert!(ran.json()["jobs"][0]["held_back"]["database_ms"].as_f64().unwrap() > 0.0, "{}", ran.all());
     }
 
     /// Fails after its time-out, and leaves what is there.

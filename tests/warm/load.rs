@@ -98,7 +98,7 @@ impl Running {
 
 /// How long the first job waited, in milliseconds.
 fn waited(ran: &Ran) -> f64 {
-    ran.json()["jobs"][0]["waited_for_database_ms"].as_f64().unwrap()
+    ran.json()["jobs"][0]["held_back"]["database_ms"].as_f64().unwrap()
 }
 
 #[test]

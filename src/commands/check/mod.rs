@@ -6,7 +6,8 @@
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
-//! room       what the jobs write, against what Redis has left                   ─┘
+//! room       what the jobs write, against what Redis has left                    │
+//! rate       the same, against what may be written in a second                  ─┘
 //! ```
 
 mod changing;
@@ -15,6 +16,7 @@ mod finding;
 mod hold;
 mod offline;
 mod postgres;
+mod rate;
 mod redis;
 mod room;
 
@@ -87,6 +89,7 @@ fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -
     let (from_redis, inspection) = from_redis?;
     said.add(from_redis);
     said.findings.extend(room::check(settings.redis.memory_limit, &inspection, &said.estimates));
+    said.findings.extend(rate::check(&settings.redis.restraint, jobs, &said.estimates));
     Ok(said)
 }
 

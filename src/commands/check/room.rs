@@ -19,12 +19,12 @@ const PLANNED: usize = 32;
 /// What one job would write, roughly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Estimate {
-    job: String,
+    pub(super) job: String,
     rows: u64,
     /// `None` where a column decides which rows share a key.
-    keys: Option<u64>,
+    pub(super) keys: Option<u64>,
     /// Of keys and values.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// How many combinations of the parameters were planned, of how many.
     planned: (usize, usize),
     /// The tables of which the planner knows little.

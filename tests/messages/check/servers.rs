@@ -57,6 +57,25 @@ fn a_server_that_is_nearly_full_is_warned_about_and_a_full_one_is_an_error() {
 }
 
 #[test]
+fn a_rate_at_which_a_job_cannot_end_in_time_is_warned_about() {
+    let mut world = world();
+    world.sql("CREATE TABLE many AS SELECT n AS id, repeat('x', 100) AS v FROM generate_series(1, 20000) n");
+    world.sql("ALTER TABLE many ALTER id SET NOT NULL; ANALYZE many; GRANT SELECT ON many TO PUBLIC");
+    let rows = "SELECT id, v FROM many";
+    world.job("plain", &job(rows, "t:plain:{id}", "verify = 'none'\ntimeout = '30s'\n"));
+    world.job("verified", &job(rows, "t:verified:{id}", "timeout = '5m'\n"));
+    let mut text = String::new();
+    for (name, value) in [("KEYS", "20000"), ("KEYS", "100"), ("BYTES", "64KiB")] {
+        let name = format!("WARM_REDIS__{name}_PER_SECOND");
+        world.set(&name, value);
+        let ran = world.warm(&["check"]);
+        text += &format!("━━━ {name}={value}\n{}\n\n", findings(&said(&world, &ran)));
+        world.unset(&name);
+    }
+    compare("check_rate", &text);
+}
+
+#[test]
 fn a_replica_is_an_error_that_names_the_way_out() {
     let world = with_a_job();
     let primary = Redis::start("");

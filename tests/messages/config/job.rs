@@ -208,12 +208,14 @@ fn the_configurations_numbers_have_bounds_too_and_all_mistakes_come_at_once() {
         "below",
         "jobs = 'jobs'\nstate = ''\n[postgres]\nconnections = 0\nconnect_timeout = '0s'\nstatement_timeout = 'soon'\n\
          [redis]\ndatabase = -1\nkey_prefix = \"a\\nb\"\nconnect_timeout = '0ms'\ntimeout = ''\nmemory_limit = '0%'\n\
+         keys_per_second = 0\nbytes_per_second = '1KiB'\nlatency_limit = '0ms'\n\
          [ttl]\n't:' = '0s'\n[limits]\ncombinations = 0\nkey_length = 0\nin_flight = '1KiB'\nbuffer = '0'\n",
     );
     cases.config(
         "above",
         "jobs = 'jobs'\n[postgres]\nconnections = 101\nconnect_timeout = '25h'\n\
          [redis]\ndatabase = 65536\nkey_prefix = 'warm:x:'\nmemory_limit = '101%'\n\
+         keys_per_second = 10000001\nbytes_per_second = 'fast'\nlatency_limit = 'off'\n\
          [ttl]\n't:' = '1000d'\n[limits]\ncombinations = 1000001\nkey_length = 65537\nin_flight = '3GiB'\nbuffer = 'much'\n",
     );
     cases.config("a figure and a lag below", format!("{CONFIG}[postgres]\nbusy_above = -1\nmax_lag = '10ms'\n"));

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use warm::cache;
 use warm::ground::clock::SystemClock;
-use warm::ground::settings::RedisSettings;
+use warm::ground::settings::{RedisSettings, Restraint};
 use warm::ground::watch::{CacheHealth, Loss, Seen};
 
 use crate::support::redis::Redis;
@@ -40,6 +40,7 @@ pub(crate) fn settings(url: &str, prefix: &str) -> RedisSettings {
         connect_timeout: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         memory_limit: 0.8,
+        restraint: Restraint::default(),
     }
 }
 
