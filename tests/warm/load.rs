@@ -138,7 +138,7 @@ fn a_job_that_waits_in_vain_fails_and_the_old_keys_stay() {
     let ran = ran.says(" of its timeout of 1s in vain").says("advice: look what keeps PostgreSQL busy");
     assert!(ran.err.contains("kind=DatabaseBusy") && ran.err.contains("attempts=1"), "{}", ran.all());
     assert!(
-        ran.out.contains("failed before any row was read") && ran.out.contains(" s for PostgreSQL"),
+        ran.out.contains("failed before any row was read") && ran.out.contains(" s since PostgreSQL was busy"),
         "{}",
         ran.all()
     );
