@@ -125,6 +125,7 @@ impl Pipeline {
             }
             match queue.next(slow) {
                 Some(loaded) => {
+                    self.end_first_rounds()?;
                     let batch = InFlight::new(loaded, self.policy.first_round(self.mostly_there));
                     self.make_sure_of_room(batch.growth())?;
                     self.send(batch)?;
@@ -132,6 +133,15 @@ impl Pipeline {
                 None => self.settle_or_recover()?,
             }
         }
+    }
+
+    /// What is written in one round must not come between the two rounds of an earlier batch, in which the same key may be: the last value wins.
+    fn end_first_rounds(&mut self) -> Result<(), Error> {
+        let is_first = |item: &InFlight| item.round == Round::First;
+        while self.policy.first_round(self.mostly_there) == Round::Second && self.window.iter().any(is_first) {
+            self.settle_or_recover()?;
+        }
+        Ok(())
     }
 
     /// Lets others have Redis for a while. Whether anybody still waits for what is to be written.

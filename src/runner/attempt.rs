@@ -179,7 +179,8 @@ impl Attempt<'_> {
         let first = first.work(&plan, &due, &next, limit).await?;
         let left = due.len().saturating_sub(next.load(Ordering::Relaxed));
         let more = match limit {
-            0 => runner.source.free().min(left.saturating_sub(1)),
+            // One more is for looks whether anything was committed: without them all would be read twice.
+            0 => runner.source.free().saturating_sub(usize::from(shared.verified)).min(left.saturating_sub(1)),
             _ => further_workers(start.elapsed(), left, runner.source.free()),
         };
         let others = (0..more).map(|_| async {

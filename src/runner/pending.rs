@@ -32,7 +32,7 @@ pub(super) struct Pending {
     /// The most bytes that are kept as they are.
     room: usize,
     /// A look at the database's state, and how many of the kept batches were written before it.
-    looking: Option<(JoinHandle<bool>, usize)>,
+    looking: Option<(JoinHandle<Option<bool>>, usize)>,
     ledger: Ledger,
     /// Keys that several rows make: which of their values is meant, only the order of the rows says.
     several: HashSet<u64>,
@@ -159,7 +159,7 @@ impl Pending {
     }
 
     /// Notes that somebody looks whether the database is still in the same state. What is kept now was written before.
-    pub(super) fn look(&mut self, look: impl Future<Output = bool> + Send + 'static) {
+    pub(super) fn look(&mut self, look: impl Future<Output = Option<bool>> + Send + 'static) {
         self.looking = Some((tokio::spawn(look), self.kept.len()));
     }
 
@@ -168,10 +168,10 @@ impl Pending {
         self.looking.is_some()
     }
 
-    /// What the look has given, with the number of batches that it is about. Without `wait`, only if it has been given already.
+    /// What the look has given, with the number of batches that it is about; nothing, if nobody could look. Without `wait`, only if it has ended already.
     pub(super) async fn looked(&mut self, wait: bool) -> Option<(bool, usize)> {
         let (look, batches) = self.looking.take_if(|(look, _)| wait || look.is_finished())?;
-        Some((look.await.unwrap_or(false), batches))
+        look.await.ok().flatten().map(|same| (same, batches))
     }
 
     /// Whether it is time to verify.

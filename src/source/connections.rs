@@ -184,25 +184,18 @@ impl Postgres {
         Error { message: format!("the primary (primary_url): {}", error.message), ..error }
     }
 
-    /// Whether a new snapshot would see the same, as far as that can be found out: `false` also when no connection is free now, or when it breaks.
-    pub async fn is_still_at(&self, state: &State) -> bool {
-        let Ok(permit) = Arc::clone(&self.shared.permits).try_acquire_owned() else { return false };
+    /// Whether a new snapshot would see the same; `None` when that cannot be found out: no connection is free now, or it breaks.
+    pub async fn is_still_at(&self, state: &State) -> Option<bool> {
+        let permit = Arc::clone(&self.shared.permits).try_acquire_owned().ok()?;
         let permit = Permit::new(permit);
         let connection = match self.kept() {
             Some(connection) => connection,
-            None => match self.connect().await {
-                Ok(connection) => connection,
-                Err(_) => return false,
-            },
+            None => self.connect().await.ok()?,
         };
         let mut link = Link { connection, permit };
-        match self.state(&mut link, STATE).await {
-            Ok(now) => {
-                self.keep(link);
-                now.is_the_same_as(state)
-            }
-            Err(_) => false,
-        }
+        let now = self.state(&mut link, STATE).await.ok()?;
+        self.keep(link);
+        Some(now.is_the_same_as(state))
     }
 
     /// A connection that nobody uses now. Whoever has a permit asks for one first: else there would be more connections than permits.

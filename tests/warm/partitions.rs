@@ -3,6 +3,8 @@
 use crate::freshness::{end, on_busy};
 use crate::serve::Serving;
 use crate::support::gate::Gate;
+use crate::support::postgres::Postgres;
+use crate::support::redis::Redis;
 use crate::support::server::wait_for;
 use crate::support::world::World;
 
@@ -148,7 +150,9 @@ fn each_combination_is_cut() {
 
 #[test]
 fn the_parts_are_read_side_by_side() {
-    let world = world();
+    let mut world = world();
+    // One of them is for looks whether anything was committed.
+    world.set("WARM_POSTGRES__CONNECTIONS", "5");
     world.job("job", &job("SELECT id FROM t WHERE wait(1)", ""));
     let gate = Gate::shut(&world.database, 1);
     let child = world.start(&["--now"]);
@@ -157,6 +161,23 @@ fn the_parts_are_read_side_by_side() {
     wait_for("four queries", || (world.sql(waiting) == "4").then_some(()));
     gate.open();
     end(child).exits(0).says(&format!("wrote {ROWS} keys"));
+}
+
+#[test]
+fn a_big_table_to_which_nothing_is_committed_is_read_once() {
+    let postgres = Postgres::start(&["max_parallel_workers_per_gather=0", "autovacuum=off"]);
+    let world = World::of(postgres.database(), Redis::start(""));
+    world.sql("CREATE TABLE big AS SELECT n AS id, repeat('x', 100) AS x FROM generate_series(1, 100000) n; GRANT SELECT ON big TO PUBLIC");
+    world.sql("ANALYZE big");
+    let scans = || world.sql("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'big'").parse::<u64>().unwrap();
+    world.job("job", &job("SELECT id, x FROM big", ""));
+    let before = scans();
+    runs(&world, &[], 4, 100_000);
+    // What a session has done is known at the latest when it has ended.
+    wait_for("the end of the sessions", || {
+        (world.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'warm'") == "0").then_some(())
+    });
+    assert_eq!(scans() - before, 4);
 }
 
 #[test]

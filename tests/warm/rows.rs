@@ -1,6 +1,7 @@
 //! Rows that cannot become entries, or become the same one twice.
 
 use crate::freshness::quiet;
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::world::World;
 
 fn world(query: &str, rest: &str) -> World {
@@ -159,4 +160,25 @@ fn a_key_whose_only_row_was_skipped_is_unknown_and_not_empty() {
     let _: () = world.ask(&["SET", "t:2", "good", "PX", "100000"]);
     world.warm(&["--now"]).exits(0).says("wrote 1 key").says("1 row skipped");
     assert_eq!(world.value("t:2").as_deref(), Some("good"));
+}
+
+#[test]
+fn the_last_row_of_a_key_wins_when_the_cache_turns_out_to_be_full_in_between() {
+    let mut world = World::new();
+    // The answers to one batch of 64 keys, all of which are there, come in one step.
+    let faults = [Fault::Slow(64 * "$-1\r\n".len()); 8];
+    let proxy = Proxy::before(world.redis.port, &faults);
+    world.set("REDIS_URL", &world.redis.tcp_url(proxy.port));
+    world.set("WARM_REDIS__LATENCY_LIMIT", "none");
+    // The third batch repeats the keys of the second one, and comes when the first one has been answered.
+    let query = "SELECT CASE WHEN n BETWEEN 129 AND 192 THEN n - 64 ELSE n END AS id, n, \
+         CASE WHEN n = 185 THEN pg_sleep(0.03)::text ELSE '' END || repeat('x', 300) AS x FROM generate_series(1, 256) n";
+    world.job("job", &format!("query = \"{query}\"\nkey = 't:{{id}}'\nvalue = 'column:n'\nverify = 'none'\n"));
+    for _ in 0..5 {
+        world.warm(&["--now"]).exits(0);
+        let keys: Vec<String> = (65..=128).map(|id| format!("t:{id}")).collect();
+        let values: Vec<Option<String>> = keys.iter().map(|key| world.value(key)).collect();
+        let last: Vec<Option<String>> = (129..=192).map(|n| Some(n.to_string())).collect();
+        assert_eq!(values, last);
+    }
 }
