@@ -170,11 +170,13 @@ fn the_last_row_of_a_key_wins_when_the_cache_turns_out_to_be_full_in_between() {
     let proxy = Proxy::before(world.redis.port, &faults);
     world.set("REDIS_URL", &world.redis.tcp_url(proxy.port));
     world.set("WARM_REDIS__LATENCY_LIMIT", "none");
-    // The third batch repeats the keys of the second one, and comes when the first one has been answered.
-    let query = "SELECT CASE WHEN n BETWEEN 129 AND 192 THEN n - 64 ELSE n END AS id, n, \
-         CASE WHEN n = 185 THEN pg_sleep(0.03)::text ELSE '' END || repeat('x', 300) AS x FROM generate_series(1, 256) n";
-    world.job("job", &format!("query = \"{query}\"\nkey = 't:{{id}}'\nvalue = 'column:n'\nverify = 'none'\n"));
-    for _ in 0..5 {
+    // The third batch repeats the keys of the second one, and is to come when only the first one has been answered.
+    for milliseconds in (0..150).step_by(10) {
+        let query = format!(
+            "SELECT CASE WHEN n BETWEEN 129 AND 192 THEN n - 64 ELSE n END AS id, n, \
+             CASE WHEN n = 185 THEN pg_sleep({milliseconds} / 1000.0)::text ELSE '' END || repeat('x', 300) AS x FROM generate_series(1, 256) n"
+        );
+        world.job("job", &format!("query = \"{query}\"\nkey = 't:{{id}}'\nvalue = 'column:n'\nverify = 'none'\n"));
         world.warm(&["--now"]).exits(0);
         let keys: Vec<String> = (65..=128).map(|id| format!("t:{id}")).collect();
         let values: Vec<Option<String>> = keys.iter().map(|key| world.value(key)).collect();
