@@ -23,6 +23,9 @@ use secrecy::ExposeSecret;
 /// How much longer than a statement's own time-out the server may stay silent: by then it should have said that the time is over.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long nobody asks again how busy a server is that could not be asked: a query that hangs would delay every run.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
 /// A PostgreSQL server to read from.
 #[derive(Debug, Clone)]
 pub struct Postgres {
@@ -38,6 +41,8 @@ struct Shared {
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
     busy: Option<Busy>,
+    /// When it was tried in vain last to find out how busy it is.
+    load_unknown: Mutex<Option<Instant>>,
     max_lag: Option<Duration>,
     /// Where the database is written to, if this may be a standby.
     primary: Option<Postgres>,
@@ -108,6 +113,7 @@ impl Postgres {
                 permits: Arc::new(Semaphore::new(connections)),
                 idle: Mutex::new(Vec::new()),
                 busy: settings.busy.clone(),
+                load_unknown: Mutex::default(),
                 max_lag: settings.max_lag,
                 target,
             }),
@@ -132,6 +138,17 @@ impl Postgres {
     /// When it counts as busy, if ever.
     pub fn busy(&self) -> Option<&Busy> {
         self.shared.busy.as_ref()
+    }
+
+    /// Whether it was tried in vain just now to find out how busy it is.
+    pub(super) fn is_load_unknown(&self) -> bool {
+        let tried = *self.shared.load_unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.is_some_and(|tried| tried.elapsed() < UNKNOWN)
+    }
+
+    /// Notes that it cannot be found out now.
+    pub(super) fn load_is_unknown(&self) {
+        *self.shared.load_unknown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// How far it may be behind if it is a standby, if that matters.

@@ -218,6 +218,36 @@ fn a_figure_that_cannot_be_asked_is_said_once_and_holds_nobody_up() {
     }
 }
 
+/// A job with several combinations whose figure is what this gives, and how often it was asked for.
+fn combinations(query: &str) -> (Ran, usize) {
+    let mut site = Site::with(&["log_statement=all"]);
+    site.world.job(
+        "job",
+        "query = 'SELECT :id::int AS id'\nkey = 't:{id}'\nvalue = 'row'\n[for_each]\nid = [1, 2, 3, 4, 5, 6, 7, 8]",
+    );
+    site.world.set("WARM_POSTGRES__STATEMENT_TIMEOUT", "2s");
+    site.world.set("WARM_POSTGRES__BUSY_QUERY", query);
+    let ran = site.world.warm(&["--now", "--json"]).exits(0);
+    assert_eq!(site.world.keys().len(), 8);
+    let log = fs::read_to_string(format!("{}/log", site.database().host)).unwrap();
+    (ran, log.matches("SAVEPOINT warm_load; SET LOCAL").count())
+}
+
+#[test]
+fn a_figure_that_hangs_delays_a_job_once() {
+    let (ran, asked) = combinations("SELECT 3 FROM (SELECT pg_sleep(60)) x");
+    assert_eq!(asked, 1, "{}", ran.all());
+    assert!((2000.0..4000.0).contains(&waited(&ran)), "{}", ran.all());
+}
+
+#[test]
+fn a_figure_that_takes_long_holds_from_when_it_is_known() {
+    let (ran, asked) = combinations("SELECT 1 FROM (SELECT pg_sleep(1.2)) x");
+    // One more if the machine is very busy.
+    assert!(asked <= 2, "{asked}: {}", ran.all());
+    assert!((1200.0..3600.0).contains(&waited(&ran)), "{}", ran.all());
+}
+
 #[test]
 fn another_figure_can_be_asked() {
     let mut world = World::new();
