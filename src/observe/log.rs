@@ -30,6 +30,9 @@ const DOUBT: Duration = Duration::from_secs(600);
 /// The same of a job that waits for the database.
 const WAITS: Duration = Duration::from_secs(600);
 
+/// The same of a job that gets no further connection.
+const REFUSED: Duration = Duration::from_secs(600);
+
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub struct LogObserver {
@@ -40,6 +43,8 @@ pub struct LogObserver {
     loadless: AtomicBool,
     /// When it was told last of each job that it waits.
     waits: Mutex<HashMap<String, Instant>>,
+    /// When it was told last of each job that it got no further connection.
+    refused: Mutex<HashMap<String, Instant>>,
     /// When it was told last of each job that values cannot be verified.
     doubts: Mutex<HashMap<String, Instant>>,
     /// When it was told last that Redis is slow.
@@ -60,6 +65,7 @@ impl Observer for LogObserver {
             }
             Event::Waiting { job, hold } => self.waiting(job, hold),
             Event::LoadUnknown { error } => self.load_unknown(error),
+            Event::MakesDo { job, error } => self.makes_do(job, error),
             Event::BadRow { job, reason } => self.bad_row(job, reason),
             Event::Doubt { job, reason } => self.doubt(job, reason),
             Event::Unwise { warning } => warn!("{warning}"),
@@ -134,6 +140,14 @@ impl LogObserver {
                 kind = ?error.kind,
                 "nobody knows how busy PostgreSQL is, and no job waits for that (busy_above, busy_query in [postgres]): {error}"
             );
+        }
+    }
+
+    /// Once for several connections and runs: it is the same server.
+    fn makes_do(&self, job: &str, error: &Error) {
+        if is_new(&self.refused, job, REFUSED) {
+            let advice = error.kind.consequence().advice;
+            warn!(job, kind = ?error.kind, "{job}: makes do with the connections that it has: {error}; advice: {advice}");
         }
     }
 

@@ -180,7 +180,7 @@ impl Postgres {
     /// Opens a read-only transaction that sees one state of the database; waits for a free connection if need be.
     ///
     /// # Errors
-    /// [`ErrorKind::PostgresUnreachable`] when no connection can be made in time, [`ErrorKind::PostgresRefused`] at once when the server
+    /// [`ErrorKind::PostgresUnreachable`] or [`ErrorKind::PostgresFull`] when no connection can be made in time, [`ErrorKind::PostgresRefused`] at once when the server
     /// rejects us, or what `BEGIN` gave.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let permit = self.permit().await?;
@@ -285,10 +285,12 @@ impl Postgres {
             let pause = pause_between_tries();
             if start.elapsed() + pause >= limit {
                 let server = self.shared.target.describe();
-                return Err(Error::new(
-                    ErrorKind::PostgresUnreachable,
-                    format!("no connection to PostgreSQL at {server}: {error}"),
-                ));
+                // One that has no room is there: its address is right.
+                let kind = match error.kind {
+                    ErrorKind::PostgresFull => ErrorKind::PostgresFull,
+                    _ => ErrorKind::PostgresUnreachable,
+                };
+                return Err(Error::new(kind, format!("no connection to PostgreSQL at {server}: {error}")));
             }
             sleep(pause).await;
         }
