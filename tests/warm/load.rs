@@ -117,8 +117,11 @@ fn a_job_waits_until_others_have_less_to_do() {
         assert_eq!((site.world.sql(&asks).as_str(), site.world.keys()), ("0", Vec::new()));
     }
     site.end_load();
-    let ran =
-        running.end().exits(0).says("job: waits: PostgreSQL is busy: ").says("above busy_above = 2 in [postgres]");
+    let ran = running
+        .end()
+        .exits(0)
+        .says("job: waits: PostgreSQL is busy: ")
+        .says(", more than busy_above = 2 in [postgres]");
     assert_eq!(site.world.keys(), ["t:1", "t:2", "t:3"]);
     assert!(waited(&ran) > 250.0, "{}", ran.all());
     let quiet = site.world.warm(&["--now", "--json"]).exits(0);
@@ -133,7 +136,7 @@ fn a_job_that_waits_in_vain_fails_and_the_old_keys_stay() {
     site.load(3);
     let ran = site.world.warm(&["--now"]).exits(1);
     assert!(
-        ran.err.contains("PostgreSQL is busy: 3, which is above busy_above = 2 in [postgres]; the job waited for ")
+        ran.err.contains("PostgreSQL is busy: 3 sessions of others are at work, more than busy_above = 2 in [postgres]; the job waited for ")
     );
     let ran = ran.says(" of its timeout of 1s in vain").says("advice: look what keeps PostgreSQL busy");
     assert!(ran.err.contains("kind=DatabaseBusy") && ran.err.contains("attempts=1"), "{}", ran.all());
@@ -255,9 +258,9 @@ fn another_figure_can_be_asked() {
     world.sql("CREATE DOMAIN figure AS numeric; CREATE TABLE load (figure figure); INSERT INTO load VALUES (20.5)");
     world.set("WARM_POSTGRES__BUSY_ABOVE", "20");
     world.set("WARM_POSTGRES__BUSY_QUERY", "SELECT figure FROM load -- our own");
-    world.warm(&["--now"]).exits(1).says("PostgreSQL is busy: 20.5, which is above busy_above = 20");
+    world.warm(&["--now"]).exits(1).says("PostgreSQL is busy: busy_query gives 20.5, more than busy_above = 20");
     let ran = world.warm(&["check"]).exits(0).says("busy_query gives 20.5; jobs wait while that is above 20");
-    ran.says("warning: PostgreSQL is busy: 20.5").says("jobs would wait now");
+    ran.says("warning: PostgreSQL is busy: busy_query gives 20.5").says("jobs would wait now");
     world.sql("UPDATE load SET figure = 20");
     world.warm(&["--now"]).exits(0);
 }
@@ -276,7 +279,7 @@ fn an_account_that_is_not_told_what_others_do_sees_who_is_at_work() {
     site.load(1);
     let ran =
         site.world.warm(&["check"]).exits(0).says("others at work in PostgreSQL: 3; jobs wait while that is above 2");
-    ran.says("warning: PostgreSQL is busy: 3");
+    ran.says("warning: PostgreSQL is busy: 3 sessions of others are at work");
 }
 
 #[test]
