@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::prepare::can_be_verified;
 use super::run::Progress;
 use crate::ground::backoff::pause_before_look;
 use crate::ground::error::{Error, ErrorKind};
@@ -65,7 +66,7 @@ impl<'a> Pace<'a> {
     /// Waits until a snapshot may be taken. To be dropped when the run's time is over.
     ///
     /// # Errors
-    /// What looking gives, but for a figure that cannot be asked.
+    /// As [`can_be_verified`], and what looking gives, but for a figure that cannot be asked.
     pub(super) async fn wait(&self) -> Result<(), Error> {
         if !self.source.has_signals() {
             return Ok(());
@@ -73,7 +74,7 @@ impl<'a> Pace<'a> {
         let (mut marks, mut waiting) = (Marks::default(), None::<Waiting<'_, '_>>);
         for looks in 1.. {
             self.state().until = Some(Instant::now() + LOOKING);
-            let look = self.source.look(&mut marks).await?;
+            let look = self.look(&mut marks).await?;
             self.note(&look);
             let Some(hold) = look.hold else {
                 waiting.take().into_iter().for_each(Waiting::end);
@@ -86,6 +87,16 @@ impl<'a> Pace<'a> {
             sleep(pause_before_look(looks)).await;
         }
         Ok(())
+    }
+
+    /// Looks in a transaction of its own, which ends with it.
+    async fn look(&self, marks: &mut Marks) -> Result<Look, Error> {
+        let mut snapshot = self.source.snapshot().await?;
+        // What no wait can mend is said before it.
+        can_be_verified(self.job, &snapshot)?;
+        let look = self.source.look_through(&mut snapshot, marks).await?;
+        snapshot.finish().await?;
+        Ok(look)
     }
 
     /// Whether whoever has this snapshot is to give it up and wait before the next query.

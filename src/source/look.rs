@@ -1,6 +1,6 @@
 //! A look at the database before it is read from: whether it may be asked now, and whether its rows are new enough.
 //!
-//! The look has a transaction of its own, which ends with it: a run that waits holds no transaction open, which would hold back vacuum, and no connection.
+//! Before a wait, the look has a transaction of its own, which ends with it: a run that waits holds no transaction open, which would hold back vacuum, and no connection.
 
 use std::time::{Duration, Instant};
 
@@ -29,21 +29,10 @@ impl Postgres {
         self.busy().is_some() || self.max_lag().is_some()
     }
 
-    /// Looks; `marks` are those of the wait that it belongs to.
+    /// Looks through a snapshot that was taken just now; `marks` are those of the wait that it belongs to.
     ///
     /// # Errors
-    /// As [`Postgres::snapshot`], and what a standby and its primary say. That nobody knows how busy the database is, is none.
-    pub async fn look(&self, marks: &mut Marks) -> Result<Look, Error> {
-        let mut snapshot = self.snapshot().await?;
-        let look = self.look_through(&mut snapshot, marks).await?;
-        snapshot.finish().await?;
-        Ok(look)
-    }
-
-    /// The same through a snapshot that was taken just now.
-    ///
-    /// # Errors
-    /// What a standby and its primary say; then the snapshot may be of no use any more.
+    /// What a standby and its primary say; then the snapshot may be of no use any more. That nobody knows how busy the database is, is none.
     pub async fn look_through(&self, snapshot: &mut Snapshot, marks: &mut Marks) -> Result<Look, Error> {
         if let Some(most) = self.max_lag()
             && let Some(lag) = snapshot.lag(marks).await?
