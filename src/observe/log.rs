@@ -271,13 +271,14 @@ fn finished(report: &Report) {
     let often = *trigger == Trigger::RefreshAhead;
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let trigger = trigger.name();
+    let held_back: String = stats.held_back().map(|words| format!(", {words}")).collect();
     match failure {
         None if often => {
-            debug!(job, %trigger, keys = stats.written, queries = stats.queries, milliseconds, "{job}: refreshed")
+            debug!(job, %trigger, keys = stats.written, queries = stats.queries, milliseconds, "{job}: refreshed{held_back}")
         }
         None => {
             let Stats { written, rows, bytes, swept, .. } = stats;
-            info!(job, %trigger, keys = written, rows, bytes, swept, milliseconds, "{job}: done");
+            info!(job, %trigger, keys = written, rows, bytes, swept, milliseconds, "{job}: done{held_back}");
         }
         Some(why) if why.kind.leaves_it_to_others() && often => {
             debug!(job, %trigger, kind = ?why.kind, "{job}: not refreshed: {why}")
@@ -294,7 +295,7 @@ fn finished(report: &Report) {
                 rows = stats.rows,
                 attempts = stats.attempts,
                 milliseconds,
-                "{job}: failed after writing {}: {failure}; at {place}; advice: {advice}",
+                "{job}: failed after writing {}{held_back}: {failure}; at {place}; advice: {advice}",
                 counted(stats.written, "key", "keys"),
             );
         }

@@ -105,7 +105,9 @@ fn waited(ran: &Ran) -> f64 {
 fn a_job_waits_until_others_have_less_to_do() {
     let mut site = Site::new();
     site.load(3);
+    site.world.set("WARM_LOG", "info");
     let running = site.start();
+    site.world.unset("WARM_LOG");
     running.wait_until_it_waits();
     // It looks again and again, in transactions that end, and asks nothing else.
     let last = || site.world.sql("SELECT max(query_start) FROM pg_stat_activity WHERE application_name = 'warm'");
@@ -124,6 +126,8 @@ fn a_job_waits_until_others_have_less_to_do() {
         .says(", more than busy_above = 2 in [postgres]");
     assert_eq!(site.world.keys(), ["t:1", "t:2", "t:3"]);
     assert!(waited(&ran) > 250.0, "{}", ran.all());
+    let ran = ran.says("job: done, held back for ").says(" s since PostgreSQL was busy or behind");
+    assert_eq!(ran.err.matches("held back").count(), 1, "{}", ran.all());
     let quiet = site.world.warm(&["--now", "--json"]).exits(0);
     assert_eq!((waited(&quiet), quiet.err.as_str()), (0.0, ""));
 }
