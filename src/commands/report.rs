@@ -121,16 +121,8 @@ fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
         some(stats.duplicates, "duplicate key", "duplicate keys"),
         (stats.swept > 0).then(|| swept(stats.swept, dry_run)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
-        held_back(stats.waited, "to keep to its rate"),
-        held_back(stats.gave_way, "since Redis was busy"),
-        held_back(stats.waited_for_database, "since PostgreSQL was busy or behind"),
     ];
-    notes.into_iter().flatten().collect()
-}
-
-/// Less than a tenth of a second explains nothing.
-fn held_back(time: Duration, why: &str) -> Option<String> {
-    (time >= Duration::from_millis(100)).then(|| format!("held back for {:.1} s {why}", time.as_secs_f64()))
+    notes.into_iter().flatten().chain(stats.held_back()).collect()
 }
 
 fn swept(count: u64, dry_run: bool) -> String {

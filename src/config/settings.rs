@@ -101,7 +101,8 @@ fn postgres(
     let connections = field.number("connections", raw.connections.as_ref(), 4, 1..=100);
     let connect_timeout = field.timeout("connect_timeout", raw.connect_timeout.as_ref(), 10);
     let max_lag = raw.max_lag.as_ref().map(|length| duration("postgres.max_lag", length, LAG_BOUNDS, sources));
-    let max_lag = max_lag.and_then(|given| collector.take(given));
+    let any_lag = "leave it out, and jobs read from a standby however far it is behind";
+    let max_lag = max_lag.and_then(|given| collector.take(given.map_err(|error| error.help(any_lag))));
     let busy = collector.take(busy::busy(raw, statement_timeout, sources)).flatten();
     let given = Given { url: raw.url.as_ref(), url_file: raw.url_file.as_ref(), file };
     let url = secret::url(&secret::POSTGRES, &given, environment, sources, collector);

@@ -13,6 +13,9 @@ use super::near::nearest;
 /// The most mistakes that are reported about one text.
 const MOST: usize = 20;
 
+/// Numbers that bound nothing where they are left out: who wants that may try to say so.
+const LIMITS: [&str; 2] = ["busy_above", "keys_per_second"];
+
 /// Something that is wrong with a text's shape.
 #[derive(Debug)]
 pub(super) struct Mistake {
@@ -154,7 +157,11 @@ fn explain<T: DeserializeOwned>(error: &Error, span: Range<usize>, entry: &Entry
         }
         None => message.to_owned(),
     };
-    let help = misplaced.or_else(|| entry.date.then(|| "write it in quotes".to_owned()));
+    let none = message.ends_with(" must be a whole number, not the text \"none\"");
+    let no_limit = none && entry.path.last().is_some_and(|name| LIMITS.contains(&name.as_str()));
+    let help = misplaced
+        .or_else(|| entry.date.then(|| "write it in quotes".to_owned()))
+        .or_else(|| no_limit.then(|| "leave it out, and there is no limit".to_owned()));
     Mistake { span, message, help, unknown: false }
 }
 

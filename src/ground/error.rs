@@ -12,6 +12,8 @@ use super::exit;
 pub enum ErrorKind {
     /// No connection to PostgreSQL could be made in time.
     PostgresUnreachable,
+    /// PostgreSQL had no connection left for the account until the time for connecting was over.
+    PostgresFull,
     /// PostgreSQL rejects the account, the database or the encryption.
     PostgresRefused,
     /// A pooler stands before PostgreSQL that allows no transactions.
@@ -98,6 +100,7 @@ const fn row(kind: ErrorKind, retry: Retry, exit: u8, advice: &'static str) -> C
 #[rustfmt::skip]
 pub const TABLE: &[Consequence] = &[
     row(ErrorKind::PostgresUnreachable, Retry::Run, exit::POSTGRES, "check that PostgreSQL runs and that DATABASE_URL (for the primary: primary_url) names its host and port"),
+    row(ErrorKind::PostgresFull, Retry::Run, exit::POSTGRES, "look who has the connections (pg_stat_activity); lower `connections` in [postgres], or raise the limit: that of the role or the database (CONNECTION LIMIT), or the server's max_connections"),
     row(ErrorKind::PostgresRefused, Retry::Never, exit::POSTGRES, "check user, password, database and sslmode of DATABASE_URL (for the primary: primary_url), and pg_hba.conf"),
     row(ErrorKind::PooledStatements, Retry::Never, exit::POSTGRES, "let the pooler work by transactions or sessions (pool_mode = transaction in PgBouncer), or name PostgreSQL itself in DATABASE_URL: all reading is in transactions, and so are the leases between machines"),
     row(ErrorKind::PostgresPermission, Retry::Never, exit::POSTGRES, "grant SELECT on what the query reads (config/postgres-role.sql shows the least role)"),

@@ -54,6 +54,13 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// A run could not open a further connection to the database, and goes on with those that it has.
+    MakesDo {
+        /// The job's name.
+        job: &'a str,
+        /// Why.
+        error: &'a Error,
+    },
     /// A run skipped a row, for the first time or again.
     BadRow {
         /// The job's name.

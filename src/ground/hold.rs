@@ -13,6 +13,8 @@ pub enum Hold {
     Busy {
         /// What `busy_query` in `[postgres]` gave, or how many sessions of others are at work.
         figure: f64,
+        /// Whether it is that of `busy_query`.
+        queried: bool,
         /// `busy_above`, which it is above.
         above: u32,
     },
@@ -38,8 +40,14 @@ impl Hold {
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Hold::Busy { figure, above } => {
-                write!(f, "PostgreSQL is busy: {figure}, which is above busy_above = {above} in [postgres]")
+            Hold::Busy { figure, above, queried } => {
+                f.write_str("PostgreSQL is busy: ")?;
+                match queried {
+                    true => write!(f, "busy_query gives {figure}")?,
+                    false if figure == 1.0 => f.write_str("1 session of others is at work")?,
+                    false => write!(f, "{figure} sessions of others are at work")?,
+                }
+                write!(f, ", more than busy_above = {above} in [postgres]")
             }
             Hold::Behind { lag: Some(lag), most } => {
                 let (lag, most) = (human_seconds(lag.as_secs_f64()), humantime::format_duration(most));
@@ -63,8 +71,16 @@ mod tests {
     #[test]
     fn it_says_figure_and_limit() {
         let said = |hold: Hold| hold.to_string();
-        let busy = "PostgreSQL is busy: 21, which is above busy_above = 20 in [postgres]";
-        assert_eq!(said(Hold::Busy { figure: 21.0, above: 20 }), busy);
+        for (figure, above, queried, words) in [
+            (21.0, 20, false, "21 sessions of others are at work, more than busy_above = 20"),
+            (1.0, 0, false, "1 session of others is at work, more than busy_above = 0"),
+            (20.5, 20, true, "busy_query gives 20.5, more than busy_above = 20"),
+        ] {
+            assert_eq!(
+                said(Hold::Busy { figure, above, queried }),
+                format!("PostgreSQL is busy: {words} in [postgres]")
+            );
+        }
         let most = Duration::from_secs(30);
         let behind = "the standby is up to 1m 15s behind its primary, more than max_lag = 30s in [postgres]";
         assert_eq!(said(Hold::Behind { lag: Some(Duration::from_millis(75_900)), most }), behind);

@@ -90,6 +90,17 @@ impl Stats {
         }
     }
 
+    /// For how long it was held back for the sake of others, and why, in words. Less than a tenth of a second explains nothing.
+    pub fn held_back(&self) -> impl Iterator<Item = String> + use<> {
+        let times = [
+            (self.waited, "to keep to its rate"),
+            (self.gave_way, "since Redis was busy"),
+            (self.waited_for_database, "since PostgreSQL was busy or behind"),
+        ];
+        let told = times.into_iter().filter(|(time, _)| *time >= Duration::from_millis(100));
+        told.map(|(time, why)| format!("held back for {:.1} s {why}", time.as_secs_f64()))
+    }
+
     /// All keys that were left alone.
     pub fn left(&self) -> u64 {
         self.present + self.other_type + self.no_ttl + self.too_large + self.no_room + self.unverified

@@ -30,6 +30,9 @@ const DOUBT: Duration = Duration::from_secs(600);
 /// The same of a job that waits for the database.
 const WAITS: Duration = Duration::from_secs(600);
 
+/// The same of a job that gets no further connection.
+const REFUSED: Duration = Duration::from_secs(600);
+
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub struct LogObserver {
@@ -40,6 +43,8 @@ pub struct LogObserver {
     loadless: AtomicBool,
     /// When it was told last of each job that it waits.
     waits: Mutex<HashMap<String, Instant>>,
+    /// When it was told last of each job that it got no further connection.
+    refused: Mutex<HashMap<String, Instant>>,
     /// When it was told last of each job that values cannot be verified.
     doubts: Mutex<HashMap<String, Instant>>,
     /// When it was told last that Redis is slow.
@@ -60,6 +65,7 @@ impl Observer for LogObserver {
             }
             Event::Waiting { job, hold } => self.waiting(job, hold),
             Event::LoadUnknown { error } => self.load_unknown(error),
+            Event::MakesDo { job, error } => self.makes_do(job, error),
             Event::BadRow { job, reason } => self.bad_row(job, reason),
             Event::Doubt { job, reason } => self.doubt(job, reason),
             Event::Unwise { warning } => warn!("{warning}"),
@@ -134,6 +140,14 @@ impl LogObserver {
                 kind = ?error.kind,
                 "nobody knows how busy PostgreSQL is, and no job waits for that (busy_above, busy_query in [postgres]): {error}"
             );
+        }
+    }
+
+    /// Once for several connections and runs: it is the same server.
+    fn makes_do(&self, job: &str, error: &Error) {
+        if is_new(&self.refused, job, REFUSED) {
+            let advice = error.kind.consequence().advice;
+            warn!(job, kind = ?error.kind, "{job}: makes do with the connections that it has: {error}; advice: {advice}");
         }
     }
 
@@ -257,13 +271,14 @@ fn finished(report: &Report) {
     let often = *trigger == Trigger::RefreshAhead;
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let trigger = trigger.name();
+    let held_back: String = stats.held_back().map(|words| format!(", {words}")).collect();
     match failure {
         None if often => {
-            debug!(job, %trigger, keys = stats.written, queries = stats.queries, milliseconds, "{job}: refreshed")
+            debug!(job, %trigger, keys = stats.written, queries = stats.queries, milliseconds, "{job}: refreshed{held_back}")
         }
         None => {
             let Stats { written, rows, bytes, swept, .. } = stats;
-            info!(job, %trigger, keys = written, rows, bytes, swept, milliseconds, "{job}: done");
+            info!(job, %trigger, keys = written, rows, bytes, swept, milliseconds, "{job}: done{held_back}");
         }
         Some(why) if why.kind.leaves_it_to_others() && often => {
             debug!(job, %trigger, kind = ?why.kind, "{job}: not refreshed: {why}")
@@ -280,7 +295,7 @@ fn finished(report: &Report) {
                 rows = stats.rows,
                 attempts = stats.attempts,
                 milliseconds,
-                "{job}: failed after writing {}: {failure}; at {place}; advice: {advice}",
+                "{job}: failed after writing {}{held_back}: {failure}; at {place}; advice: {advice}",
                 counted(stats.written, "key", "keys"),
             );
         }

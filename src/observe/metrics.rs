@@ -86,7 +86,7 @@ impl Observer for Metrics {
             Event::Cache { seen: Seen::Lost(loss) } => series.lost(*loss, 1),
             Event::Cache { .. } | Event::Progress { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::History { .. } | Event::WithoutHistory { .. } | Event::Unguarded { .. } => {}
-            Event::Waiting { .. } | Event::LoadUnknown { .. } | Event::GivesWay { .. } => {}
+            Event::Waiting { .. } | Event::LoadUnknown { .. } | Event::MakesDo { .. } | Event::GivesWay { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Listening { .. } => {}
             Event::Serving { .. }
             | Event::ListenLater { .. }

@@ -54,7 +54,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
                     bar.finish_and_clear();
                 }
             }
-            Event::Waiting { .. } | Event::LoadUnknown { .. } => {}
+            Event::Waiting { .. } | Event::LoadUnknown { .. } | Event::MakesDo { .. } => {}
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
             Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } | Event::GivesWay { .. } => {}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Runner;
@@ -27,6 +28,7 @@ use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode, Verify};
 use crate::ground::refresh::Units;
 use crate::ground::request::Request;
+use crate::source::Snapshot;
 
 /// What a further connection costs to open, roughly; one that saves less is not opened.
 const CONNECTION_COST: Duration = Duration::from_millis(20);
@@ -183,9 +185,9 @@ impl Attempt<'_> {
             0 => runner.source.free().saturating_sub(usize::from(shared.verified)).min(left.saturating_sub(1)),
             _ => further_workers(start.elapsed(), left, runner.source.free()),
         };
+        let (is_done, done) = watch::channel(false);
         let others = (0..more).map(|_| async {
-            // Another job may have been quicker; what it does not need is enough.
-            let Some(mut snapshot) = runner.source.snapshot_if_free().await? else { return Ok(()) };
+            let Some(mut snapshot) = self.further(done.clone()).await else { return Ok(()) };
             if !Box::pin(pace.allows(&mut snapshot)).await? {
                 return snapshot.finish().await;
             }
@@ -193,9 +195,32 @@ impl Attempt<'_> {
             let worker = Worker::new(runner, &shared, prepared, snapshot)?;
             worker.work(&plan, &due, &next, usize::MAX).await?.end(&plan).await
         });
-        let rest = async { first.work(&plan, &due, &next, usize::MAX).await?.end(&plan).await };
+        let rest = async {
+            let first = first.work(&plan, &due, &next, usize::MAX).await?;
+            is_done.send_replace(true);
+            first.end(&plan).await
+        };
         tokio::try_join!(rest, try_join_all(others))?;
         Ok(())
+    }
+}
+
+impl Attempt<'_> {
+    /// One more connection, if there may be one now. A run that has some makes do with those: a server that is full, or does not answer, is no reason to
+    /// fail, and none to wait once nothing is left to be begun.
+    async fn further(&self, mut done: watch::Receiver<bool>) -> Option<Snapshot> {
+        tokio::select! {
+            biased;
+            _ = done.wait_for(|done| *done) => None,
+            opened = self.runner.source.snapshot_if_free() => match opened {
+                // Another job may have been quicker; what it does not need is enough.
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    self.runner.observer.on(&Event::MakesDo { job: &self.job.name, error: &error });
+                    None
+                }
+            },
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::prepare::can_be_verified;
 use super::run::Progress;
 use crate::ground::backoff::pause_before_look;
 use crate::ground::error::{Error, ErrorKind};
@@ -25,8 +26,14 @@ use crate::ground::job::Job;
 use crate::ground::run::Stats;
 use crate::source::{Look, Marks, Postgres, Snapshot};
 
-/// How long a look holds between two combinations.
+/// How long a look holds between two combinations, from its end.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long the others go by the look before while somebody looks: longer than the database may be asked how busy it is.
+const LOOKING: Duration = Duration::from_secs(6);
+
+/// A look that takes so long has held the run up.
+const SLOW: Duration = Duration::from_millis(250);
 
 /// The pace of one attempt, for all of its connections.
 pub(super) struct Pace<'a> {
@@ -39,8 +46,8 @@ pub(super) struct Pace<'a> {
 
 #[derive(Default)]
 struct State {
-    /// When somebody began to look last, and what held the run up then.
-    looked: Option<Instant>,
+    /// Until when nobody needs to look, and what held the run up at the last look.
+    until: Option<Instant>,
     held: Option<Hold>,
     /// Those who wait, and since when anybody does.
     waiting: usize,
@@ -59,15 +66,15 @@ impl<'a> Pace<'a> {
     /// Waits until a snapshot may be taken. To be dropped when the run's time is over.
     ///
     /// # Errors
-    /// What looking gives, but for a figure that cannot be asked.
+    /// As [`can_be_verified`], and what looking gives, but for a figure that cannot be asked.
     pub(super) async fn wait(&self) -> Result<(), Error> {
         if !self.source.has_signals() {
             return Ok(());
         }
         let (mut marks, mut waiting) = (Marks::default(), None::<Waiting<'_, '_>>);
         for looks in 1.. {
-            self.state().looked = Some(Instant::now());
-            let look = self.source.look(&mut marks).await?;
+            self.state().until = Some(Instant::now() + LOOKING);
+            let look = self.look(&mut marks).await?;
             self.note(&look);
             let Some(hold) = look.hold else {
                 waiting.take().into_iter().for_each(Waiting::end);
@@ -82,6 +89,16 @@ impl<'a> Pace<'a> {
         Ok(())
     }
 
+    /// Looks in a transaction of its own, which ends with it.
+    async fn look(&self, marks: &mut Marks) -> Result<Look, Error> {
+        let mut snapshot = self.source.snapshot().await?;
+        // What no wait can mend is said before it.
+        can_be_verified(self.job, &snapshot)?;
+        let look = self.source.look_through(&mut snapshot, marks).await?;
+        snapshot.finish().await?;
+        Ok(look)
+    }
+
     /// Whether whoever has this snapshot is to give it up and wait before the next query.
     ///
     /// # Errors
@@ -91,7 +108,7 @@ impl<'a> Pace<'a> {
         if let Some(held) = self.held() {
             return Ok(matches!(held, Some(Hold::Busy { .. })));
         }
-        let look = Look::of(Box::pin(snapshot.load(busy)).await?, busy);
+        let look = Box::pin(snapshot.look_at_load(busy)).await?;
         self.note(&look);
         Ok(look.hold.is_some())
     }
@@ -115,10 +132,11 @@ impl<'a> Pace<'a> {
     /// What the last look saw, if that still holds; else the caller is to look, and the other connections need not.
     fn held(&self) -> Option<Option<Hold>> {
         let mut state = self.state();
-        if state.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+        let now = Instant::now();
+        if state.until.is_some_and(|until| now < until) {
             return Some(state.held);
         }
-        state.looked = Some(Instant::now());
+        state.until = Some(now + LOOKING);
         None
     }
 
@@ -136,7 +154,15 @@ impl<'a> Pace<'a> {
     }
 
     fn note(&self, look: &Look) {
-        self.state().held = look.hold;
+        let mut state = self.state();
+        // From now, not from when it began: a look that takes long would not hold at all.
+        (state.held, state.until) = (look.hold, Some(Instant::now() + FRESH));
+        // While somebody waits, the time is counted already.
+        let slow = state.waiting == 0 && look.took >= SLOW;
+        drop(state);
+        if slow {
+            self.progress.add(&Stats { waited_for_database: look.took, ..Stats::default() });
+        }
         if let Some(error) = &look.unknown {
             self.observer.on(&Event::LoadUnknown { error });
         }

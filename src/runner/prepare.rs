@@ -39,10 +39,7 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
         |error: &dyn std::fmt::Display| Error::new(ErrorKind::Definition, error.to_string()).at_line(job.query.line(0));
     let format: &'static dyn Format = encode::format(job.format)
         .ok_or_else(|| definition(&format_args!("the format `{}` is unknown", job.format)))?;
-    if job.verify != Verify::None && snapshot.state().standby && snapshot.primary().is_none() {
-        let message = "PostgreSQL is a standby, which shows changes late, so that nothing read from it can be verified; name its primary as primary_url in [postgres], or say verify = \"none\"";
-        return Err(Error::new(ErrorKind::Definition, message));
-    }
+    can_be_verified(job, snapshot)?;
     let mut statement = snapshot.prepare(&job.query).await?;
     let columns: Vec<_> = statement.columns().iter().map(NamedType::from).collect();
     check_page(job, statement.columns()).map_err(|message| definition(&message))?;
@@ -64,6 +61,18 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     }
     let encoder = Encoder::new(format, statement.columns(), &spec).map_err(|error| definition(&error))?;
     Ok(Prepared { statement, columns, key_columns, encoder: Some(encoder), narrow })
+}
+
+/// What is read from a standby can be verified only if its primary is known.
+///
+/// # Errors
+/// [`ErrorKind::Definition`] if it cannot be, and is to be.
+pub(super) fn can_be_verified(job: &Job, snapshot: &Snapshot) -> Result<(), Error> {
+    if job.verify != Verify::None && snapshot.state().standby && snapshot.primary().is_none() {
+        let message = "PostgreSQL is a standby, which shows changes late, so that nothing read from it can be verified; name its primary as primary_url in [postgres], or say verify = \"none\"";
+        return Err(Error::new(ErrorKind::Definition, message));
+    }
+    Ok(())
 }
 
 /// The text of the query that is run: the job's own, or that of a part of it.

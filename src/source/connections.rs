@@ -23,6 +23,9 @@ use secrecy::ExposeSecret;
 /// How much longer than a statement's own time-out the server may stay silent: by then it should have said that the time is over.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long nobody asks again how busy a server is that could not be asked: a query that hangs would delay every run.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
 /// A PostgreSQL server to read from.
 #[derive(Debug, Clone)]
 pub struct Postgres {
@@ -38,6 +41,8 @@ struct Shared {
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
     busy: Option<Busy>,
+    /// When it was tried in vain last to find out how busy it is.
+    load_unknown: Mutex<Option<Instant>>,
     max_lag: Option<Duration>,
     /// Where the database is written to, if this may be a standby.
     primary: Option<Postgres>,
@@ -108,6 +113,7 @@ impl Postgres {
                 permits: Arc::new(Semaphore::new(connections)),
                 idle: Mutex::new(Vec::new()),
                 busy: settings.busy.clone(),
+                load_unknown: Mutex::default(),
                 max_lag: settings.max_lag,
                 target,
             }),
@@ -132,6 +138,17 @@ impl Postgres {
     /// When it counts as busy, if ever.
     pub fn busy(&self) -> Option<&Busy> {
         self.shared.busy.as_ref()
+    }
+
+    /// Whether it was tried in vain just now to find out how busy it is.
+    pub(super) fn is_load_unknown(&self) -> bool {
+        let tried = *self.shared.load_unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.is_some_and(|tried| tried.elapsed() < UNKNOWN)
+    }
+
+    /// Notes that it cannot be found out now.
+    pub(super) fn load_is_unknown(&self) {
+        *self.shared.load_unknown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// How far it may be behind if it is a standby, if that matters.
@@ -163,7 +180,7 @@ impl Postgres {
     /// Opens a read-only transaction that sees one state of the database; waits for a free connection if need be.
     ///
     /// # Errors
-    /// [`ErrorKind::PostgresUnreachable`] when no connection can be made in time, [`ErrorKind::PostgresRefused`] at once when the server
+    /// [`ErrorKind::PostgresUnreachable`] or [`ErrorKind::PostgresFull`] when no connection can be made in time, [`ErrorKind::PostgresRefused`] at once when the server
     /// rejects us, or what `BEGIN` gave.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let permit = self.permit().await?;
@@ -261,10 +278,12 @@ impl Postgres {
             let pause = pause_between_tries();
             if start.elapsed() + pause >= limit {
                 let server = self.shared.target.describe();
-                return Err(Error::new(
-                    ErrorKind::PostgresUnreachable,
-                    format!("no connection to PostgreSQL at {server}: {error}"),
-                ));
+                // One that has no room is there: its address is right.
+                let kind = match error.kind {
+                    ErrorKind::PostgresFull => ErrorKind::PostgresFull,
+                    _ => ErrorKind::PostgresUnreachable,
+                };
+                return Err(Error::new(kind, format!("no connection to PostgreSQL at {server}: {error}")));
             }
             sleep(pause).await;
         }

@@ -12,7 +12,8 @@ fn kind_of(code: &str) -> ErrorKind {
         "57014" | "55P03" | "25P03" | "57P05" => ErrorKind::StatementTimeout,
         "40001" | "40P01" => ErrorKind::SnapshotLost,
         "42501" => ErrorKind::PostgresPermission,
-        "57P01" | "57P02" | "57P03" | "53300" => ErrorKind::PostgresLost,
+        "57P01" | "57P02" | "57P03" => ErrorKind::PostgresLost,
+        "53300" => ErrorKind::PostgresFull,
         "3D000" => ErrorKind::PostgresRefused,
         _ if code.starts_with("28") => ErrorKind::PostgresRefused,
         _ if code.starts_with("08") => ErrorKind::PostgresLost,
@@ -71,7 +72,7 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
 
 /// Whether a failed try to connect is worth another one: the server is absent, starting up, full, or slow.
 pub(super) fn may_pass(error: &Error) -> bool {
-    error.kind == ErrorKind::PostgresLost
+    matches!(error.kind, ErrorKind::PostgresLost | ErrorKind::PostgresFull)
 }
 
 /// An error for a row that came too late for its job, after so many others. What the server would have said, nobody knows: it may be at work, or away.

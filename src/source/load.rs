@@ -41,7 +41,9 @@ impl Load {
     /// Whether the database is busy by this.
     pub fn hold(&self, busy: &Busy) -> Option<Hold> {
         match *self {
-            Load::Figure(figure) if figure > f64::from(busy.above) => Some(Hold::Busy { figure, above: busy.above }),
+            Load::Figure(figure) if figure > f64::from(busy.above) => {
+                Some(Hold::Busy { figure, above: busy.above, queried: busy.query.is_some() })
+            }
             Load::Figure(_) | Load::Unknown(_) => None,
         }
     }

@@ -1,6 +1,8 @@
 //! A look at the database before it is read from: whether it may be asked now, and whether its rows are new enough.
 //!
-//! The look has a transaction of its own, which ends with it: a run that waits holds no transaction open, which would hold back vacuum, and no connection.
+//! Before a wait, the look has a transaction of its own, which ends with it: a run that waits holds no transaction open, which would hold back vacuum, and no connection.
+
+use std::time::{Duration, Instant};
 
 use super::connections::Postgres;
 use super::lag::Marks;
@@ -17,6 +19,8 @@ pub struct Look {
     pub hold: Option<Hold>,
     /// Why nobody knows how busy the database is.
     pub unknown: Option<Error>,
+    /// How long it took to ask how busy the database is.
+    pub took: Duration,
 }
 
 impl Postgres {
@@ -25,38 +29,44 @@ impl Postgres {
         self.busy().is_some() || self.max_lag().is_some()
     }
 
-    /// Looks; `marks` are those of the wait that it belongs to.
+    /// Looks through a snapshot that was taken just now; `marks` are those of the wait that it belongs to.
     ///
     /// # Errors
-    /// As [`Postgres::snapshot`], and what a standby and its primary say. That nobody knows how busy the database is, is none.
-    pub async fn look(&self, marks: &mut Marks) -> Result<Look, Error> {
-        let mut snapshot = self.snapshot().await?;
-        let look = self.look_through(&mut snapshot, marks).await?;
-        snapshot.finish().await?;
-        Ok(look)
-    }
-
-    /// The same through a snapshot that was taken just now.
-    ///
-    /// # Errors
-    /// What a standby and its primary say; then the snapshot may be of no use any more.
+    /// What a standby and its primary say; then the snapshot may be of no use any more. That nobody knows how busy the database is, is none.
     pub async fn look_through(&self, snapshot: &mut Snapshot, marks: &mut Marks) -> Result<Look, Error> {
         if let Some(most) = self.max_lag()
             && let Some(lag) = snapshot.lag(marks).await?
             && lag.is_none_or(|lag| lag > most)
         {
-            return Ok(Look { hold: Some(Hold::Behind { lag, most }), unknown: None });
+            return Ok(Look { hold: Some(Hold::Behind { lag, most }), ..Look::default() });
         }
         match self.busy() {
-            Some(busy) => Ok(Look::of(snapshot.load(busy).await?, busy)),
+            Some(busy) => snapshot.look_at_load(busy).await,
             None => Ok(Look::default()),
         }
     }
 }
 
-impl Look {
-    /// What follows from how busy the database is.
-    pub fn of(load: Load, busy: &Busy) -> Self {
-        Look { hold: load.hold(busy), unknown: if let Load::Unknown(error) = load { Some(error) } else { None } }
+impl Snapshot {
+    /// Looks how busy the database is. If that could not be told a moment ago, nobody is asked: each try may take seconds, and would delay every
+    /// run by them.
+    ///
+    /// # Errors
+    /// When the transaction is of no use any more.
+    pub async fn look_at_load(&mut self, busy: &Busy) -> Result<Look, Error> {
+        if self.home().is_load_unknown() {
+            return Ok(Look::default());
+        }
+        let start = Instant::now();
+        let load = self.load(busy).await?;
+        let (hold, took) = (load.hold(busy), start.elapsed());
+        let unknown = match load {
+            Load::Figure(_) => None,
+            Load::Unknown(error) => {
+                self.home().load_is_unknown();
+                Some(error)
+            }
+        };
+        Ok(Look { hold, unknown, took })
     }
 }

@@ -51,6 +51,11 @@ impl Snapshot {
         Ok(doubt)
     }
 
+    /// The server that it is of.
+    pub(super) fn home(&self) -> &Postgres {
+        &self.home
+    }
+
     /// The longest time for one statement.
     pub(super) fn statement_timeout(&self) -> Duration {
         self.home.statement_timeout()

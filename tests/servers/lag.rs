@@ -112,13 +112,19 @@ fn so_is_one_whose_primary_is_not_known() {
 
 #[test]
 fn a_standby_that_stays_behind_is_not_read_from() {
-    let pair = Pair::new().with_primary();
+    let mut pair = Pair::new().with_primary();
     pair.pause_before_a_write();
     pair.let_it_grow_old();
     pair.does_not_read();
     let ran =
         pair.world.warm(&["check"]).exits(0).says("the standby is ").says("; jobs wait while that is more than 1s");
     ran.says("warning: the standby is up to ").says("jobs would wait now");
+    // That nothing can be verified is said at once: no wait mends it.
+    pair.world.unset("DATABASE_PRIMARY_URL");
+    let ran = pair.world.warm(&["--now", "--json"]).exits(1).says("nothing read from it can be verified");
+    let job = &ran.json()["jobs"][0];
+    let (kind, waited) = (job["error"]["kind"].as_str(), job["held_back"]["database_ms"].as_f64());
+    assert_eq!((kind, waited), (Some("Definition"), Some(0.0)), "{}", ran.all());
     // How far it is behind is nobody's business where it may be.
     let mut pair = pair.without_primary();
     pair.world.unset("WARM_POSTGRES__MAX_LAG");

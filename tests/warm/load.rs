@@ -105,7 +105,9 @@ fn waited(ran: &Ran) -> f64 {
 fn a_job_waits_until_others_have_less_to_do() {
     let mut site = Site::new();
     site.load(3);
+    site.world.set("WARM_LOG", "info");
     let running = site.start();
+    site.world.unset("WARM_LOG");
     running.wait_until_it_waits();
     // It looks again and again, in transactions that end, and asks nothing else.
     let last = || site.world.sql("SELECT max(query_start) FROM pg_stat_activity WHERE application_name = 'warm'");
@@ -117,10 +119,15 @@ fn a_job_waits_until_others_have_less_to_do() {
         assert_eq!((site.world.sql(&asks).as_str(), site.world.keys()), ("0", Vec::new()));
     }
     site.end_load();
-    let ran =
-        running.end().exits(0).says("job: waits: PostgreSQL is busy: ").says("above busy_above = 2 in [postgres]");
+    let ran = running
+        .end()
+        .exits(0)
+        .says("job: waits: PostgreSQL is busy: ")
+        .says(", more than busy_above = 2 in [postgres]");
     assert_eq!(site.world.keys(), ["t:1", "t:2", "t:3"]);
     assert!(waited(&ran) > 250.0, "{}", ran.all());
+    let ran = ran.says("job: done, held back for ").says(" s since PostgreSQL was busy or behind");
+    assert_eq!(ran.err.matches("held back").count(), 1, "{}", ran.all());
     let quiet = site.world.warm(&["--now", "--json"]).exits(0);
     assert_eq!((waited(&quiet), quiet.err.as_str()), (0.0, ""));
 }
@@ -133,7 +140,7 @@ fn a_job_that_waits_in_vain_fails_and_the_old_keys_stay() {
     site.load(3);
     let ran = site.world.warm(&["--now"]).exits(1);
     assert!(
-        ran.err.contains("PostgreSQL is busy: 3, which is above busy_above = 2 in [postgres]; the job waited for ")
+        ran.err.contains("PostgreSQL is busy: 3 sessions of others are at work, more than busy_above = 2 in [postgres]; the job waited for ")
     );
     let ran = ran.says(" of its timeout of 1s in vain").says("advice: look what keeps PostgreSQL busy");
     assert!(ran.err.contains("kind=DatabaseBusy") && ran.err.contains("attempts=1"), "{}", ran.all());
@@ -218,6 +225,36 @@ fn a_figure_that_cannot_be_asked_is_said_once_and_holds_nobody_up() {
     }
 }
 
+/// A job with several combinations whose figure is what this gives, and how often it was asked for.
+fn combinations(query: &str) -> (Ran, usize) {
+    let mut site = Site::with(&["log_statement=all"]);
+    site.world.job(
+        "job",
+        "query = 'SELECT :id::int AS id'\nkey = 't:{id}'\nvalue = 'row'\n[for_each]\nid = [1, 2, 3, 4, 5, 6, 7, 8]",
+    );
+    site.world.set("WARM_POSTGRES__STATEMENT_TIMEOUT", "2s");
+    site.world.set("WARM_POSTGRES__BUSY_QUERY", query);
+    let ran = site.world.warm(&["--now", "--json"]).exits(0);
+    assert_eq!(site.world.keys().len(), 8);
+    let log = fs::read_to_string(format!("{}/log", site.database().host)).unwrap();
+    (ran, log.matches("SAVEPOINT warm_load; SET LOCAL").count())
+}
+
+#[test]
+fn a_figure_that_hangs_delays_a_job_once() {
+    let (ran, asked) = combinations("SELECT 3 FROM (SELECT pg_sleep(60)) x");
+    assert_eq!(asked, 1, "{}", ran.all());
+    assert!((2000.0..4000.0).contains(&waited(&ran)), "{}", ran.all());
+}
+
+#[test]
+fn a_figure_that_takes_long_holds_from_when_it_is_known() {
+    let (ran, asked) = combinations("SELECT 1 FROM (SELECT pg_sleep(1.2)) x");
+    // One more if the machine is very busy.
+    assert!(asked <= 2, "{asked}: {}", ran.all());
+    assert!((1200.0..3600.0).contains(&waited(&ran)), "{}", ran.all());
+}
+
 #[test]
 fn another_figure_can_be_asked() {
     let mut world = World::new();
@@ -225,9 +262,9 @@ fn another_figure_can_be_asked() {
     world.sql("CREATE DOMAIN figure AS numeric; CREATE TABLE load (figure figure); INSERT INTO load VALUES (20.5)");
     world.set("WARM_POSTGRES__BUSY_ABOVE", "20");
     world.set("WARM_POSTGRES__BUSY_QUERY", "SELECT figure FROM load -- our own");
-    world.warm(&["--now"]).exits(1).says("PostgreSQL is busy: 20.5, which is above busy_above = 20");
+    world.warm(&["--now"]).exits(1).says("PostgreSQL is busy: busy_query gives 20.5, more than busy_above = 20");
     let ran = world.warm(&["check"]).exits(0).says("busy_query gives 20.5; jobs wait while that is above 20");
-    ran.says("warning: PostgreSQL is busy: 20.5").says("jobs would wait now");
+    ran.says("warning: PostgreSQL is busy: busy_query gives 20.5").says("jobs would wait now");
     world.sql("UPDATE load SET figure = 20");
     world.warm(&["--now"]).exits(0);
 }
@@ -246,7 +283,7 @@ fn an_account_that_is_not_told_what_others_do_sees_who_is_at_work() {
     site.load(1);
     let ran =
         site.world.warm(&["check"]).exits(0).says("others at work in PostgreSQL: 3; jobs wait while that is above 2");
-    ran.says("warning: PostgreSQL is busy: 3");
+    ran.says("warning: PostgreSQL is busy: 3 sessions of others are at work");
 }
 
 #[test]

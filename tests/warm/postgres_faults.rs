@@ -61,6 +61,29 @@ fn too_many_connections_are_waited_out() {
 }
 
 #[test]
+fn a_run_makes_do_with_the_connections_that_it_has() {
+    let (_postgres, mut world) = own_cluster();
+    world.job(
+        "job",
+        "query = 'SELECT :id::int AS id, pg_sleep(0.2)::text AS v'\nkey = 't:{id}'\nvalue = 'row'\n[for_each]\nid = [1, 2, 3, 4, 5, 6]",
+    );
+    world.sql("ALTER ROLE warm CONNECTION LIMIT 1");
+    // The run is done long before: for more connections it does not wait.
+    for (limit, warned) in [("300ms", 1), ("60s", 0)] {
+        world.set("WARM_POSTGRES__CONNECT_TIMEOUT", limit);
+        let ran = world.warm(&["--now"]).exits(0).says("wrote 6 keys");
+        let words = "job: makes do with the connections that it has: no connection to PostgreSQL at ";
+        assert_eq!(ran.err.matches(words).count(), warned, "{}", ran.all());
+    }
+    // The first one is needed.
+    world.sql("ALTER ROLE warm CONNECTION LIMIT 0");
+    world.set("WARM_POSTGRES__CONNECT_TIMEOUT", "300ms");
+    let ran = world.warm(&["--now"]).exits(3).says("kind=PostgresFull").says("too many connections for role");
+    let ran = ran.says("lower `connections` in [postgres]").says("CONNECTION LIMIT");
+    assert!(!ran.all().contains("host and port"), "{}", ran.all());
+}
+
+#[test]
 fn a_missing_right_or_table_or_column_fails_its_job_with_the_line() {
     let world = World::new();
     world.sql("CREATE TABLE secret (id int); CREATE TABLE open (id int); REVOKE ALL ON secret FROM warm");

@@ -117,5 +117,7 @@ fn a_query_for_how_busy_the_database_is_reads_one_figure_and_has_a_limit_beside_
     cases.config("two statements", query("'SELECT 1; SELECT 2'"));
     cases.config("a text for the limit", busy("busy_above = 'many'"));
     cases.config("a number for the lag", busy("max_lag = 30"));
+    cases.config("no limits", busy("busy_above = 'none'\nmax_lag = 'none'\n[redis]\nkeys_per_second = 'none'"));
+    cases.config("a number that has to be there", busy("connections = 'none'"));
     cases.compare("busy");
 }
