@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,6 +19,8 @@ struct Written {
     sample: Vec<Sample>,
     /// Fingerprints of keys that may have to be taken back → whether this run wrote them.
     watched: HashMap<u64, bool>,
+    /// How many wait for their turn now, and since when somebody does.
+    waiting: (usize, Option<Instant>),
 }
 
 impl Written {
@@ -53,9 +55,12 @@ impl Tally {
         self.lock().sample.clone()
     }
 
-    /// Forgets everything.
+    /// Forgets everything but how long the run was held back: that is of all attempts together.
     pub fn reset(&self) {
-        *self.lock() = Written::default();
+        let mut written = self.lock();
+        let Stats { waited, gave_way, .. } = written.stats;
+        let stats = Stats { waited, gave_way, ..Stats::default() };
+        *written = Written { stats, waiting: written.waiting, ..Written::default() };
     }
 
     /// Remembers from now on whether the key with this fingerprint is written.
@@ -135,12 +140,47 @@ impl Tally {
         self.lock().stats.gave_way += pause;
     }
 
-    /// Adds the time that a batch has waited for its turn at the rate that the operator allows.
-    pub(super) fn waited(&self, time: Duration) {
-        self.lock().stats.waited += time;
+    /// Notes that a batch waits from now on for its turn at the rate that the operator allows.
+    pub(super) fn waits(&self, now: Instant) {
+        let (waiting, since) = &mut self.lock().waiting;
+        *waiting += 1;
+        since.get_or_insert(now);
+    }
+
+    /// Notes that one of those waits no longer. A moment counts once, however many connections to PostgreSQL wait in it: the time is held against that of the run.
+    pub(super) fn waits_no_longer(&self, now: Instant) {
+        let mut written = self.lock();
+        written.waiting.0 = written.waiting.0.saturating_sub(1);
+        if written.waiting.0 == 0
+            && let Some(since) = written.waiting.1.take()
+        {
+            written.stats.waited += now.saturating_duration_since(since);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Written> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_in_which_several_wait_counts_once_and_those_of_all_attempts_do() {
+        let (tally, start) = (Tally::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        tally.waits(at(0));
+        tally.waits(at(1));
+        tally.waits_no_longer(at(3));
+        tally.waits(at(3));
+        tally.waits_no_longer(at(4));
+        tally.waits_no_longer(at(5));
+        assert_eq!(tally.stats().waited, Duration::from_secs(5));
+        tally.reset();
+        tally.waits(at(8));
+        tally.waits_no_longer(at(10));
+        assert_eq!(tally.stats(), Stats { waited: Duration::from_secs(7), ..Stats::default() });
     }
 }

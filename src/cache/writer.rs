@@ -135,7 +135,8 @@ impl Writer {
         if wait.is_zero() {
             return;
         }
-        let _counted = Waiting { tally: &self.tally, since: Instant::now() };
+        self.tally.waits(Instant::now());
+        let _counted = Waiting(&self.tally);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = self.batches.closed() => {}
@@ -165,14 +166,11 @@ impl Writer {
 }
 
 /// Somebody who waits for his turn. Counted when he does so no longer, also when he has been stopped.
-struct Waiting<'a> {
-    tally: &'a Tally,
-    since: Instant,
-}
+struct Waiting<'a>(&'a Tally);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.tally.waited(self.since.elapsed());
+        self.0.waits_no_longer(Instant::now());
     }
 }
 

@@ -5,9 +5,15 @@ use std::time::Duration;
 
 use crate::ground::clock::parse_length;
 
+/// An example of a short length of time.
+const FEW: Duration = Duration::from_millis(25);
+
 /// `"5m"`, `"1h 30m"`, within the given bounds; else what it must be.
 pub(super) fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     match parse_length(text) {
+        None if most < Duration::from_secs(30) => {
+            Err(format!("a length of time such as `{}`", show_duration(FEW.max(least).min(most))))
+        }
         None => Err("a length of time such as `30s`, `5m` or `1h 30m`".to_owned()),
         Some(value) if (least..=most).contains(&value) => Ok(value),
         Some(_) => Err(format!("between {} and {}", show_duration(least), show_duration(most))),
@@ -68,6 +74,13 @@ mod tests {
         for text in ["", "MiB", "1.5MiB", "-1", "1XB", "99999999999GiB"] {
             assert!(bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_example_of_a_length_of_time_is_one_that_may_be_given() {
+        let example = |most| duration("25", Duration::from_millis(1), Duration::from_secs(most));
+        assert_eq!(example(10), Err("a length of time such as `25ms`".to_owned()));
+        assert_eq!(example(86_400), Err("a length of time such as `30s`, `5m` or `1h 30m`".to_owned()));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Stats {
     pub attempts: u32,
     /// How long no query was begun because the database was busy or behind, all attempts together.
     pub waited_for_database: Duration,
-    /// How long batches have waited for the sake of `keys_per_second` and `bytes_per_second`, those of all connections to PostgreSQL together.
+    /// How long batches have waited for the sake of `keys_per_second` and `bytes_per_second`, all attempts together. A moment in which several did counts once.
     pub waited: Duration,
     /// How long writing has paused because Redis was slow (`latency_limit`).
     pub gave_way: Duration,

@@ -15,8 +15,8 @@ const HISTOGRAM: &str = "SELECT s.histogram_bounds::text::text[] FROM pg_attribu
      WHERE a.attrelid = $1 AND a.attnum = $2 AND s.histogram_bounds IS NOT NULL ORDER BY s.inherited DESC LIMIT 1";
 
 impl Snapshot {
-    /// Values of the statement's column at which its rows can be cut into so many parts of about one size; fewer, or none, where PostgreSQL has no statistics of
-    /// it, as of what is no table's column.
+    /// Values of the statement's column at which its rows can be cut into so many parts of about one size; fewer, or none, where PostgreSQL has no histogram of
+    /// it: its table was never analyzed, it has few different values, all of which PostgreSQL keeps as common ones, or it is no table's column.
     ///
     /// # Errors
     /// What the server says.

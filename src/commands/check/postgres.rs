@@ -164,9 +164,9 @@ fn uncut(job: &Job, plan: &Plan) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "partition_by wants {parts} parts, but PostgreSQL has no statistics of the column `{column}`, so that the query is read in one"
+        "partition_by wants {parts} parts, but PostgreSQL has no histogram of the column `{column}`, so that the query is read in one: either its table was never analyzed, or it has too few different values to cut at"
     );
-    let advice = "ANALYZE its table; there are statistics of a table's own columns only, not of a view's or of expressions, and of columns with many values";
+    let advice = "ANALYZE its table, or name another column, one with many different values; there are histograms of a table's own columns only, not of a view's or of expressions";
     Some(Finding::warning_of(job, message, advice).at(at))
 }
 
