@@ -71,6 +71,7 @@ fn programs_get_json() {
             "splay_seconds": 30.0,
             "key": "t:list:{kind}",
             "paginate": null,
+            "partition_by": null,
             "ttl_seconds": 5400.0,
             "refresh_ahead": 0.2,
             "format": "prisma",
@@ -79,6 +80,16 @@ fn programs_get_json() {
     );
     let order: Vec<_> = listed["jobs"].as_array().unwrap().iter().map(|job| job["job"].as_str().unwrap()).collect();
     assert_eq!(order, ["lists", "things", "top"]);
+}
+
+#[test]
+fn how_a_job_is_read_in_parts_is_told_with_its_key() {
+    let files = Files::new();
+    let parts = "partition_by = { column = 'id', parts = 4 }\n";
+    files.write("jobs/job.toml", format!("{GOOD}{parts}"));
+    let listed = files.warm(&["list", "--json"]).exits(0).json();
+    assert_eq!(listed["jobs"][0]["partition_by"], json!({ "column": "id", "parts": 4 }));
+    files.warm(&["list"]).exits(0).says("key t:{id} (read in 4 parts by id), ttl");
 }
 
 /// Jobs in Berlin, where the clocks are put forward on 2027-03-28 and back on 2027-10-31.

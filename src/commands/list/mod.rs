@@ -111,6 +111,7 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
         "paginate": job.value.page_size(),
+        "partition_by": job.partition.as_ref().map(|by| json!({ "column": by.column, "parts": by.parts })),
         "ttl_seconds": job.ttl.base().as_secs_f64(),
         "refresh_ahead": job.refresh_ahead.map(RefreshAhead::share),
         "format": job.format,
@@ -126,10 +127,14 @@ fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// The key's template, and how many rows make a page where there are pages.
+/// The key's template, how many rows make a page where there are pages, and in how many parts the query is read where it is cut.
 fn key(job: &Job) -> String {
-    let pages = job.value.page_size().map(|size| format!(" (pages of {})", counted(size.get() as u64, "row", "rows")));
-    format!("{}{}", job.key, pages.unwrap_or_default())
+    let pages = job.value.page_size().map(|size| format!("pages of {}", counted(size.get() as u64, "row", "rows")));
+    let parts = job.partition.as_ref().map(|by| format!("read in {} parts by {}", by.parts, by.column));
+    match pages.into_iter().chain(parts).collect::<Vec<_>>() {
+        more if more.is_empty() => job.key.to_string(),
+        more => format!("{} ({})", job.key, more.join(", ")),
+    }
 }
 
 fn ttl(job: &Job) -> String {
