@@ -172,7 +172,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         trigger: request.trigger,
         stats: progress.stats(),
         took: start.elapsed(),
-        failure: result.err().map(|failure| explained(failure, &progress.stats())),
+        failure: result.err().map(|failure| explained(failure, &progress.stats(), start.elapsed())),
         whole: is_whole(&job, &request) && !progress.upkeep.is_narrowed(),
         sample: progress.tally.sample(),
         swept_sample: lock(&progress.swept_sample).clone(),
@@ -198,18 +198,29 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
     report
 }
 
-/// A run that was held back for a good part of its time says so, if that was all of its time.
-fn explained(failure: Error, stats: &Stats) -> Error {
+/// A run that was held back for a good part of its time says so, if time is what it lacked: its own, or that of a statement, whose rows wait until they can be written.
+fn explained(failure: Error, stats: &Stats, took: Duration) -> Error {
+    let (least, way_out) = match failure.kind {
+        ErrorKind::JobTimeout => (Duration::ZERO, ""),
+        ErrorKind::StatementTimeout => (
+            took / 10,
+            ", while its statement was open: raise statement_timeout in [postgres], or read in parts (partition_by)",
+        ),
+        _ => return failure,
+    };
     let reasons = [
         (stats.waited, "to keep to keys_per_second or bytes_per_second in [redis]"),
         (stats.gave_way, "since Redis was slower than latency_limit in [redis]"),
     ];
-    let worth_saying = |(time, _): &(Duration, &str)| *time >= Duration::from_millis(100);
-    let held = reasons.iter().filter(|_| failure.kind == ErrorKind::JobTimeout).filter(|held| worth_saying(held));
-    let held: Vec<_> = held.map(|(time, why)| format!("held back for {:.1} s {why}", time.as_secs_f64())).collect();
+    let worth_saying = |(time, _): &&(Duration, &str)| *time >= least.max(Duration::from_millis(100));
+    let held: Vec<_> = reasons
+        .iter()
+        .filter(worth_saying)
+        .map(|(time, why)| format!("held back for {:.1} s {why}", time.as_secs_f64()))
+        .collect();
     match held.is_empty() {
         true => failure,
-        false => Error { message: format!("{failure}; it was {}", held.join(" and ")), ..failure },
+        false => Error { message: format!("{failure}; it was {}{way_out}", held.join(" and ")), ..failure },
     }
 }
 
@@ -256,4 +267,23 @@ async fn attempts(attempt: &Attempt<'_>) -> Result<(), Error> {
 pub(super) fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
     let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     Error::new(ErrorKind::Panic, format!("the job panicked: {}", text.unwrap_or("no message")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_was_held_back_says_so_and_one_that_was_slow_by_itself_does_not() {
+        let stats = Stats { waited: Duration::from_secs(2), ..Stats::default() };
+        let of = |kind, took| explained(Error::new(kind, "ended"), &stats, Duration::from_secs(took)).message;
+        assert_eq!(
+            of(ErrorKind::StatementTimeout, 10),
+            "ended; it was held back for 2.0 s to keep to keys_per_second or bytes_per_second in [redis], while its statement was open: \
+             raise statement_timeout in [postgres], or read in parts (partition_by)"
+        );
+        assert_eq!(of(ErrorKind::StatementTimeout, 30), "ended");
+        assert!(of(ErrorKind::JobTimeout, 30).starts_with("ended; it was held back for 2.0 s"));
+        assert_eq!(of(ErrorKind::Query, 10), "ended");
+    }
 }

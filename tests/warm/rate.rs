@@ -153,3 +153,18 @@ fn a_run_that_is_out_of_time_says_what_has_held_it_back() {
         .says("the job did not end within its timeout of 1s; it was held back for")
         .says("to keep to keys_per_second or bytes_per_second in [redis]");
 }
+
+#[test]
+fn a_statement_that_is_out_of_time_says_what_has_held_it_back() {
+    let mut world = World::new();
+    // More than fits into the buffers between PostgreSQL and the writer.
+    world.job("job", "query = '''SELECT n AS id, repeat('x', 500000) AS x FROM generate_series(1, 200) n'''\nkey = 't:{id}'\nvalue = 'column:x'\nverify = 'none'");
+    world.set("WARM_POSTGRES__STATEMENT_TIMEOUT", "2s");
+    world.set("WARM_REDIS__BYTES_PER_SECOND", "100KiB");
+    world
+        .warm(&["--now"])
+        .exits(1)
+        .says("statement timeout")
+        .says("; it was held back for")
+        .says("raise statement_timeout in [postgres], or read in parts (partition_by)");
+}

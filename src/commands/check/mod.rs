@@ -89,7 +89,7 @@ fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -
     let (from_redis, inspection) = from_redis?;
     said.add(from_redis);
     said.findings.extend(room::check(settings.redis.memory_limit, &inspection, &said.estimates));
-    said.findings.extend(rate::check(&settings.redis.restraint, jobs, &said.estimates));
+    said.findings.extend(rate::check(settings, jobs, &said.estimates));
     Ok(said)
 }
 

@@ -7,29 +7,30 @@ use super::Finding;
 use super::room::Estimate;
 use crate::config::show_duration;
 use crate::ground::job::{Job, Verify};
-use crate::ground::settings::Restraint;
+use crate::ground::settings::{Restraint, Settings};
 use crate::observe::{counted, human_bytes};
 
 /// Looks at each job by itself, as if it had all of the rate.
-pub(super) fn check(restraint: &Restraint, jobs: &[Arc<Job>], estimates: &[Estimate]) -> Vec<Finding> {
-    let job_of = |estimate: &Estimate| jobs.iter().find(|job| job.name == estimate.job);
-    estimates.iter().filter_map(|estimate| too_slow(restraint, job_of(estimate)?, estimate)).collect()
+pub(super) fn check(settings: &Settings, jobs: &[Arc<Job>], estimates: &[Estimate]) -> Vec<Finding> {
+    let restraint = &settings.redis.restraint;
+    let of = |estimate: &Estimate| {
+        let job = jobs.iter().find(|job| job.name == estimate.job)?;
+        let whole = too_slow(restraint, job, estimate);
+        let query = Pass::of(restraint, estimate).map(|pass| pass.findings(job, settings.postgres.statement_timeout));
+        Some(whole.into_iter().chain(query.into_iter().flatten()).collect::<Vec<_>>())
+    };
+    estimates.iter().filter_map(of).flatten().collect()
 }
 
 fn too_slow(restraint: &Restraint, job: &Job, estimate: &Estimate) -> Option<Finding> {
     let verified = job.verify != Verify::None;
     let commands = estimate.keys.unwrap_or(0).saturating_mul(if verified { 2 } else { 1 });
-    let limits = [
-        (commands, restraint.keys_per_second, "keys_per_second"),
-        (estimate.bytes, restraint.bytes_per_second, "bytes_per_second"),
-    ];
-    let times = limits.into_iter().filter_map(|(units, rate, field)| Some((units / rate?.max(1), field)));
-    let (seconds, field) = times.max()?;
-    if seconds <= job.timeout.as_secs() {
+    let (takes, field) = slowest(restraint, commands, estimate.bytes)?;
+    if takes <= job.timeout {
         return None;
     }
     let what = match estimate.keys {
-        Some(keys) if field == "keys_per_second" => {
+        Some(keys) if field == KEYS => {
             counted(keys, "key", "keys") + if verified { ", each with two commands (verify)" } else { "" }
         }
         _ => human_bytes(estimate.bytes),
@@ -37,7 +38,52 @@ fn too_slow(restraint: &Restraint, job: &Job, estimate: &Estimate) -> Option<Fin
     let message = format!(
         "it cannot end within its timeout of {}: it writes about {what}, which takes {} at {field} in [redis]",
         show_duration(job.timeout),
-        show_duration(Duration::from_secs(seconds))
+        show_duration(takes)
     );
     Some(Finding::warning_of(job, message, "raise the job's timeout, raise the rate, or let it write less"))
+}
+
+const KEYS: &str = "keys_per_second";
+
+/// How long so much takes at the rate, and which setting says so.
+fn slowest(restraint: &Restraint, commands: u64, bytes: u64) -> Option<(Duration, &'static str)> {
+    let limits = [(commands, restraint.keys_per_second, KEYS), (bytes, restraint.bytes_per_second, "bytes_per_second")];
+    let times = limits.into_iter().filter_map(|(units, rate, field)| Some((units / rate?.max(1), field)));
+    times.max().map(|(seconds, field)| (Duration::from_secs(seconds), field))
+}
+
+/// One query, read and written once. It is open all the while: its rows are taken no faster than they are written.
+struct Pass {
+    takes: Duration,
+    /// How much it is, at which setting.
+    what: String,
+}
+
+impl Pass {
+    /// Of a query like all the others of the job.
+    fn of(restraint: &Restraint, estimate: &Estimate) -> Option<Self> {
+        let of_one = |all: u64| all.div_ceil(estimate.queries.max(1) as u64);
+        let (keys, bytes) = (estimate.keys.map(of_one), of_one(estimate.bytes));
+        let (takes, field) = slowest(restraint, keys.unwrap_or(0), bytes)?;
+        let amount = match keys {
+            Some(keys) if field == KEYS => counted(keys, "key", "keys"),
+            _ => human_bytes(bytes),
+        };
+        let what =
+            format!("one query gives about {amount}, which takes {} at {field} in [redis]", show_duration(takes));
+        Some(Pass { takes, what })
+    }
+
+    fn findings(&self, job: &Job, statement_timeout: Duration) -> Option<Finding> {
+        (self.takes > statement_timeout).then(|| {
+            let message = format!(
+                "PostgreSQL may end its query at statement_timeout = {}, which counts until the last row is taken: {}",
+                show_duration(statement_timeout),
+                self.what
+            );
+            let advice =
+                "raise statement_timeout in [postgres] or the rate, or read in parts (partition_by, [for_each])";
+            Finding::warning_of(job, message, advice)
+        })
+    }
 }

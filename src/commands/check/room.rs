@@ -25,6 +25,8 @@ pub(super) struct Estimate {
     pub(super) keys: Option<u64>,
     /// Of keys and values.
     pub(super) bytes: u64,
+    /// How many queries give them: each part of each combination.
+    pub(super) queries: usize,
     /// How many combinations of the parameters were planned, of how many.
     planned: (usize, usize),
     /// The tables of which the planner knows little.
@@ -69,7 +71,8 @@ impl Estimate {
         let key = job.key.to_string().len() as u64;
         let bytes = all(values).unwrap_or(u64::MAX).saturating_add(keys.unwrap_or(rows).saturating_mul(key));
         let planned = (figures.len(), plan.combinations());
-        Some(Estimate { job: job.name.clone(), rows, keys, bytes, planned, never_analyzed: Vec::new() })
+        let (job, queries) = (job.name.clone(), plan.len());
+        Some(Estimate { job, rows, keys, bytes, queries, planned, never_analyzed: Vec::new() })
     }
 
     /// The same, which rests on tables that were never analyzed.
