@@ -65,7 +65,7 @@ pub enum Event<'a> {
     Doubt {
         /// The job's name.
         job: &'a str,
-        /// Why.
+        /// Why, and the way out.
         reason: &'a str,
     },
     /// The run history cannot be used as it should; runs go on without it. Told once in a process.

@@ -169,11 +169,7 @@ impl LogObserver {
     /// Not at each refresh: of rows that change all the time there is one in every life of a provisional value.
     fn doubt(&self, job: &str, reason: &str) {
         if is_new(&self.doubts, job, DOUBT) {
-            warn!(
-                job,
-                reason,
-                "{job}: {reason}, and their keys are left to die (a query that never gives the same twice needs verify = \"none\")"
-            );
+            warn!(job, reason, "{job}: {reason}");
         }
     }
 

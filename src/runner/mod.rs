@@ -18,6 +18,7 @@
 mod admission;
 mod assemble;
 mod attempt;
+mod doubts;
 mod gate;
 mod groups;
 mod keys;

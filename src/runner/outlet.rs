@@ -227,7 +227,9 @@ impl<'a> Outlet<'a> {
 
     /// The rows have been read again. How many keys are left of which no row came, or another value than the application's.
     pub(super) fn end_rereading(&mut self) -> u64 {
-        self.ledger.take().map_or(0, |ledger| ledger.left())
+        let Some(ledger) = self.ledger.take() else { return 0 };
+        self.pending.doubts.different += ledger.different;
+        ledger.left()
     }
 
     /// Forgets what could not be verified, so that the run proves nothing. How many keys are left as they were.

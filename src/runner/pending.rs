@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::doubts::Doubts;
 use crate::cache::Writer;
 use crate::ground::entry::{Batch, Entry, Mark, PROVISIONAL};
 use crate::ground::error::{Error, ErrorKind};
@@ -42,6 +43,8 @@ pub(super) struct Pending {
     took: Duration,
     /// What became of combinations that are not as their rows are.
     pub(super) unsure: Unsure,
+    /// What has kept values from being verified so far.
+    pub(super) doubts: Doubts,
 }
 
 /// Combinations some of whose values were not verified. `None` stands for all that were read since the last time that everything was.
@@ -86,6 +89,7 @@ impl Pending {
             since: None,
             took: Duration::ZERO,
             unsure: Unsure::default(),
+            doubts: Doubts::default(),
         }
     }
 
@@ -118,7 +122,7 @@ impl Pending {
             }
         }
         if self.is_empty() {
-            (self.since, self.took) = (None, Duration::ZERO);
+            (self.since, self.took, self.doubts) = (None, Duration::ZERO, Doubts::default());
         }
         Ok(())
     }
@@ -131,6 +135,8 @@ impl Pending {
         if batch.is_done() {
             return writer.recycle(batch);
         }
+        // What has been with the writer and is new again was there, and is gone.
+        self.doubts.died += batch.iter().filter(|entry| entry.mark == Mark::New).count() as u64;
         self.kept_bytes += batch.footprint();
         self.kept.push(batch);
     }
@@ -227,7 +233,7 @@ impl Pending {
         let unverified = self.kept.iter().filter(|batch| !batch.is_done()).map(|batch| batch.combination);
         self.unsure.given_up.extend(unverified.chain(unknown));
         self.condense(writer);
-        self.since = None;
+        (self.since, self.doubts) = (None, Doubts::default());
         std::mem::take(&mut self.ledger).left()
     }
 }
@@ -243,6 +249,8 @@ pub(super) struct Ledger {
     pub(super) kept_alive: bool,
     /// Whether one of them was found to be outdated, and left so.
     outdated: bool,
+    /// How many entries were found to have another value than we had written.
+    pub(super) different: u64,
 }
 
 struct Record {
@@ -314,6 +322,8 @@ impl Ledger {
         // Of several rows the right one may still come.
         let (record, mark) = outdated.filter(|_| !self.several.contains(&key))?;
         record.mark = GONE_ON;
+        // What has died is new again, and kept from being confirmed by that.
+        self.different += u64::from(mark != Mark::New);
         Some(mark)
     }
 
@@ -375,6 +385,16 @@ mod tests {
         let mut ledger = ledger(&[("a", "1", Mark::Provisional(7))]);
         assert_eq!(ledger.reconcile(&entry(b"a", b"2")), Some(Mark::Outdated(7)));
         assert_eq!(ledger.reconcile(&entry(b"a", b"3")), None);
+    }
+
+    #[test]
+    fn values_that_died_are_not_said_to_have_been_different() {
+        let mut ledger = ledger(&[("a", "1", Mark::Provisional(7)), ("b", "1", Mark::New), ("c", "1", Mark::New)]);
+        for key in [b"a", b"b"] {
+            assert!(ledger.reconcile(&entry(key, b"2")).is_some());
+        }
+        assert_eq!(ledger.reconcile(&entry(b"c", b"1")), Some(Mark::New));
+        assert_eq!(ledger.different, 1);
     }
 
     #[test]

@@ -258,7 +258,7 @@ impl<'a> Worker<'a> {
             self.assembler.end_rereading();
         }
         if !self.confirm_if_quiet().await? {
-            let reason = format!("some rows were different at each of {} readings", READINGS + 1);
+            let reason = self.assembler.outlet.pending.doubts.reason(READINGS + 1);
             self.shared.observer.on(&Event::Doubt { job: &self.shared.job.name, reason: &reason });
             self.assembler.give_up();
         }

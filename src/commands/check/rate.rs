@@ -16,8 +16,10 @@ pub(super) fn check(settings: &Settings, jobs: &[Arc<Job>], estimates: &[Estimat
     let of = |estimate: &Estimate| {
         let job = jobs.iter().find(|job| job.name == estimate.job)?;
         let whole = too_slow(restraint, job, estimate);
-        let query = Pass::of(restraint, estimate).map(|pass| pass.findings(job, settings.postgres.statement_timeout));
-        Some(whole.into_iter().chain(query.into_iter().flatten()).collect::<Vec<_>>())
+        let pass = Pass::of(restraint, estimate);
+        let ended = pass.as_ref().and_then(|pass| pass.ended(job, settings.postgres.statement_timeout));
+        let unconfirmed = pass.and_then(|pass| pass.unconfirmed(job));
+        Some(whole.into_iter().chain(ended).chain(unconfirmed).collect::<Vec<_>>())
     };
     estimates.iter().filter_map(of).flatten().collect()
 }
@@ -74,7 +76,7 @@ impl Pass {
         Some(Pass { takes, what })
     }
 
-    fn findings(&self, job: &Job, statement_timeout: Duration) -> Option<Finding> {
+    fn ended(&self, job: &Job, statement_timeout: Duration) -> Option<Finding> {
         (self.takes > statement_timeout).then(|| {
             let message = format!(
                 "PostgreSQL may end its query at statement_timeout = {}, which counts until the last row is taken: {}",
@@ -83,6 +85,21 @@ impl Pass {
             );
             let advice =
                 "raise statement_timeout in [postgres] or the rate, or read in parts (partition_by, [for_each])";
+            Finding::warning_of(job, message, advice)
+        })
+    }
+
+    /// A value lives for half of its time at most until the rows have been read again, which takes as long as before.
+    fn unconfirmed(&self, job: &Job) -> Option<Finding> {
+        let provisional = job.ttl.shortest() / 2;
+        (job.verify != Verify::None && self.takes > provisional).then(|| {
+            let message = format!(
+                "its values die before they can be confirmed if anything is committed meanwhile: until then they live for half of their ttl at most, {}, and {}",
+                show_duration(provisional),
+                self.what
+            );
+            let advice =
+                "raise the rate, let the keys live longer, or read fewer at a time ([for_each], partition_by)";
             Finding::warning_of(job, message, advice)
         })
     }

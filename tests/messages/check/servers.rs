@@ -64,6 +64,11 @@ fn a_rate_at_which_a_job_cannot_end_in_time_is_warned_about() {
     let rows = "SELECT id, v FROM many";
     world.job("plain", &job(rows, "t:plain:{id}", "verify = 'none'\ntimeout = '30s'\n"));
     world.job("verified", &job(rows, "t:verified:{id}", "timeout = '5m'\n"));
+    // The same, read in parts, each of which is done in time.
+    let parts = "verify = 'none'\ntimeout = '5m'\npartition_by = { column = 'id', parts = 8 }\n";
+    world.job("parts", &job(rows, "t:parts:{id}", parts));
+    let short = job("SELECT id, v FROM many LIMIT 2500", "t:short:{id}", "ttl = '40s'\n");
+    world.job("short", &short.replace("every 8m", "every 30s"));
     let mut text = String::new();
     for (name, value) in [("KEYS", "20000"), ("KEYS", "100"), ("BYTES", "64KiB")] {
         let name = format!("WARM_REDIS__{name}_PER_SECOND");
