@@ -60,7 +60,10 @@ fn agrees(world: &World, heading: &str, commands: &[&[&str]]) {
 #[test]
 fn the_page_names_every_field_and_no_other() {
     let world = World::new();
-    world.job("good", "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'");
+    world.job(
+        "good",
+        "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'\npartition_by = { column = 'id', parts = 2 }",
+    );
     world.job("broken", "query = 'SELECT nothing'\nkey = 't:broken:{nothing}'\nvalue = 'row'");
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--json"]]);
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--dry-run", "--json"]]);
