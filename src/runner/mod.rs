@@ -22,6 +22,7 @@ mod doubts;
 mod gate;
 mod groups;
 mod keys;
+mod ledger;
 mod manifest;
 mod outlet;
 mod pace;

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::assemble::Shared;
+use super::ledger::Ledger;
 use super::manifest::Notes;
-use super::pending::{Ledger, Pending};
+use super::pending::Pending;
 use crate::ground::entry::{Batch, Entry, Mark};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::job::Invalidates;
