@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ground::entry::{Entry, Mark};
 use crate::ground::run::{Left, SAMPLES, Sample, Stats};
+use crate::ground::waits::Waits;
 
 /// What has been written so far, shared between the run and its writer.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +20,8 @@ struct Written {
     sample: Vec<Sample>,
     /// Fingerprints of keys that may have to be taken back → whether this run wrote them.
     watched: HashMap<u64, bool>,
-    /// How many wait for their turn now, and since when somebody does.
-    waiting: (usize, Option<Instant>),
+    /// Those who wait for their turn.
+    waits: Waits,
 }
 
 impl Written {
@@ -60,7 +61,7 @@ impl Tally {
         let mut written = self.lock();
         let Stats { waited, gave_way, .. } = written.stats;
         let stats = Stats { waited, gave_way, ..Stats::default() };
-        *written = Written { stats, waiting: written.waiting, ..Written::default() };
+        *written = Written { stats, waits: written.waits, ..Written::default() };
     }
 
     /// Remembers from now on whether the key with this fingerprint is written.
@@ -142,20 +143,14 @@ impl Tally {
 
     /// Notes that a batch waits from now on for its turn at the rate that the operator allows.
     pub(super) fn waits(&self, now: Instant) {
-        let (waiting, since) = &mut self.lock().waiting;
-        *waiting += 1;
-        since.get_or_insert(now);
+        self.lock().waits.begin(now);
     }
 
-    /// Notes that one of those waits no longer. A moment counts once, however many connections to PostgreSQL wait in it: the time is held against that of the run.
+    /// Notes that one of those waits no longer.
     pub(super) fn waits_no_longer(&self, now: Instant) {
         let mut written = self.lock();
-        written.waiting.0 = written.waiting.0.saturating_sub(1);
-        if written.waiting.0 == 0
-            && let Some(since) = written.waiting.1.take()
-        {
-            written.stats.waited += now.saturating_duration_since(since);
-        }
+        let waited = written.waits.end(now).unwrap_or_default();
+        written.stats.waited += waited;
     }
 
     fn lock(&self) -> MutexGuard<'_, Written> {

@@ -30,4 +30,5 @@ pub mod show;
 pub mod sql;
 pub mod ttl;
 pub mod value;
+pub mod waits;
 pub mod watch;

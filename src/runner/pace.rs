@@ -24,6 +24,7 @@ use crate::ground::event::{Event, Observer};
 use crate::ground::hold::Hold;
 use crate::ground::job::Job;
 use crate::ground::run::Stats;
+use crate::ground::waits::Waits;
 use crate::source::{Look, Marks, Postgres, Snapshot};
 
 /// How long a look holds between two combinations, from its end.
@@ -49,9 +50,8 @@ struct State {
     /// Until when nobody needs to look, and what held the run up at the last look.
     until: Option<Instant>,
     held: Option<Hold>,
-    /// Those who wait, and since when anybody does.
-    waiting: usize,
-    since: Option<Instant>,
+    /// Those who wait.
+    waits: Waits,
     /// How long there was somebody who waited.
     waited: Duration,
     /// What was waited for in vain.
@@ -158,7 +158,7 @@ impl<'a> Pace<'a> {
         // From now, not from when it began: a look that takes long would not hold at all.
         (state.held, state.until) = (look.hold, Some(Instant::now() + FRESH));
         // While somebody waits, the time is counted already.
-        let slow = state.waiting == 0 && look.took >= SLOW;
+        let slow = !state.waits.is_any() && look.took >= SLOW;
         drop(state);
         if slow {
             self.progress.add(&Stats { waited_for_database: look.took, ..Stats::default() });
@@ -182,12 +182,7 @@ struct Waiting<'p, 'a> {
 
 impl<'p, 'a> Waiting<'p, 'a> {
     fn begin(pace: &'p Pace<'a>, hold: Hold) -> Self {
-        let first = {
-            let mut state = pace.state();
-            state.waiting += 1;
-            state.since.get_or_insert_with(Instant::now);
-            state.waiting == 1
-        };
+        let first = pace.state().waits.begin(Instant::now());
         // Several connections of a run wait for the same.
         if first {
             pace.observer.on(&Event::Waiting { job: &pace.job.name, hold: &hold });
@@ -203,15 +198,10 @@ impl<'p, 'a> Waiting<'p, 'a> {
 impl Drop for Waiting<'_, '_> {
     fn drop(&mut self) {
         let mut state = self.pace.state();
-        state.waiting -= 1;
         if !self.ended {
             state.cut_short = Some(self.hold);
         }
-        // Time that several wait at once counts once.
-        if state.waiting == 0
-            && let Some(since) = state.since.take()
-        {
-            let waited = since.elapsed();
+        if let Some(waited) = state.waits.end(Instant::now()) {
             state.waited += waited;
             self.pace.progress.add(&Stats { waited_for_database: waited, ..Stats::default() });
         }

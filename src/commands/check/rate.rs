@@ -31,12 +31,8 @@ fn too_slow(restraint: &Restraint, job: &Job, estimate: &Estimate) -> Option<Fin
     if takes <= job.timeout {
         return None;
     }
-    let what = match estimate.keys {
-        Some(keys) if field == KEYS => {
-            counted(keys, "key", "keys") + if verified { ", each with two commands (verify)" } else { "" }
-        }
-        _ => human_bytes(estimate.bytes),
-    };
+    let twice = if verified && field == KEYS { ", each with two commands (verify)" } else { "" };
+    let what = amount(estimate.keys, estimate.bytes, field) + twice;
     let message = format!(
         "it cannot end within its timeout of {}: it writes about {what}, which takes {} at {field} in [redis]",
         show_duration(job.timeout),
@@ -54,6 +50,11 @@ fn slowest(restraint: &Restraint, commands: u64, bytes: u64) -> Option<(Duration
     times.max().map(|(seconds, field)| (Duration::from_secs(seconds), field))
 }
 
+/// So much, in what the setting counts.
+fn amount(keys: Option<u64>, bytes: u64, field: &str) -> String {
+    keys.filter(|_| field == KEYS).map_or_else(|| human_bytes(bytes), |keys| counted(keys, "key", "keys"))
+}
+
 /// One query, read and written once. It is open all the while: its rows are taken no faster than they are written.
 struct Pass {
     takes: Duration,
@@ -67,10 +68,7 @@ impl Pass {
         let of_one = |all: u64| all.div_ceil(estimate.queries.max(1) as u64);
         let (keys, bytes) = (estimate.keys.map(of_one), of_one(estimate.bytes));
         let (takes, field) = slowest(restraint, keys.unwrap_or(0), bytes)?;
-        let amount = match keys {
-            Some(keys) if field == KEYS => counted(keys, "key", "keys"),
-            _ => human_bytes(bytes),
-        };
+        let amount = amount(keys, bytes, field);
         let what =
             format!("one query gives about {amount}, which takes {} at {field} in [redis]", show_duration(takes));
         Some(Pass { takes, what })
