@@ -50,6 +50,12 @@ impl InFlight {
         }
     }
 
+    /// Whether it gives values that were written before their full lifetime.
+    pub(super) fn confirms(&self) -> bool {
+        let first = self.asked.first().and_then(|index| self.loaded.batch.get(*index));
+        matches!(first.map(|entry| entry.mark), Some(Mark::Provisional(_) | Mark::Equal(_)))
+    }
+
     /// How it is asked, and at the time `now` judged.
     pub(super) fn asking<'a>(&self, prefix: &'a [u8], scripts: &'a Scripts, now: u64) -> Asking<'a> {
         Asking {
