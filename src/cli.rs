@@ -96,6 +96,10 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+    /// Fill single keys, each from its job
+    Fill(Fill),
+    /// Show where one key stands in the cache and in the database; change nothing
+    Show(Show),
     /// Let jobs begin no run by themselves on this machine, for a while
     Pause(Pause),
     /// Let paused jobs go on
@@ -118,6 +122,28 @@ pub struct Pause {
     /// The jobs to pause [default: all that there are now]
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
+}
+
+/// `warm fill`.
+#[derive(Debug, Clone, Args)]
+pub struct Fill {
+    /// Leave keys alone that are there
+    #[arg(long)]
+    pub missing: bool,
+    /// The keys, with or without key_prefix
+    #[arg(value_name = "KEY", required = true)]
+    pub keys: Vec<String>,
+}
+
+/// `warm show`.
+#[derive(Debug, Clone, Args)]
+pub struct Show {
+    /// Show also how PostgreSQL would find the key's rows (EXPLAIN)
+    #[arg(long)]
+    pub plan: bool,
+    /// The key, with or without key_prefix
+    #[arg(value_name = "KEY")]
+    pub key: String,
 }
 
 /// `warm list`.
@@ -171,6 +197,8 @@ pub fn main() -> ExitCode {
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List(list)) => commands::list::run(&cli.common, &list),
         Some(Command::Status { jobs }) => commands::status::run(&cli.common, &jobs),
+        Some(Command::Fill(fill)) => commands::fill::run(&cli.common, &fill),
+        Some(Command::Show(show)) => commands::show::run(&cli.common, &show),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
         Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),
         None if cli.now.due => commands::due::run(&cli.common),

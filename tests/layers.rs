@@ -28,7 +28,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("anyhow", &["commands"]),
     ("toml", &["config"]),
-    ("serde", &["config"]),
+    ("serde", &["config", "ground"]),
     ("tokio", &["runner", "triggers", "service", "source", "cache", "history", "commands"]),
     ("tokio_cron_scheduler", &["triggers"]),
     ("sd_notify", &["service"]),

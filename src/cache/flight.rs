@@ -8,6 +8,7 @@ use super::scripts::Scripts;
 use super::strategy::{Asking, Round};
 use super::writer::Loaded;
 use crate::ground::entry::Mark;
+use crate::ground::error::{Error, ErrorKind};
 
 /// A batch on its way: which of its entries were asked about, and in which round.
 pub(super) struct InFlight {
@@ -95,6 +96,14 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Notes an answer that makes no sense.
+    pub(super) fn nonsense(&mut self, index: usize) {
+        let message = "Redis gave an answer that its protocol does not allow here";
+        let trouble = Trouble::Reconnect(Error::new(ErrorKind::RedisReply, message));
+        self.stop.get_or_insert(trouble);
+        self.again.push(index);
+    }
+
     /// Notes a command that the server refused.
     pub(super) fn trouble(&mut self, command: &[usize], trouble: Trouble) {
         match trouble {

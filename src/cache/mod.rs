@@ -4,6 +4,7 @@
 //! thread, so more connections would not be faster, and they would hurt the application's readers; a blocking
 //! connection is the cheapest way to keep that one thread busy. Another thread watches, between runs, whether what was written is still there.
 
+mod compare;
 mod connect;
 mod error;
 mod flight;
@@ -21,6 +22,7 @@ mod retract;
 mod scripts;
 mod served;
 mod session;
+mod state;
 mod strategy;
 mod tally;
 mod watch;
@@ -31,6 +33,7 @@ pub use inspect::{Inspection, Rights};
 pub use memory::KEY_OVERHEAD;
 pub use retract::Ours;
 pub use served::{Epoch, Served};
+pub use state::KeyState;
 pub use strategy::Policy;
 pub use tally::Tally;
 pub use watch::{WATCH_INTERVAL, Watch};

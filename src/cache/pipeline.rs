@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use super::compare;
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, judge, translate};
 use super::flight::{InFlight, Open};
@@ -31,7 +32,7 @@ use super::strategy::{Policy, Round, Verdict, together, was_absent};
 use super::tally::Tally;
 use super::writer::{Loaded, Spare};
 use crate::ground::entry::Mark;
-use crate::ground::error::{Error, ErrorKind};
+use crate::ground::error::Error;
 
 /// Batches in flight on the connection. With two, Redis always has the next one in its buffer.
 const WINDOW: usize = 4;
@@ -81,7 +82,7 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         let (connected, scripts) = recovery::connect(&redis, policy)?;
         let pace = Pace::new(redis.latency_limit(), connected.round_trip);
-        let guard = if policy.only_looks() { MemoryGuard::off() } else { redis.guard(&connected) };
+        let guard = if policy.only_looks() || policy.compares() { MemoryGuard::off() } else { redis.guard(&connected) };
         Ok(Pipeline {
             redis,
             policy,
@@ -103,7 +104,7 @@ impl Pipeline {
 
     /// Whether the server says how full it is, as far as that matters to this run.
     pub(super) fn is_guarded(&self) -> bool {
-        self.policy.only_looks() || self.connected.info.is_some()
+        self.policy.only_looks() || self.policy.compares() || self.connected.info.is_some()
     }
 
     /// Writes what it is given until nobody gives any more.
@@ -321,16 +322,17 @@ impl Pipeline {
         }
         let asking = item.asking(&[], &self.scripts, now);
         let prefix = self.redis.key_prefix();
+        if self.policy.compares() {
+            match compare::settle(&self.tally, prefix, &entry, &answer) {
+                Some(mark) => return item.loaded.batch.mark(index, mark),
+                None => return open.nonsense(index),
+            }
+        }
         let verdict = self.policy.judge(&asking, &entry, position, answer);
         let lost = matches!(verdict, Verdict::Missed | Verdict::Withdrawn);
         let mark = match verdict {
             Verdict::LookCloser => return open.closer.push(index),
-            Verdict::Nonsense => {
-                let message = "Redis gave an answer that its protocol does not allow here";
-                let trouble = Trouble::Reconnect(Error::new(ErrorKind::RedisReply, message));
-                open.stop.get_or_insert(trouble);
-                return open.again.push(index);
-            }
+            Verdict::Nonsense => return open.nonsense(index),
             Verdict::Written(mark) => {
                 self.tally.written(prefix, &entry, mark != Mark::Done);
                 mark

@@ -5,6 +5,7 @@
 
 use redis::Connection;
 
+use super::compare::COMPARE;
 use super::error::{Trouble, translate};
 
 /// Replaces a string with a TTL, or writes an absent key. ARGV: value, lifetime, and perhaps that memory is tight: then an absent key stays absent, and
@@ -65,9 +66,17 @@ pub(super) struct Scripts {
     pub(super) confirm: Vec<u8>,
     pub(super) swap: Vec<u8>,
     pub(super) withdraw: Vec<u8>,
+    pub(super) compare: Vec<u8>,
 }
 
 impl Scripts {
+    /// Loads what comparing needs.
+    pub(super) fn load_compare(connection: &mut Connection) -> Result<Self, Trouble> {
+        let hash: String =
+            redis::cmd("SCRIPT").arg("LOAD").arg(COMPARE).query(connection).map_err(|error| translate(&error))?;
+        Ok(Scripts { compare: hash.into_bytes(), ..Scripts::default() })
+    }
+
     /// Loads what writing needs.
     pub(super) fn load(connection: &mut Connection, verified: bool) -> Result<Self, Trouble> {
         let wanted: &[&str] = if verified { &[LOOK, CONFIRM, SWAP, WITHDRAW] } else { &[REPLACE] };

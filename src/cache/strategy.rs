@@ -30,6 +30,8 @@ pub enum Policy {
     LookAtAll,
     /// Write nothing; say what [`Policy::Missing`] would do.
     LookAtMissing,
+    /// Write nothing; find out whether the same is there. What is not is looked at again when it has been read again.
+    Compare,
 }
 
 /// The first or the second command about an entry.
@@ -112,14 +114,19 @@ impl Policy {
         matches!(self, Policy::LookAtAll | Policy::LookAtMissing)
     }
 
+    /// Whether nothing is written, and values are looked at all the same.
+    pub fn compares(self) -> bool {
+        self == Policy::Compare
+    }
+
     /// Whether only absent keys are written.
     pub fn only_missing(self) -> bool {
         matches!(self, Policy::Missing { .. } | Policy::LookAtMissing)
     }
 
-    /// Whether values are provisional until they have been verified.
+    /// Whether what was found or written has to be verified.
     pub fn verified(self) -> bool {
-        matches!(self, Policy::Refresh { verified: true } | Policy::Missing { verified: true })
+        matches!(self, Policy::Refresh { verified: true } | Policy::Missing { verified: true } | Policy::Compare)
     }
 
     /// The round to begin with, where most keys are absent or not.
@@ -158,6 +165,10 @@ impl Policy {
             value(out);
         };
         match (entry.mark, round) {
+            _ if self.compares() => {
+                script(out, &scripts.compare, 1);
+                resp::part(out, entry.payload);
+            }
             _ if self.only_looks() || (tight && entry.mark == Mark::New && self.only_missing()) => {
                 resp::command(out, 2);
                 resp::part(out, if round == Round::Second && self.only_looks() { b"PTTL" } else { b"TYPE" });

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::ground::drift::{Drift, Found};
 use crate::ground::entry::{Entry, Mark};
 use crate::ground::run::{Left, SAMPLES, Sample, Stats};
 use crate::ground::waits::Waits;
@@ -22,6 +23,7 @@ struct Written {
     watched: HashMap<u64, bool>,
     /// Those who wait for their turn.
     waits: Waits,
+    drift: Drift,
 }
 
 impl Written {
@@ -129,6 +131,21 @@ impl Tally {
             written.settle();
         }
         written.stats.overtaken += 1;
+    }
+
+    /// Counts an entry whose key holds what it should; `left` is how long it lives, in milliseconds.
+    pub(super) fn same(&self, prefix: &str, entry: &Entry<'_>, left: Option<u64>) {
+        self.lock().drift.same(prefix, entry, left);
+    }
+
+    /// Counts an entry whose key does not.
+    pub(super) fn differs(&self, prefix: &str, entry: &Entry<'_>, found: &Found) {
+        self.lock().drift.differs(prefix, entry, found);
+    }
+
+    /// What a comparison has found.
+    pub fn drift(&self) -> Drift {
+        self.lock().drift.clone()
     }
 
     /// Counts an entry that was left alone.

@@ -2,14 +2,17 @@
 
 pub mod check;
 pub mod due;
+pub mod fill;
 pub mod list;
 pub mod now;
+mod one_key;
 pub mod pause;
 mod presence;
 mod report;
 mod scheduling;
 pub mod serve;
 mod setup;
+pub mod show;
 mod signals;
 pub mod status;
 

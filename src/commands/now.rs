@@ -8,7 +8,7 @@ use crate::cli::{Common, Now};
 use crate::ground::event::Observer;
 use crate::ground::exit;
 use crate::ground::job::Mode;
-use crate::ground::request::{Request, Scope, Trigger};
+use crate::ground::request::{Purpose, Request, Scope, Trigger};
 use crate::ground::run::Report;
 use crate::observe::{LogObserver, ProgressObserver};
 
@@ -21,12 +21,12 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
         due: None,
         scope: Scope::All,
         mode: now.missing.then_some(Mode::Missing),
-        dry_run: now.dry_run,
+        purpose: if now.dry_run { Purpose::DryRun } else { Purpose::Write },
         accept: now.accept,
     };
     let mut runner = runner(&loaded.settings, observer())?;
     let (reports, caught) = runtime()?.block_on(async {
-        runner.history = Some(history(&loaded.settings, &runner, request.dry_run));
+        runner.history = Some(history(&loaded.settings, &runner, now.dry_run));
         let runner = Arc::new(runner);
         let (stopped, caught) = signals::catch(false, &[|_| true]);
         let reports = runner.run(&jobs, request.clone(), stopped).await;
@@ -34,7 +34,7 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
         (reports, caught)
     });
     let code = caught.exit_code().unwrap_or_else(|| exit_code(&reports));
-    report::print(&reports, request.dry_run, common.json, code);
+    report::print(&reports, now.dry_run, common.json, code);
     Ok(code)
 }
 
@@ -57,6 +57,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ground::drift::Drift;
     use crate::ground::error::{Error, ErrorKind};
     use crate::ground::refresh::Kept;
     use crate::ground::run::Stats;
@@ -74,6 +75,7 @@ mod tests {
             whole: true,
             sample: Vec::new(),
             swept_sample: Vec::new(),
+            drift: Drift::default(),
             kept: Kept::default(),
         };
         assert_eq!(exit_code(&[report(9, None)]), 0);

@@ -7,6 +7,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
+use crate::ground::drift::{Finding, What};
 use crate::ground::run::{Report, Stats};
 use crate::ground::show::visible;
 use crate::observe::{counted, human_bytes};
@@ -102,7 +103,7 @@ fn notes(report: &Report, dry_run: bool) -> Vec<String> {
     failed.into_iter().chain(stats_notes(&report.stats, dry_run)).collect()
 }
 
-fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
+pub(super) fn stats_notes(stats: &Stats, dry_run: bool) -> impl Iterator<Item = String> + use<> {
     let left = |count: u64, why: &str| (count > 0).then(|| format!("{count} left alone: {why}"));
     let some = |count: u64, one: &str, many: &str| (count > 0).then(|| counted(count, one, many));
     let notes = [
@@ -122,7 +123,7 @@ fn stats_notes(stats: &Stats, dry_run: bool) -> Vec<String> {
         (stats.swept > 0).then(|| swept(stats.swept, dry_run)),
         some(u64::from(stats.attempts.saturating_sub(1)), "retry", "retries"),
     ];
-    notes.into_iter().flatten().chain(stats.held_back()).collect()
+    notes.into_iter().flatten().chain(stats.held_back())
 }
 
 fn swept(count: u64, dry_run: bool) -> String {
@@ -137,6 +138,31 @@ fn time(report: &Report) -> String {
         seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
         seconds => format!("{seconds:.2} s"),
     }
+}
+
+/// A finding of a comparison.
+pub(super) fn finding_value(finding: &Finding) -> Value {
+    let (difference, other_type, ttl) = match &finding.what {
+        What::Stale(difference) | What::OtherShape(difference) => (Some(difference), None, None),
+        What::OtherType(ty) => (None, Some(ty), None),
+        What::OtherTtl(left, most) => (None, None, Some((left.map(milliseconds), milliseconds(*most)))),
+        What::Missing | What::Extra => (None, None, None),
+    };
+    json!({
+        "key": finding.key,
+        "kind": finding.what.name(),
+        "member": difference.map(|difference| difference.member.as_str()),
+        "at": difference.map(|difference| difference.at),
+        "expected": difference.map(|difference| difference.expected.as_str()),
+        "found": difference.map(|difference| difference.found.as_str()),
+        "type": other_type,
+        "left_ms": ttl.and_then(|(left, _)| left),
+        "ttl_ms": ttl.map(|(_, most)| most),
+    })
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn as_value(reports: &[Report], dry_run: bool, code: u8) -> Value {

@@ -81,6 +81,7 @@ pub(super) fn resolve(
     let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
     agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector);
+    let fill_query = reader.fill_query(&raw, &key, collector);
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
     reader.verified_pages(&common.verify, &raw, &context.defaults, collector);
@@ -92,6 +93,8 @@ pub(super) fn resolve(
         description: raw.description,
         schedule: common.schedule,
         query,
+        fill_query: fill_query?,
+        only: None,
         key,
         value: value?,
         format: common.format.name,

@@ -24,6 +24,7 @@ mod diagnostic;
 mod environment;
 mod fields;
 mod files;
+mod fill;
 mod guard;
 mod job;
 mod mask;

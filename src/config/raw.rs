@@ -209,6 +209,7 @@ impl Guard {
 pub(super) struct Job {
     pub(super) description: Option<String>,
     pub(super) query: Option<Text>,
+    pub(super) fill_query: Option<Text>,
     pub(super) key: Option<Text>,
     pub(super) value: Option<Text>,
     pub(super) ttl: Option<Spanned<Length>>,

@@ -1,6 +1,7 @@
 //! A job as the rest of the program sees it: every field is right by construction, nothing below re-checks it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,6 +30,10 @@ pub struct Job {
     pub splay: Splay,
     /// The query that gives the rows.
     pub query: Sql,
+    /// The query that gives the rows of one key, where the job's own cannot.
+    pub fill_query: Option<Sql>,
+    /// The only key that is written: this is a job narrowed to it.
+    pub only: Option<Arc<[u8]>>,
     /// How keys are made from parameters and columns.
     pub key: KeyTemplate,
     /// How rows become values.

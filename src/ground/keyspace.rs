@@ -1,6 +1,8 @@
 //! Whose key is it? Templates of several jobs may overlap: `event:{id}` also matches `event:list:state:Lagos`. The template with the
 //! most literal text owns a key; where two have equally much, nobody can tell, and nobody writes it.
 
+use std::fmt;
+
 use super::key::KeyTemplate;
 
 /// The key templates of all jobs.
@@ -15,6 +17,22 @@ impl KeySpace {
         KeySpace { templates }
     }
 
+    /// The job that the key belongs to.
+    ///
+    /// # Errors
+    /// Why it belongs to none.
+    pub fn owner(&self, key: &[u8]) -> Result<&str, NoOwner> {
+        let claims = self.templates.iter().filter(|(_, template)| template.matches(key).is_some());
+        let claims: Vec<_> = claims.map(|(name, template)| (template.literal_len(), name)).collect();
+        let most = claims.iter().map(|(literal, _)| *literal).max();
+        let mut best = claims.iter().filter(|(literal, _)| Some(*literal) == most).map(|(_, name)| name.as_str());
+        match (best.next(), best.next()) {
+            (Some(owner), None) => Ok(owner),
+            (Some(one), Some(other)) => Err(NoOwner::Several(one.to_owned(), other.to_owned())),
+            (None, _) => Err(NoOwner::Nobody),
+        }
+    }
+
     /// The templates of other jobs that may own keys which `job`'s template renders.
     pub fn rivals(&self, job: &str) -> Rivals {
         let Some((_, own)) = self.templates.iter().find(|(name, _)| name == job) else {
@@ -24,6 +42,26 @@ impl KeySpace {
             name != job && other.literal_len() >= own.literal_len() && overlap(own.prefix(), other.prefix())
         });
         Rivals { templates: rivals.cloned().collect() }
+    }
+}
+
+/// Why a key belongs to no job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoOwner {
+    /// No job makes such a key.
+    Nobody,
+    /// These two jobs have the same claim on it, so that neither writes it.
+    Several(String, String),
+}
+
+impl fmt::Display for NoOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoOwner::Nobody => f.write_str("it is a key of no job"),
+            NoOwner::Several(one, other) => {
+                write!(f, "the jobs {one} and {other} have the same claim on it, so that it is a key of neither")
+            }
+        }
     }
 }
 
@@ -62,6 +100,21 @@ mod tests {
         assert_eq!(events.claim(b"event:list:state:Lagos"), Some("lists"));
         assert_eq!(events.claim(b"event:list:other"), None);
         assert_eq!(space.rivals("lists").claim(b"event:list:state:Lagos"), None);
+    }
+
+    #[test]
+    fn a_key_has_one_owner_or_none() {
+        let space = space(&[
+            ("events", "event:{id}"),
+            ("lists", "event:list:{state}"),
+            ("one", "a:{x}:bb"),
+            ("two", "a:bb:{x}"),
+        ]);
+        assert_eq!(space.owner(b"event:7"), Ok("events"));
+        assert_eq!(space.owner(b"event:list:Lagos"), Ok("lists"));
+        assert_eq!(space.owner(b"a:bb:bb"), Err(NoOwner::Several("one".to_owned(), "two".to_owned())));
+        assert_eq!(space.owner(b"a:1:bb"), Ok("one"));
+        assert_eq!(space.owner(b"user:7"), Err(NoOwner::Nobody));
     }
 
     #[test]

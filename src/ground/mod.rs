@@ -3,6 +3,8 @@
 pub mod backoff;
 pub mod calls;
 pub mod clock;
+pub mod difference;
+pub mod drift;
 pub mod due;
 pub mod encryption;
 pub mod entry;
@@ -18,6 +20,7 @@ pub mod job;
 pub mod key;
 pub mod keyspace;
 pub mod manifest;
+pub mod one_key;
 pub mod passed;
 pub mod pause;
 pub mod refresh;

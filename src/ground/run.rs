@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::drift::Drift;
 use super::error::{Error, ErrorKind};
 use super::refresh::Kept;
 use super::request::Trigger;
@@ -157,6 +158,8 @@ pub struct Report {
     pub sample: Vec<Sample>,
     /// A few of the keys that a dry run would remove, with the installation's prefix.
     pub swept_sample: Vec<String>,
+    /// What a comparison has found.
+    pub drift: Drift,
     /// What is to be refreshed when.
     pub kept: Kept,
 }

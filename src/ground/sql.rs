@@ -116,6 +116,11 @@ impl Sql {
         self
     }
 
+    /// The lines of the file that it stands on.
+    pub fn lines(&self) -> Lines {
+        self.lines
+    }
+
     /// The line of the file that the byte at `offset` of the query stands on.
     pub fn line(&self, offset: usize) -> Option<usize> {
         match self.lines {

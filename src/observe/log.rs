@@ -55,8 +55,8 @@ impl Observer for LogObserver {
     fn on(&self, event: &Event<'_>) {
         match event {
             // Several times in each life of a key: only who wants to see everything sees these.
-            Event::Started { job, trigger: Trigger::RefreshAhead } => {
-                debug!(job, trigger = %Trigger::RefreshAhead.name(), "{job}: started");
+            Event::Started { job, trigger } if is_frequent(*trigger) => {
+                debug!(job, trigger = %trigger.name(), "{job}: started");
             }
             Event::Started { job, trigger } => info!(job, trigger = %trigger.name(), "{job}: started"),
             Event::Progress { .. } => {}
@@ -262,9 +262,14 @@ fn passed(passed: &Passed) {
     }
 }
 
+/// Whether such runs begin so often that only who wants to see everything sees those that go well.
+fn is_frequent(trigger: Trigger) -> bool {
+    matches!(trigger, Trigger::RefreshAhead | Trigger::Fill)
+}
+
 fn finished(report: &Report) {
     let Report { job, file, stats, took, failure, trigger, .. } = report;
-    let often = *trigger == Trigger::RefreshAhead;
+    let often = is_frequent(*trigger);
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let trigger = trigger.name();
     let held_back: String = stats.held_back().map(|words| format!(", {words}")).collect();

@@ -108,6 +108,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::ground::drift::Drift;
     use crate::ground::error::{Error, ErrorKind, TABLE};
     use crate::ground::health::{JobHealth, Stale};
     use crate::ground::passed::{Passed, Reason};
@@ -137,6 +138,7 @@ mod tests {
             whole: true,
             sample: Vec::new(),
             swept_sample: Vec::new(),
+            drift: Drift::default(),
         }
     }
 

@@ -38,10 +38,10 @@ impl<'a> Admission<'a> {
         request: &Request,
         upkeep: &Upkeep,
     ) -> Result<Self, Error> {
-        let marks = request.trigger != Trigger::Manual;
-        let mut admission = Admission { runner, job, lease: None, marks, epoch: None };
+        let by_hand = matches!(request.trigger, Trigger::Manual | Trigger::Fill);
+        let mut admission = Admission { runner, job, lease: None, marks: !by_hand, epoch: None };
         // Whoever asks for a run himself gets it.
-        if request.trigger == Trigger::Manual {
+        if by_hand {
             return Ok(admission);
         }
         if request.trigger == Trigger::RefreshAhead && upkeep.is_done(runner, job, &request.scope).await? {

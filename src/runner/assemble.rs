@@ -23,6 +23,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::job::{Job, OnBadRow};
 use crate::ground::refresh::Units;
+use crate::ground::request::Sample;
 use crate::ground::row::Row;
 use crate::ground::run::{Left, Stats};
 use crate::ground::settings::Limits;
@@ -47,6 +48,15 @@ pub(super) struct Shared<'a> {
     pub(super) seen: &'a Seen,
     /// When the next query may begin.
     pub(super) pace: &'a Pace<'a>,
+    /// Which keys it is about, beside [`Job::only`].
+    pub(super) sample: Sample,
+}
+
+impl Shared<'_> {
+    /// Whether the run is about this key.
+    fn is_about(&self, key: &[u8]) -> bool {
+        self.sample.takes(key) && self.job.only.as_ref().is_none_or(|only| **only == *key)
+    }
 }
 
 /// Turns the rows of one query after the other into batches.
@@ -124,7 +134,7 @@ impl<'a> Assembler<'a> {
     pub(super) async fn end(&mut self, known: Option<HashSet<Vec<u8>>>) -> Result<(), Error> {
         if self.shared.job.value.is_array() {
             let mut without_rows: Vec<_> = known.unwrap_or_default().into_iter().collect();
-            without_rows.retain(|key| !self.groups.knows(key));
+            without_rows.retain(|key| !self.groups.knows(key) && self.shared.is_about(key));
             without_rows.sort_unstable();
             for key in without_rows {
                 self.groups.add(key);
@@ -151,6 +161,9 @@ impl<'a> Assembler<'a> {
         known: Option<&HashSet<Vec<u8>>>,
     ) -> Result<(), Problem> {
         self.reading.keys.of_row(row, combination, &mut self.key).map_err(Problem::Bad)?;
+        if !self.shared.is_about(&self.key) {
+            return Ok(());
+        }
         if known.is_some_and(|known| !known.contains(&self.key)) {
             let key = String::from_utf8_lossy(&self.key);
             return Err(Problem::Bad(format!(

@@ -27,7 +27,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode, Verify};
 use crate::ground::refresh::Units;
-use crate::ground::request::Request;
+use crate::ground::request::{Purpose, Request, Sample};
 use crate::source::Snapshot;
 
 /// What a further connection costs to open, roughly; one that saves less is not opened.
@@ -122,18 +122,21 @@ impl Attempt<'_> {
 
     fn policy(&self) -> Policy {
         let verified = self.job.verify != Verify::None;
-        match (self.request.mode.unwrap_or(self.job.mode), self.request.dry_run) {
-            (Mode::Refresh, false) => Policy::Refresh { verified },
-            (Mode::Missing, false) => Policy::Missing { verified },
-            (Mode::Refresh, true) => Policy::LookAtAll,
-            (Mode::Missing, true) => Policy::LookAtMissing,
+        match (self.request.mode.unwrap_or(self.job.mode), self.request.purpose) {
+            (Mode::Refresh, Purpose::Write) => Policy::Refresh { verified },
+            (Mode::Missing, Purpose::Write) => Policy::Missing { verified },
+            (Mode::Refresh, Purpose::DryRun) => Policy::LookAtAll,
+            (Mode::Missing, Purpose::DryRun) => Policy::LookAtMissing,
+            (_, Purpose::Compare(_)) => Policy::Compare,
         }
     }
 
     async fn read(&self, writer: &Writer, manifest: Option<&Manifest<'_>>, pace: &Pace<'_>) -> Result<(), Error> {
         let Attempt { runner, job, progress, .. } = *self;
         // First of all, so that `:now` is the time at which the database is asked.
-        Box::pin(pace.wait()).await?;
+        if job.only.is_none() {
+            Box::pin(pace.wait()).await?;
+        }
         let seen = Seen::new();
         let units = job.refresh_ahead.map(|_| Units::of(job));
         let observer = runner.observer.as_ref();
@@ -149,6 +152,10 @@ impl Attempt<'_> {
             observer,
             seen: &seen,
             pace,
+            sample: match self.request.purpose {
+                Purpose::Compare(sample) => sample,
+                Purpose::Write | Purpose::DryRun => Sample::ALL,
+            },
         };
         let now = to_millis(runner.clock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
 

@@ -40,8 +40,12 @@ const FIRST: &[u8] = b"1";
 
 /// The columns that the job's key is made of, by name: placeholders that are no parameter, or one whose whole list is bound at once.
 pub(super) fn key_columns(job: &Job, statement: &Statement) -> Vec<String> {
-    let from_row =
-        |name: &&String| !job.is_page_number(name) && (job.parameter(name).is_none() || statement.takes_list(name));
+    // Whose key is asked for is told by the row, so that none is taken for another (`event:01`).
+    let is_given = |name: &String| statement.columns().iter().any(|column| column.name == *name);
+    let told_by_row = |name: &String| job.only.is_some() && !job.value.is_array() && is_given(name);
+    let is_parameter =
+        |name: &String| job.parameter(name).is_some() && !statement.takes_list(name) && !told_by_row(name);
+    let from_row = |name: &&String| !job.is_page_number(name) && !is_parameter(name);
     job.key.names().iter().filter(from_row).cloned().collect()
 }
 

@@ -49,7 +49,7 @@ impl<'a> Manifest<'a> {
     /// Begins, if the job sweeps and its history can be used; a run that only looks, if there is something that could be removed.
     pub(super) async fn begin(runner: &'a Runner, job: &'a Job, policy: Policy) -> Option<Self> {
         let looks = policy.only_looks();
-        if !job.sweep || (looks && policy.only_missing()) {
+        if !job.sweep || policy.compares() || (looks && policy.only_missing()) {
             return None;
         }
         let begun = match &runner.history {

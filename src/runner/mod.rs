@@ -19,6 +19,7 @@ mod admission;
 mod assemble;
 mod attempt;
 mod doubts;
+mod explain;
 mod gate;
 mod groups;
 mod keys;

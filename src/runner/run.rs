@@ -21,7 +21,7 @@ use crate::ground::error::{Error, ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::history::{Measure, NamedType, Record};
 use crate::ground::job::{Job, Mode};
-use crate::ground::request::{Request, Trigger};
+use crate::ground::request::{Purpose, Request, Scope, Trigger};
 use crate::ground::run::{Report, Stats};
 
 /// What one run has done so far; it outlives attempts, so that the report is true after the last one.
@@ -64,7 +64,7 @@ impl Progress {
         let mut values = std::mem::take(&mut *lock(&self.doubtful));
         // What was there before, or was left alone, is not ours to take.
         values.retain(|ours| self.tally.unwatch(xxh3_64(&ours.key)));
-        if values.is_empty() || policy.only_looks() {
+        if values.is_empty() || policy.only_looks() || policy.compares() {
             return Ok(());
         }
         redis.retract(values).await.map(|_| ())
@@ -151,6 +151,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         let (runner, job, request, progress) =
             (Arc::clone(&runner), Arc::clone(&job), request.clone(), progress.clone());
         async move {
+            let job = narrowed(job, &request.scope)?;
             let limit = Limit::new(&job, stop);
             let admission = limit.within(Admission::ask(&runner, &job, &request, &progress.upkeep)).await?;
             let gate = Gate::of(&runner, &job, &request).await;
@@ -176,10 +177,11 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         whole: is_whole(&job, &request) && !progress.upkeep.is_narrowed(),
         sample: progress.tally.sample(),
         swept_sample: lock(&progress.swept_sample).clone(),
+        drift: progress.tally.drift(),
         kept: progress.upkeep.kept(&job, &request, failed, runner.clock.now()),
     };
     runner.observer.on(&Event::Finished { report: &report });
-    if let Some(history) = runner.history.as_ref().filter(|_| !request.dry_run && is_news(&report)) {
+    if let Some(history) = runner.history.as_ref().filter(|_| request.purpose == Purpose::Write && is_news(&report)) {
         // Absent keys only, or some of the combinations: what was read then is no measure for a run that reads everything.
         let measures = report.failure.is_none() && report.whole && request.mode.unwrap_or(job.mode) == Mode::Refresh;
         history.record(Record {
@@ -196,6 +198,17 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         });
     }
     report
+}
+
+/// The job, or what of it fills the one key that is asked for.
+fn narrowed(job: Arc<Job>, scope: &Scope) -> Result<Arc<Job>, Error> {
+    match scope {
+        Scope::Key(key) => match job.for_key(key) {
+            Ok(narrowed) => Ok(Arc::new(narrowed)),
+            Err(why) => Err(Error::new(ErrorKind::Definition, why.to_string())),
+        },
+        Scope::All | Scope::Units(_) => Ok(job),
+    }
 }
 
 /// A run that was held back for a good part of its time says so, if time is what it lacked: its own, or that of a statement, whose rows wait until they can be written.
@@ -233,7 +246,9 @@ fn is_whole(job: &Job, request: &Request) -> bool {
 fn is_news(report: &Report) -> bool {
     let kind = report.failure.as_ref().map(|failure| failure.kind);
     let did_nothing = report.stats.queries == 0 && kind.is_none_or(ErrorKind::leaves_it_to_others);
-    kind != Some(ErrorKind::HeldElsewhere) && !(report.trigger == Trigger::RefreshAhead && did_nothing)
+    report.trigger != Trigger::Fill
+        && kind != Some(ErrorKind::HeldElsewhere)
+        && !(report.trigger == Trigger::RefreshAhead && did_nothing)
 }
 
 /// Whether the due time that the run was for is done with: it went well, or trying again would change nothing.

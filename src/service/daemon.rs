@@ -21,7 +21,7 @@ use crate::ground::event::Event;
 use crate::ground::health::Health;
 use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
-use crate::ground::request::Request;
+use crate::ground::request::{Purpose, Request};
 use crate::ground::run::Report;
 use crate::ground::watch::{Link, Seen};
 use crate::runner::Runner;
@@ -198,7 +198,7 @@ impl Daemon {
         let free = self.runner.slots().saturating_sub(self.running.len());
         for Start { run, job, due, scope, trigger } in self.agenda.take(self.runner.clock.now(), free) {
             let (stop, stopped) = watch::channel(false);
-            let request = Request { trigger, due, scope, mode: None, dry_run: false, accept: false };
+            let request = Request { trigger, due, scope, mode: None, purpose: Purpose::Write, accept: false };
             let latest = Instant::now() + job.timeout + PATIENCE;
             let (runner, of) = (Arc::clone(&self.runner), Arc::clone(&job));
             self.runs.spawn(async move { (run, runner.run_one(of, request, stopped).await) });

@@ -115,6 +115,20 @@ impl Snapshot {
         rows.first().map_or(Ok(String::new()), |row| row.try_get_unchecked(0)).map_err(translate)
     }
 
+    /// The same for people, line by line.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn explain_in_lines(
+        &mut self,
+        statement: &Statement,
+        value: impl Fn(&str) -> Option<Argument>,
+    ) -> Result<Vec<String>, Error> {
+        let text = format!("EXPLAIN {}", statement.prepared.sql().as_str());
+        let rows = self.query(text, statement.arguments(value)?).await?;
+        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(translate)
+    }
+
     /// Which of these tables, by schema and name, were never analyzed, so that the planner knows little about them.
     ///
     /// # Errors

@@ -127,6 +127,8 @@ impl Ahead {
                 self.ask = self.ask.map(|_| now + pause);
             }
             Scope::Units(units) => units.iter().for_each(|unit| self.put_off(*unit, how, now)),
+            // Nobody refreshes a single key ahead.
+            Scope::Key(_) => {}
         }
     }
 

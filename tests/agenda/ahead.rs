@@ -41,7 +41,7 @@ fn known(job: &Arc<Job>, units: &[Unit]) -> Agenda {
 fn scope(start: &Start) -> Vec<Unit> {
     match &start.scope {
         Scope::Units(units) => units.to_vec(),
-        Scope::All => panic!("the whole job"),
+        Scope::All | Scope::Key(_) => panic!("the whole job"),
     }
 }
 

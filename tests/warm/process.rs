@@ -167,7 +167,7 @@ fn a_panic_ends_its_job_only() {
         due: None,
         scope: ground::request::Scope::All,
         mode: None,
-        dry_run: false,
+        purpose: ground::request::Purpose::Write,
         accept: false,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();

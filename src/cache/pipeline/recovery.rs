@@ -100,6 +100,9 @@ pub(super) fn connect(redis: &Redis, policy: Policy) -> Result<(Connected, Scrip
 }
 
 fn load_scripts(connected: &mut Connected, policy: Policy) -> Result<Scripts, Trouble> {
+    if policy.compares() {
+        return Scripts::load_compare(&mut connected.connection);
+    }
     if policy.verified() || matches!(policy, Policy::Refresh { .. }) {
         return Scripts::load(&mut connected.connection, policy.verified());
     }

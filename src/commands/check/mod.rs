@@ -12,6 +12,7 @@
 
 mod changing;
 mod explained;
+mod fill;
 mod finding;
 mod hold;
 mod offline;

@@ -8,6 +8,7 @@ use chrono::SecondsFormat;
 use tokio::time::timeout;
 
 use super::explained::Explained;
+use super::fill::check_fill;
 use super::offline::wants_leases;
 use super::room::planned;
 use super::{Estimate, Finding, Said, changing, hold};
@@ -128,6 +129,7 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
     let mut keys = Keys::new(job, columns, &prepared.key_columns, rivals, settings.limits.key_length)?;
     let now = to_millis(SystemClock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
     let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, settings.limits.combinations).await?;
+    said.findings.extend(check_fill(job, &prepared, &mut snapshot).await?);
     for name in &prepared.key_columns {
         if let Some(problem) = nullable(snapshot.never_null(&prepared.statement, name).await?) {
             let then = match job.on_bad_row {

@@ -1,0 +1,43 @@
+//! Whether single keys of a job can be filled, and would be as the job fills them.
+
+use super::finding::Finding;
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::history::NamedType;
+use crate::ground::job::Job;
+use crate::runner::Prepared;
+use crate::source::Snapshot;
+
+/// What a `fill_query` lacks, or that there should be one.
+///
+/// # Errors
+/// What the server says about it; other columns than those of the job's query.
+pub(super) async fn check_fill(
+    job: &Job,
+    prepared: &Prepared,
+    snapshot: &mut Snapshot,
+) -> Result<Option<Finding>, Error> {
+    if let Some(why) = job.lacks_fill_query() {
+        let message = format!("single keys of this job cannot be filled or compared (warm fill, warm diff): {why}");
+        let advice = "fill_query = '''SELECT … WHERE … = :name''', with the same columns, and the key's placeholders as parameters";
+        return Ok(Some(Finding::warning_of(job, message, advice)));
+    }
+    let Some(sql) = &job.fill_query else { return Ok(None) };
+    let statement = snapshot.prepare(sql).await?;
+    let columns: Vec<_> = statement.columns().iter().map(NamedType::from).collect();
+    let Some(place) =
+        (0..columns.len().max(prepared.columns.len())).find(|at| columns.get(*at) != prepared.columns.get(*at))
+    else {
+        return Ok(None);
+    };
+    let show = |column: Option<&NamedType>| match column {
+        Some(NamedType { name, ty, .. }) => format!("`{name}` ({ty})"),
+        None => "none".to_owned(),
+    };
+    let message = format!(
+        "column {} of fill_query is {}, and that of query is {}: the same key would get another value; let both give the same columns in the same order",
+        place + 1,
+        show(columns.get(place)),
+        show(prepared.columns.get(place))
+    );
+    Err(Error::new(ErrorKind::Definition, message).at_line(sql.line(0)))
+}

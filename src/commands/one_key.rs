@@ -1,0 +1,38 @@
+//! From a key on the command line to the job that it belongs to.
+
+use std::sync::Arc;
+
+use super::Failure;
+use crate::ground::job::Job;
+use crate::ground::settings::Settings;
+use crate::ground::show::visible;
+
+/// A key and its job.
+pub(super) struct Owned {
+    pub(super) job: Arc<Job>,
+    /// Without the installation's prefix.
+    pub(super) key: Arc<[u8]>,
+    /// With it.
+    pub(super) shown: String,
+}
+
+/// Finds the job of a key, which may be given with the installation's prefix or without it.
+///
+/// # Errors
+/// A key of no job, or one that cannot be filled.
+pub(super) fn find(settings: &Settings, given: &str) -> Result<Owned, Failure> {
+    let prefix = &settings.redis.key_prefix;
+    let key = given.strip_prefix(prefix.as_str()).unwrap_or(given);
+    let space = settings.key_space();
+    let name = space.owner(key.as_bytes()).map_err(|why| {
+        let templates = settings.jobs.iter().map(|job| job.key.to_string());
+        let known = templates.collect::<Vec<_>>().join(", ");
+        Failure::usage(format!("`{}`: {why}; keys of jobs are {known}", visible(given)))
+    })?;
+    let job = settings.jobs.iter().find(|job| job.name == name).cloned();
+    let job = Arc::new(job.ok_or_else(|| Failure::usage(format!("there is no job `{name}`")))?);
+    // Said before anything is asked of a server.
+    job.for_key(key.as_bytes())
+        .map_err(|why| Failure::usage(format!("`{}`: {why} ({})", visible(given), job.file.display())))?;
+    Ok(Owned { job, key: Arc::from(key.as_bytes()), shown: format!("{prefix}{key}") })
+}

@@ -1,0 +1,186 @@
+//! `warm show`: where one key stands, in the cache and in the database. Nothing is changed.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::now::observer;
+use super::one_key::{Owned, find};
+use super::report::finding_value;
+use super::{Failure, load, runner, runtime, signals};
+use crate::cache::KeyState;
+use crate::cli::{Common, Show};
+use crate::ground::drift::What;
+use crate::ground::error::Error;
+use crate::ground::exit;
+use crate::ground::request::{Purpose, Request, Sample, Scope, Trigger};
+use crate::ground::run::Report;
+use crate::ground::show::{human_bytes, human_seconds, visible};
+
+/// Shows the key. 0 if it holds what it should, 1 if not, and else as the server says that failed.
+pub fn run(common: &Common, show: &Show) -> Result<u8, Failure> {
+    let loaded = load(common)?;
+    let owned = find(&loaded.settings, &show.key)?;
+    let runner = Arc::new(runner(&loaded.settings, observer())?);
+    let (seen, caught) = runtime()?.block_on(async {
+        let (stopped, caught) = signals::catch(false, &[|_| true]);
+        let request = Request {
+            trigger: Trigger::Fill,
+            due: None,
+            scope: Scope::Key(Arc::clone(&owned.key)),
+            mode: None,
+            purpose: Purpose::Compare(Sample::ALL),
+            accept: false,
+        };
+        let state = runner.redis.look_at(&owned.key).await;
+        let report = Arc::clone(&runner).run_one(Arc::clone(&owned.job), request, stopped).await;
+        let narrowed = owned.job.for_key(&owned.key).ok().filter(|_| show.plan);
+        let plan = match narrowed {
+            Some(narrowed) => Some(runner.explain(&narrowed).await),
+            None => None,
+        };
+        runner.close().await;
+        (Seen { owned, state, report, plan }, caught)
+    });
+    let code = caught.exit_code().unwrap_or_else(|| seen.code());
+    let text = if common.json { format!("{:#}\n", seen.value(code)) } else { seen.text() };
+    // A closed standard output takes nothing away.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(code)
+}
+
+/// What was found out about a key.
+struct Seen {
+    owned: Owned,
+    state: Result<KeyState, Error>,
+    report: Report,
+    plan: Option<Result<Vec<String>, Error>>,
+}
+
+impl Seen {
+    fn code(&self) -> u8 {
+        let failure = self.state.as_ref().err().or(self.report.failure.as_ref());
+        match failure {
+            Some(failure) => failure.kind.consequence().exit,
+            None if self.agrees() => exit::OK,
+            None => exit::JOB_FAILED,
+        }
+    }
+
+    /// Whether cache and database agree: both have it, or neither.
+    fn agrees(&self) -> bool {
+        match self.has_row() {
+            true => self.report.drift.is_none(),
+            false => self.is_absent(),
+        }
+    }
+
+    /// Whether the database has something to put there.
+    fn has_row(&self) -> bool {
+        self.report.drift.same > 0 || !self.report.drift.shown.is_empty()
+    }
+
+    fn is_absent(&self) -> bool {
+        self.state.as_ref().is_ok_and(|state| state.ty.is_none())
+    }
+
+    fn text(&self) -> String {
+        let Owned { job, shown, .. } = &self.owned;
+        let values = job.key.matches(&self.owned.key).unwrap_or_default();
+        let parts = job
+            .key
+            .names()
+            .iter()
+            .zip(values)
+            .map(|(name, value)| format!("{name} = {}", visible(&String::from_utf8_lossy(value))));
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        let ttl = human_seconds(job.ttl.of(&self.owned.key).as_secs_f64());
+        let lines = [
+            ("job", format!("{} ({})", job.name, job.file.display())),
+            ("key", if parts.is_empty() { job.key.to_string() } else { format!("{}, {parts}", job.key) }),
+            ("lifetime", ttl),
+            ("Redis", self.in_redis()),
+            ("PostgreSQL", self.in_database()),
+        ];
+        let mut text = format!("{}\n", visible(shown));
+        lines.iter().for_each(|(name, what)| text += &format!("  {name:<12}{what}\n"));
+        match &self.plan {
+            Some(Ok(lines)) => lines.iter().for_each(|line| text += &format!("    {line}\n")),
+            Some(Err(error)) => text += &format!("    no plan: {error}\n"),
+            None => {}
+        }
+        text
+    }
+
+    fn in_redis(&self) -> String {
+        match &self.state {
+            Err(error) => format!("not known: {error}"),
+            Ok(KeyState { ty: None, .. }) => "absent".to_owned(),
+            Ok(KeyState { ty: Some(ty), bytes, left }) => {
+                let bytes = bytes.map(|bytes| format!(", {}", human_bytes(bytes))).unwrap_or_default();
+                let left = match left {
+                    Some(left) => format!("dies in {}", human_seconds(left.as_secs_f64())),
+                    None => "never dies".to_owned(),
+                };
+                format!("{ty}{bytes}, {left}")
+            }
+        }
+    }
+
+    fn in_database(&self) -> String {
+        if self.report.failure.is_some() {
+            return "not known".to_owned();
+        }
+        if !self.has_row() {
+            return "no row makes this key".to_owned();
+        }
+        let told = self.report.drift.shown.iter().filter_map(|finding| match &finding.what {
+            What::Missing => Some("has it, so that it could be filled".to_owned()),
+            What::Stale(difference) => Some(format!("has other rows: {difference}")),
+            What::OtherShape(difference) => Some(format!("makes another value: {difference}")),
+            What::OtherType(_) => Some("makes a string".to_owned()),
+            What::OtherTtl(left, most) => Some(other_ttl(*left, *most)),
+            What::Extra => None,
+        });
+        let told: Vec<String> = told.collect();
+        match &told[..] {
+            [] => "makes the same value".to_owned(),
+            _ => told.join("; "),
+        }
+    }
+
+    fn value(&self, code: u8) -> Value {
+        let state = self.state.as_ref().ok();
+        let plan = self.plan.as_ref().and_then(|plan| plan.as_ref().ok());
+        let failure = self.state.as_ref().err().or(self.report.failure.as_ref());
+        json!({
+            "exit_code": code,
+            "key": self.owned.shown,
+            "job": self.owned.job.name,
+            "ttl_ms": millis(self.owned.job.ttl.of(&self.owned.key)),
+            "type": state.and_then(|state| state.ty.as_deref()),
+            "bytes": state.and_then(|state| state.bytes),
+            "left_ms": state.and_then(|state| state.left).map(millis),
+            "has_row": self.report.failure.is_none().then(|| self.has_row()),
+            "same": self.report.failure.is_none().then(|| self.agrees()),
+            "findings": self.report.drift.shown.iter().map(finding_value).collect::<Vec<_>>(),
+            "plan": plan,
+            "error": failure.map(|failure| failure.message.clone()),
+        })
+    }
+}
+
+/// What is wrong with how long a key lives.
+pub(super) fn other_ttl(left: Option<Duration>, most: Duration) -> String {
+    let most = human_seconds(most.as_secs_f64());
+    match left {
+        Some(left) => format!("lives for {}, longer than {most}", human_seconds(left.as_secs_f64())),
+        None => format!("never dies, instead of after {most}"),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

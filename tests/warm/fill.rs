@@ -1,0 +1,185 @@
+//! Single keys: `warm fill` writes one, `warm show` says where it stands.
+
+use crate::support::world::World;
+
+/// A thousand events with an index on their id.
+const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, g text NOT NULL, v text); GRANT SELECT ON t TO PUBLIC;
+    INSERT INTO t SELECT i, CASE WHEN i % 2 = 0 THEN 'even' ELSE 'odd one' END, 'v' || i FROM generate_series(1, 1000) i;
+    ANALYZE t";
+
+fn world() -> World {
+    let world = World::new();
+    world.sql(TABLE);
+    world
+}
+
+fn rows_job(world: &World, more: &str) {
+    world.job("job", &format!("query = 'SELECT id, v FROM t ORDER BY v'\nkey = 't:{{id}}'\nvalue = 'row'\n{more}"));
+}
+
+#[test]
+fn one_key_is_filled_by_one_query_that_an_index_answers() {
+    let world = world();
+    rows_job(&world, "");
+    world.warm(&["fill", "t:7"]).exits(0).says("t:7: written, 17 B, lives 10m");
+    assert_eq!(world.keys(), ["t:7"]);
+    assert_eq!(world.value("t:7").as_deref(), Some(r#"{"id":7,"v":"v7"}"#));
+    assert!(world.ask::<i64>(&["PTTL", "t:7"]) > 500_000, "it is verified");
+    let shown = world.warm(&["show", "--plan", "t:7"]);
+    shown.exits(0).says("makes the same value").says("Index Scan using t_pkey on t").says("Index Cond: (id = ");
+    world.warm(&["fill", "t:7"]).exits(0).says("t:7: unchanged");
+    world.sql("UPDATE t SET v = 'new' WHERE id = 7");
+    world.warm(&["fill", "--missing", "t:7"]).exits(0).says("already present");
+    world.warm(&["show", "t:7"]).exits(1).says("in v, at byte ");
+    world.warm(&["fill", "t:7", "t:8"]).exits(0).says("t:7: written").says("t:8: written");
+    assert_eq!(world.value("t:7").as_deref(), Some(r#"{"id":7,"v":"new"}"#));
+}
+
+#[test]
+fn a_key_without_a_row_is_not_written_and_one_is_not_taken_for_another() {
+    let world = world();
+    rows_job(&world, "");
+    world.warm(&["fill", "t:5000"]).exits(1).says("t:5000: no row makes this key; nothing was written");
+    // The same number, but not the same key.
+    world.warm(&["fill", "t:07"]).exits(1).says("no row makes this key");
+    world.warm(&["fill", "t:x"]).exits(1).says("invalid input syntax for type integer");
+    world.warm(&["fill", "u:7"]).exits(2).says("`u:7`: it is a key of no job; keys of jobs are t:{id}");
+    world.warm(&["show", "t:5000"]).exits(0).says("absent").says("no row makes this key");
+    let _: () = world.ask(&["SET", "t:5000", "x", "EX", "99"]);
+    world.warm(&["show", "t:5000"]).exits(1).says("string, 1 B, dies in 1m 3").says("no row makes this key");
+    assert_eq!(world.keys(), ["t:5000"]);
+}
+
+#[test]
+fn where_a_query_leaves_rows_out_another_one_gives_those_of_one_key() {
+    let world = world();
+    let job = |more: &str| {
+        let query = "SELECT id, v FROM t ORDER BY id DESC LIMIT 3";
+        world.job("job", &format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'\n{more}"));
+    };
+    job("");
+    world.warm(&["fill", "t:7"]).exits(2).says("leaves rows out (LIMIT)").says("name a `fill_query`");
+    job("fill_query = 'SELECT id, v FROM t WHERE id = :id'");
+    world.warm(&["--now"]).exits(0).says("wrote 3 keys");
+    world.warm(&["fill", "t:7", "t:1000"]).exits(0).says("t:7: written").says("t:1000: unchanged");
+    world.warm(&["fill", "t:007"]).exits(1).says("no row makes this key");
+    world.warm(&["fill", "t:1001"]).exits(1).says("no row makes this key");
+    assert_eq!(world.keys(), ["t:1000", "t:7", "t:998", "t:999"]);
+}
+
+#[test]
+fn an_array_is_filled_also_for_a_value_that_no_list_names_and_without_rows() {
+    let world = world();
+    world.job(
+        "job",
+        "query = 'SELECT id FROM t WHERE g = :g ORDER BY id LIMIT 2'\nkey = 't:g:{g}'\nvalue = 'rows'\nfor_each.g = ['even']",
+    );
+    world.warm(&["fill", "t:g:odd one", "t:g:none", "t:g:even"]).exits(0);
+    assert_eq!(world.value("t:g:odd one").as_deref(), Some(r#"[{"id":1},{"id":3}]"#));
+    assert_eq!(world.value("t:g:none").as_deref(), Some("[]"));
+    assert_eq!(world.value("t:g:even").as_deref(), Some(r#"[{"id":2},{"id":4}]"#));
+    // A list that is bound as a whole, and rows that tell the key.
+    world.job("job", "query = 'SELECT g, id FROM t WHERE g = ANY(:g) AND id < 4 ORDER BY id'\nkey = 't:g:{g}'\nvalue = 'rows'\nfor_each.g = ['even', 'x']");
+    let _: () = world.ask(&["FLUSHALL"]);
+    world.warm(&["fill", "t:g:odd one", "t:g:none"]).exits(0);
+    assert_eq!(world.value("t:g:odd one").as_deref(), Some(r#"[{"g":"odd one","id":1},{"g":"odd one","id":3}]"#));
+    assert_eq!(world.value("t:g:none").as_deref(), Some("[]"));
+}
+
+#[test]
+fn an_array_whose_key_the_rows_tell_has_those_of_its_key_only() {
+    let world = world();
+    world.job("job", "query = 'SELECT g, id FROM t WHERE id < 5 ORDER BY id'\nkey = 't:g:{g}'\nvalue = 'rows'");
+    world.warm(&["fill", "t:g:even"]).exits(0);
+    assert_eq!(world.value("t:g:even").as_deref(), Some(r#"[{"g":"even","id":2},{"g":"even","id":4}]"#));
+    world.warm(&["fill", "t:g:none"]).exits(1).says("no row makes this key");
+    assert_eq!(world.keys(), ["t:g:even"]);
+}
+
+#[test]
+fn a_page_is_filled_by_itself() {
+    let world = world();
+    world.job("job", "query = 'SELECT g, id FROM t WHERE id < 8 ORDER BY id'\nkey = 't:{g}:{page}'\nvalue = 'rows'\npaginate = 2\nhide = ['g']");
+    world.warm(&["fill", "t:even:1", "t:even:2", "t:odd one:2"]).exits(0);
+    assert_eq!(world.value("t:even:1").as_deref(), Some(r#"[{"id":2},{"id":4}]"#));
+    assert_eq!(world.value("t:even:2").as_deref(), Some(r#"[{"id":6}]"#));
+    assert_eq!(world.value("t:odd one:2").as_deref(), Some(r#"[{"id":5},{"id":7}]"#));
+    let shown = world.warm(&["--now"]);
+    shown.exits(0).says("3 of them unchanged");
+    world.warm(&["fill", "t:even:3"]).exits(1).says("no row makes this key");
+    for number in ["0", "01", "x", "-1"] {
+        world.warm(&["fill", &format!("t:even:{number}")]).exits(2).says("a page's number is 1, 2, …");
+    }
+    world.job("job", "query = 'SELECT g, id FROM t ORDER BY id LIMIT 9'\nkey = 't:{g}:{page}'\nvalue = 'rows'\npaginate = 2\nhide = ['g']\nfill_query = 'SELECT g, id FROM t WHERE g = :g ORDER BY id'");
+    // As the application would cache a page beyond the last one.
+    world.warm(&["fill", "t:even:400", "t:even:250"]).exits(0);
+    assert_eq!(world.value("t:even:400").as_deref(), Some("[]"));
+    assert_eq!(world.value("t:even:250").as_deref(), Some(r#"[{"id":998},{"id":1000}]"#));
+}
+
+#[test]
+fn the_prefix_of_the_installation_may_stand_there_or_not() {
+    let mut world = world();
+    world.set("WARM_REDIS__KEY_PREFIX", "app:");
+    rows_job(&world, "");
+    world.warm(&["fill", "t:1", "app:t:2"]).exits(0).says("app:t:1: written").says("app:t:2: written");
+    assert_eq!(world.keys(), ["app:t:1", "app:t:2"]);
+    world.warm(&["show", "t:1"]).exits(0).says("app:t:1\n");
+}
+
+#[test]
+fn what_is_not_ours_stays_and_is_told() {
+    let world = world();
+    rows_job(&world, "");
+    let _: () = world.ask(&["SET", "t:1", "mine"]);
+    let _: () = world.ask(&["LPUSH", "t:2", "mine"]);
+    world.warm(&["fill", "t:1"]).exits(1).says("t:1: not written: 1 left alone: no TTL");
+    world.warm(&["fill", "t:2"]).exits(1).says("t:2: not written: 1 left alone: another type");
+    world.warm(&["show", "t:1"]).exits(1).says("never dies");
+    world.warm(&["show", "t:2"]).exits(1).says("list, never dies").says("makes a string");
+    assert_eq!(world.value("t:1").as_deref(), Some("mine"));
+}
+
+#[test]
+fn what_is_shown_can_be_read_by_programs() {
+    let world = world();
+    rows_job(&world, "");
+    let of = |arguments: &[&str]| -> serde_json::Value { serde_json::from_str(&world.warm(arguments).out).unwrap() };
+    let filled = of(&["fill", "--json", "t:1", "t:0"]);
+    assert_eq!(filled["exit_code"], 1);
+    assert_eq!((&filled["keys"][0]["filled"], &filled["keys"][0]["bytes"]), (&true.into(), &17.into()));
+    assert_eq!((&filled["keys"][1]["filled"], &filled["keys"][1]["rows"]), (&false.into(), &0.into()));
+    let shown = of(&["show", "--json", "t:1"]);
+    assert_eq!((&shown["type"], &shown["same"], &shown["job"]), (&"string".into(), &true.into(), &"job".into()));
+    let shown = of(&["show", "--json", "t:2"]);
+    assert_eq!((&shown["type"], &shown["findings"][0]["kind"]), (&serde_json::Value::Null, &"missing".into()));
+}
+
+#[test]
+fn the_check_says_where_a_fill_query_is_missing_or_gives_other_columns() {
+    let world = world();
+    let job = |more: &str| {
+        let query = "SELECT id, v FROM t ORDER BY id DESC LIMIT 3";
+        world.job("job", &format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'\n{more}"));
+    };
+    job("");
+    world.warm(&["check"]).exits(0).says("single keys of this job cannot be filled").says("leaves rows out (LIMIT)");
+    job("fill_query = 'SELECT id, v FROM t WHERE id = :id'");
+    assert!(!world.warm(&["check"]).exits(0).out.contains("single keys"));
+    job("fill_query = 'SELECT v, id FROM t WHERE id = :id'");
+    world
+        .warm(&["check"])
+        .exits(1)
+        .says("column 1 of fill_query is `v` (text), and that of query is `id` (integer)")
+        .says("jobs/job.toml:4");
+    job("fill_query = 'SELECT id, v FROM nowhere WHERE id = :id'");
+    world.warm(&["check"]).exits(1).says("nowhere");
+    job("fill_query = 'SELECT id, v FROM t WHERE id = :ids'");
+    world
+        .warm(&["check"])
+        .exits(2)
+        .says("a fill query knows what stands in the key `t:{id}`")
+        .says("did you mean `:id`?");
+    job("fill_query = 'SELECT id, v FROM t'");
+    world.warm(&["check"]).exits(2).says("does not use `:id`");
+}
