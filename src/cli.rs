@@ -39,6 +39,10 @@ const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 2 a job file is wrong, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
 
+const AFTER_DIFF: &str = "\
+Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \
+type or never dies.";
+
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -96,6 +100,9 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+    /// Compare cache and database: keys that are missing, stale, too many, or made in another way
+    #[command(after_help = AFTER_DIFF)]
+    Diff(Diff),
     /// Fill single keys, each from its job
     Fill(Fill),
     /// Show where one key stands in the cache and in the database; change nothing
@@ -120,6 +127,20 @@ pub struct Pause {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<DateTime<Utc>>,
     /// The jobs to pause [default: all that there are now]
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
+}
+
+/// `warm diff`.
+#[derive(Debug, Clone, Args)]
+pub struct Diff {
+    /// Compare only about this share of the keys, such as 5%
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub sample: Option<f64>,
+    /// Write what is missing or has another value, and compare again
+    #[arg(long)]
+    pub repair: bool,
+    /// The jobs whose keys are compared [default: all]
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
 }
@@ -161,6 +182,12 @@ fn times(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|times| (1..=1000).contains(times)).ok_or("it is a number from 1 to 1000")
 }
 
+fn share(text: &str) -> Result<f64, &'static str> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let good = percent.filter(|percent| *percent > 0.0 && *percent <= 100.0);
+    good.map(|percent| percent / 100.0).ok_or("it is a share above 0% and up to 100%, such as `5%`")
+}
+
 fn length(text: &str) -> Result<Duration, &'static str> {
     let bounds = pause::SHORTEST..=pause::LONGEST;
     parse_length(text)
@@ -197,6 +224,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List(list)) => commands::list::run(&cli.common, &list),
         Some(Command::Status { jobs }) => commands::status::run(&cli.common, &jobs),
+        Some(Command::Diff(diff)) => commands::diff::run(&cli.common, &diff),
         Some(Command::Fill(fill)) => commands::fill::run(&cli.common, &fill),
         Some(Command::Show(show)) => commands::show::run(&cli.common, &show),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),

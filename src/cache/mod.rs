@@ -19,6 +19,7 @@ mod queue;
 mod rate;
 mod resp;
 mod retract;
+mod scan;
 mod scripts;
 mod served;
 mod session;

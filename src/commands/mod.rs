@@ -1,6 +1,7 @@
 //! The commands: each reads the configuration, makes what it needs, and reports.
 
 pub mod check;
+pub mod diff;
 pub mod due;
 pub mod fill;
 pub mod list;

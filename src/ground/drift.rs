@@ -4,6 +4,7 @@
 //! itself, the second means that warm and the application do not write the same bytes. They are told apart by what the values are made of.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -48,6 +49,10 @@ pub struct Drift {
     pub other_ttl: u64,
     /// Keys that the job would not write, since it has no row for them.
     pub extra: u64,
+    /// Keys of which it cannot be told, since they are none that the job writes by itself.
+    pub unknown: u64,
+    /// Those of the keys with another value that the job does not write by itself.
+    pub others: Vec<Arc<[u8]>>,
     /// Some of the findings.
     pub shown: Vec<Finding>,
     /// Fingerprints of the keys that were compared.
@@ -95,9 +100,19 @@ impl What {
 }
 
 impl Drift {
+    /// How many things are not as they should be.
+    pub fn findings(&self) -> u64 {
+        self.missing + self.stale + self.other_shape + self.other_type + self.other_ttl + self.extra
+    }
+
     /// Whether cache and database agree.
     pub fn is_none(&self) -> bool {
-        self.missing + self.stale + self.other_shape + self.other_type + self.other_ttl + self.extra == 0
+        self.findings() == 0
+    }
+
+    /// Whether writing could help.
+    pub fn can_be_repaired(&self) -> bool {
+        self.missing + self.stale + self.other_shape > 0
     }
 
     /// Whether the key with this name, without the installation's prefix, was compared.
@@ -136,10 +151,19 @@ impl Drift {
         self.find(prefix, key, What::Extra);
     }
 
-    /// Adds what was found at other keys.
-    pub fn add(&mut self, other: Drift) {
+    /// How many keys were looked at.
+    pub fn compared(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Adds what was found at a key that the job does not write by itself. That it has gone meanwhile is no finding: nobody owes it.
+    pub fn add(&mut self, key: &Arc<[u8]>, mut other: Drift) {
+        other.missing = 0;
+        other.shown.retain(|finding| finding.what != What::Missing);
+        if other.stale + other.other_shape > 0 {
+            self.others.push(Arc::clone(key));
+        }
         self.same += other.same;
-        self.missing += other.missing;
         self.stale += other.stale;
         self.other_shape += other.other_shape;
         self.other_type += other.other_type;

@@ -18,6 +18,7 @@
 mod admission;
 mod assemble;
 mod attempt;
+mod compare;
 mod doubts;
 mod explain;
 mod gate;

@@ -1,0 +1,123 @@
+//! Cache and database, compared: what the job's rows make, and what else is there under its names.
+//!
+//! First the job is read as ever, and each of its keys looked at. What is left are keys that the job does not write by itself, such as those that the application has cached
+//! of its own: each is compared with what a fill of that key would write, and is too much if there is no row for it. Only a job that says how a single key is filled can
+//! tell.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::watch;
+
+use super::Runner;
+use crate::ground::drift::Drift;
+use crate::ground::error::ErrorKind;
+use crate::ground::event::{Event, Observer};
+use crate::ground::job::{Job, Mode};
+use crate::ground::request::{Purpose, Request, Sample, Scope, Trigger};
+use crate::ground::run::Report;
+
+/// Hears what happens at single keys, of which there may be many: the report says what came of them.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn on(&self, _: &Event<'_>) {}
+}
+
+impl Runner {
+    /// Compares the job's keys with what is in the cache.
+    pub async fn compare(self: &Arc<Self>, job: &Arc<Job>, sample: Sample, stop: watch::Receiver<bool>) -> Report {
+        let request = request(Scope::All, None, Purpose::Compare(sample));
+        let mut report = Arc::clone(self).run_one(Arc::clone(job), request, stop.clone()).await;
+        if report.failure.is_some() || job.key.names().is_empty() {
+            return report;
+        }
+        match self.others(job, sample, &report.drift).await {
+            Ok(others) => self.compare_others(job, others, &mut report.drift, stop).await,
+            Err(error) => {
+                report.failure = Some(error);
+                self.observer.on(&Event::Finished { report: &report });
+            }
+        }
+        report
+    }
+
+    /// Writes what a comparison has found to be missing or different. Keys with another type or without an end are left alone, and nothing is removed.
+    pub async fn repair(self: &Arc<Self>, job: &Arc<Job>, drift: &Drift, stop: watch::Receiver<bool>) -> Report {
+        let whole = request(Scope::All, Some(Mode::Refresh), Purpose::Write);
+        let report = Arc::clone(self).run_one(Arc::clone(job), whole, stop.clone()).await;
+        let quiet = Arc::new(self.with_observer(Arc::new(Nobody)));
+        for key in &drift.others {
+            let fill = request(Scope::Key(Arc::clone(key)), Some(Mode::Refresh), Purpose::Write);
+            Arc::clone(&quiet).run_one(Arc::clone(job), fill, stop.clone()).await;
+        }
+        report
+    }
+
+    /// The keys that belong to the job and were not compared.
+    async fn others(
+        &self,
+        job: &Job,
+        sample: Sample,
+        drift: &Drift,
+    ) -> Result<Vec<Arc<[u8]>>, crate::ground::error::Error> {
+        let rivals = self.key_space.rivals(&job.name);
+        let mut keys = self.redis.keys_with(job.key.prefix()).await?;
+        keys.retain(|key| {
+            let is_its_own = job.key.matches(key).is_some() && rivals.claim(key).is_none();
+            is_its_own && sample.takes(key) && !drift.has_seen(key)
+        });
+        Ok(keys.into_iter().map(Arc::from).collect())
+    }
+
+    async fn compare_others(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        others: Vec<Arc<[u8]>>,
+        drift: &mut Drift,
+        stop: watch::Receiver<bool>,
+    ) {
+        if job.lacks_fill_query().is_some() {
+            drift.unknown += others.len() as u64;
+            return;
+        }
+        let quiet = Arc::new(self.with_observer(Arc::new(Nobody)));
+        let runs = others.into_iter().map(|key| {
+            let request = request(Scope::Key(Arc::clone(&key)), None, Purpose::Compare(Sample::ALL));
+            let run = Arc::clone(&quiet).run_one(Arc::clone(job), request, stop.clone());
+            async move { (key, run.await) }
+        });
+        let mut runs = stream::iter(runs).buffered(self.slots());
+        while let Some((key, report)) = runs.next().await {
+            let failure = report.failure.as_ref().map(|failure| failure.kind);
+            match failure {
+                // It cannot even be asked for: no row has such a value.
+                Some(ErrorKind::Definition) => drift.extra(self.redis.key_prefix(), &key),
+                Some(_) => drift.unknown += 1,
+                None if report.stats.overtaken + report.stats.unverified > 0 => drift.unknown += 1,
+                None if report.drift.compared() == 0 => drift.extra(self.redis.key_prefix(), &key),
+                None => drift.add(&key, report.drift),
+            }
+        }
+    }
+
+    /// The same runner, heard by somebody else.
+    fn with_observer(&self, observer: Arc<dyn Observer>) -> Runner {
+        Runner {
+            source: self.source.clone(),
+            redis: self.redis.clone(),
+            key_space: self.key_space.clone(),
+            limits: self.limits,
+            clock: Arc::clone(&self.clock),
+            observer,
+            leases: self.leases.clone(),
+            history: None,
+        }
+    }
+}
+
+fn request(scope: Scope, mode: Option<Mode>, purpose: Purpose) -> Request {
+    let trigger = if scope == Scope::All { Trigger::Manual } else { Trigger::Fill };
+    Request { trigger, due: None, scope, mode, purpose, accept: false }
+}
