@@ -4,6 +4,7 @@ pub mod check;
 pub mod diff;
 pub mod due;
 pub mod fill;
+mod keys;
 pub mod list;
 pub mod now;
 mod one_key;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
+use super::keys::{Keys, Sources, source};
 use super::now::observer;
 use super::presence::{Announced, Said};
 use super::setup::{InUse, pause_stamp, pauses, setup};
@@ -55,10 +56,11 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
             return Ok(None);
         };
         let (in_use, first) = begun?;
+        let (keys, sources) = Keys::begin(&in_use, &observer).await?;
         let (setups, more) = mpsc::channel(1);
         let (watching, cache) = Watching::start(&in_use.runner);
         let (paused, pauses) = mpsc::channel(1);
-        let reload = reload(common.clone(), in_use, Arc::clone(&observer), hangup, watching, (setups, paused));
+        let reload = reload(common.clone(), in_use, Arc::clone(&observer), hangup, watching, (setups, paused, sources));
         let reloading = tokio::spawn(reload);
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
@@ -71,7 +73,7 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         let (all_done, _) = tokio::join!(serve, say_ending);
         reloading.abort();
         // They end with the daemon.
-        let _ = pages.await;
+        let _ = tokio::join!(pages, keys.end());
         observer.on(&Event::Ended);
         Ok::<_, Failure>(Some(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK)))
     });
@@ -130,7 +132,7 @@ async fn reload(
     observer: Arc<dyn Observer>,
     mut hangup: Signal,
     mut watching: Watching,
-    (setups, paused): (mpsc::Sender<Setup>, mpsc::Sender<Pauses>),
+    (setups, paused, sources): (mpsc::Sender<Setup>, mpsc::Sender<Pauses>, Option<Sources>),
 ) {
     let mut looks = interval(LOOK);
     let mut used = Stamp::of(&in_use.loaded.places);
@@ -168,6 +170,11 @@ async fn reload(
                     observer.on(&Event::ListenLater { listen });
                 }
                 in_use = now_in_use;
+                if let Some(sources) = &sources
+                    && let Ok(source) = source(&in_use)
+                {
+                    sources.send_replace(source);
+                }
                 if setups.send(setup).await.is_err() {
                     return drop(watching);
                 }

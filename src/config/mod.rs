@@ -27,6 +27,7 @@ mod files;
 mod fill;
 mod guard;
 mod job;
+mod keys;
 mod mask;
 mod near;
 mod pages;

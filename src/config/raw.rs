@@ -71,7 +71,17 @@ impl Config {
             bytes_per_second,
             latency_limit
         );
-        merge!(self.serve, other.serve, grace_period, listen);
+        merge!(
+            self.serve,
+            other.serve,
+            grace_period,
+            listen,
+            keys_socket,
+            keys_socket_mode,
+            keys_listen,
+            level1,
+            level1_ttl
+        );
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -157,6 +167,11 @@ pub(super) struct Limits {
 pub(super) struct Serve {
     pub(super) grace_period: Option<Spanned<Length>>,
     pub(super) listen: Option<Text>,
+    pub(super) keys_socket: Option<Text>,
+    pub(super) keys_socket_mode: Option<Text>,
+    pub(super) keys_listen: Option<Text>,
+    pub(super) level1: Option<Spanned<Size>>,
+    pub(super) level1_ttl: Option<Spanned<Length>>,
 }
 
 /// `[defaults]`: the fields of a job that make sense for all jobs.

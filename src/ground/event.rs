@@ -207,6 +207,21 @@ pub enum Event<'a> {
     },
     /// The service has ended.
     Ended,
+    /// Somebody has asked for a key: from which level he was told, or why not, in one word.
+    Read {
+        /// The word.
+        told: &'static str,
+    },
+    /// Somebody has asked for a key in vain.
+    ReadFailed {
+        /// Why.
+        error: &'a Error,
+    },
+    /// The service gives the values of keys to whoever asks.
+    GivesKeys {
+        /// Where.
+        place: &'a str,
+    },
     /// A run ended, well or not.
     Finished {
         /// What it did.

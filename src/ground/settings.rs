@@ -123,12 +123,36 @@ pub struct Restraint {
 }
 
 /// `[serve]`: the service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServeSettings {
     /// How long runs may still take when the service is to end.
     pub grace_period: Duration,
     /// Where it tells over HTTP how it is; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Where it gives the values of keys to whoever asks.
+    pub keys: KeysSettings,
+}
+
+/// Where values are given, and what is kept of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysSettings {
+    /// A socket in the file system; `None`: none.
+    pub socket: Option<PathBuf>,
+    /// Who may connect to it: the permissions of the file.
+    pub socket_mode: u32,
+    /// An address of this machine; `None`: none.
+    pub listen: Option<SocketAddr>,
+    /// What is kept in memory.
+    pub level1: Level1,
+}
+
+/// The first level of several: the memory of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level1 {
+    /// The most bytes.
+    pub bytes: usize,
+    /// How long a value is kept at the most.
+    pub ttl: Duration,
 }
 
 impl RedisSettings {

@@ -27,6 +27,9 @@ const SLOW: Duration = Duration::from_secs(600);
 /// How long nothing is said of values that cannot be verified after it was said of the same job.
 const DOUBT: Duration = Duration::from_secs(600);
 
+/// How long nothing is said of keys that were asked for in vain after it was said of one.
+const UNREAD: Duration = Duration::from_secs(10);
+
 /// The same of a job that waits for the database.
 const WAITS: Duration = Duration::from_secs(600);
 
@@ -47,6 +50,8 @@ pub struct LogObserver {
     refused: Mutex<HashMap<String, Instant>>,
     /// When it was told last of each job that values cannot be verified.
     doubts: Mutex<HashMap<String, Instant>>,
+    /// When it was told last that somebody asked for a key in vain.
+    unread: Mutex<Option<Instant>>,
     /// When it was told last that Redis is slow.
     slow: Mutex<Option<Instant>>,
 }
@@ -59,7 +64,8 @@ impl Observer for LogObserver {
                 debug!(job, trigger = %trigger.name(), "{job}: started");
             }
             Event::Started { job, trigger } => info!(job, trigger = %trigger.name(), "{job}: started"),
-            Event::Progress { .. } => {}
+            Event::Progress { .. } | Event::Read { .. } => {}
+            Event::ReadFailed { error } => self.read_failed(error),
             Event::Retry { job, error, attempt } => {
                 warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
             }
@@ -109,6 +115,7 @@ impl Observer for LogObserver {
             Event::Listening { address } => {
                 info!(%address, "listening on {address}: http://{address}/healthz, /readyz and /metrics");
             }
+            Event::GivesKeys { place } => info!(place, "giving the values of keys at {place}"),
             Event::NotReloaded { reason } => error!("the configuration cannot be used, the one before stays: {reason}"),
             Event::Finished { report } => finished(report),
         }
@@ -164,6 +171,16 @@ impl LogObserver {
             latency_ms,
             "{job}: Redis is busy (it took {latency_ms} ms for a batch): the run pauses between batches until it is quick again (latency_limit in [redis])"
         );
+    }
+
+    /// Not for each of many: who asked is told.
+    fn read_failed(&self, error: &Error) {
+        let mut told = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < UNREAD) {
+            return;
+        }
+        *told = Some(Instant::now());
+        warn!(kind = ?error.kind, "a key that was asked for could not be given: {error}; advice: {}", error.kind.consequence().advice);
     }
 
     /// Once for a process, too.

@@ -69,6 +69,8 @@ impl Observer for Metrics {
     fn on(&self, event: &Event<'_>) {
         let series = &self.series;
         match event {
+            Event::Read { told } => series.read(told, 1),
+            Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
             Event::Started { .. } => drop(series.running.inc()),
             Event::Finished { report } => {
                 series.running.dec();

@@ -19,6 +19,9 @@ use crate::ground::watch::Loss;
 /// The buckets of a run's duration, in seconds: from a look at absent keys to the default time-out.
 const DURATIONS: [f64; 6] = [0.1, 1.0, 5.0, 30.0, 120.0, 300.0];
 
+/// Who could tell of a key, or why nobody could.
+const READS: [&str; 6] = ["level1", "redis", "database", "none", "refused", "failed"];
+
 pub(super) type Labels<const N: usize> = [(&'static str, String); N];
 pub(super) type OfJob = Labels<1>;
 /// A job, and a word.
@@ -38,6 +41,7 @@ pub(super) struct Series {
     pub(super) passed: Family<Which, Counter>,
     pub(super) reloads: Family<Labels<1>, Counter>,
     pub(super) losses: Family<Labels<1>, Counter>,
+    reads: Family<Labels<1>, Counter>,
     pub(super) reloaded: Gauge,
     pub(super) stale: Family<OfJob, Gauge>,
     pub(super) paused: Family<OfJob, Gauge>,
@@ -73,6 +77,7 @@ impl Series {
         let reloaded = "Whether the configuration could be used when it was read last";
         all.register("config_last_reload_successful", reloaded, self.reloaded.clone());
         all.register("redis_losses", "How often Redis lost what was in it", self.losses.clone());
+        all.register("reads", "Keys that somebody asked for, by who could tell", self.reads.clone());
         all.register("jobs_running", "Runs under way", self.running.clone());
         all.register("next_start_timestamp_seconds", "When the job runs next", self.next.clone());
         let last = "When a run of the job ended well last";
@@ -92,6 +97,7 @@ impl Series {
         // The configuration that it begins with was read well.
         self.reloaded(true, 0);
         [Loss::Restarted, Loss::Emptied].into_iter().for_each(|loss| self.lost(loss, 0));
+        READS.into_iter().for_each(|told| self.read(told, 0));
     }
 
     /// The same for a job.
@@ -143,6 +149,10 @@ impl Series {
 
     pub(super) fn lost(&self, loss: Loss, times: u64) {
         add(&self.losses, [("loss", name(loss).to_owned())], times);
+    }
+
+    pub(super) fn read(&self, told: &str, times: u64) {
+        add(&self.reads, [("from", told.to_owned())], times);
     }
 
     pub(super) fn finished(&self, report: &Report) {

@@ -103,7 +103,7 @@ impl Runner {
     }
 
     /// The same runner, heard by somebody else.
-    fn with_observer(&self, observer: Arc<dyn Observer>) -> Runner {
+    pub(super) fn with_observer(&self, observer: Arc<dyn Observer>) -> Runner {
         Runner {
             source: self.source.clone(),
             redis: self.redis.clone(),

@@ -31,6 +31,7 @@ mod pace;
 mod pending;
 mod plan;
 mod prepare;
+mod read;
 mod run;
 mod seen;
 mod upkeep;
@@ -58,6 +59,7 @@ use crate::source::{Leases, Postgres};
 pub use keys::Keys;
 pub use plan::{Combination, Plan};
 pub use prepare::{Prepared, prepare};
+pub use read::{Known, Level, NoAnswer, ReadThrough};
 
 /// Everything that a run needs beside its job.
 pub struct Runner {

@@ -6,6 +6,7 @@
 //! behind     whose keys die before they can be refreshed
 //! freshness  when each job succeeded last
 //! http       what anybody is told who asks: /healthz, /readyz, /metrics
+//! keys       the values of keys, for whoever asks
 //! notify     what systemd is told
 //! ```
 //!
@@ -16,8 +17,10 @@ mod daemon;
 mod freshness;
 mod http;
 mod inputs;
+mod keys;
 mod notify;
 
 pub use daemon::Daemon;
 pub use http::{MetricsText, serve_pages};
 pub use inputs::{Inputs, Setup, Stop};
+pub use keys::{KeysListener, Source, serve_keys};

@@ -31,6 +31,7 @@ mod platform;
 mod postgres_faults;
 mod process;
 mod rate;
+mod reads;
 mod redis_faults;
 mod rows;
 mod serve;

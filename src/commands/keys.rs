@@ -1,0 +1,106 @@
+//! Where `warm serve` gives the values of keys, and from what: made when it begins, and again when it has read other files.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Failure;
+use super::setup::InUse;
+use crate::ground::error::Error;
+use crate::ground::event::{Event, Observer};
+use crate::ground::settings::KeysSettings;
+use crate::runner::{ReadThrough, Runner};
+use crate::service::{KeysListener, serve_keys};
+
+/// What gives values until it is dropped.
+pub(super) struct Keys {
+    servers: JoinSet<()>,
+    life: watch::Sender<()>,
+    socket: Option<PathBuf>,
+}
+
+/// Gives them another source.
+pub(super) type Sources = watch::Sender<Arc<ReadThrough>>;
+
+impl Keys {
+    /// Begins to listen, where the configuration says so.
+    ///
+    /// # Errors
+    /// A place that cannot be had.
+    pub(super) async fn begin(
+        in_use: &InUse,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<(Keys, Option<Sources>), Failure> {
+        let settings = &in_use.loaded.settings;
+        let keys = settings.serve.keys.clone();
+        let (life, _) = watch::channel(());
+        let mut all = Keys { servers: JoinSet::new(), life, socket: keys.socket.clone() };
+        if keys.socket.is_none() && keys.listen.is_none() {
+            return Ok((all, None));
+        }
+        let (sources, source) = watch::channel(source(in_use).map_err(|error| anyhow!("{error}"))?);
+        for listener in listeners(&keys, &settings.file, observer.as_ref()).await? {
+            all.servers.spawn(serve_keys(listener, source.clone(), Arc::clone(observer), all.life.subscribe()));
+        }
+        Ok((all, Some(sources)))
+    }
+
+    /// Lets those who ask have their answers, for a moment, and ends.
+    pub(super) async fn end(self) {
+        let Keys { mut servers, life, socket } = self;
+        drop(life);
+        while servers.join_next().await.is_some() {}
+        // Nobody listens there any more.
+        socket.map(fs::remove_file);
+    }
+}
+
+/// From what values are given.
+pub(super) fn source(in_use: &InUse) -> Result<Arc<ReadThrough>, Error> {
+    let settings = &in_use.loaded.settings;
+    let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
+    let runner: &Arc<Runner> = &in_use.runner;
+    ReadThrough::new(runner, &jobs, settings.serve.keys.level1).map(Arc::new)
+}
+
+async fn listeners(keys: &KeysSettings, file: &Path, observer: &dyn Observer) -> Result<Vec<KeysListener>, Failure> {
+    let mut listeners = Vec::new();
+    let refused = |place: &dyn std::fmt::Display, field: &str, error: &io::Error| {
+        anyhow!(
+            "cannot listen on {place} for keys: {error}; end what listens there, or change `{field}` in [serve] of {}",
+            file.display()
+        )
+    };
+    if let Some(path) = &keys.socket {
+        let listener =
+            socket(path, keys.socket_mode).map_err(|error| refused(&path.display(), "keys_socket", &error))?;
+        observer.on(&Event::GivesKeys { place: &path.display().to_string() });
+        listeners.push(KeysListener::Socket(listener));
+    }
+    if let Some(address) = keys.listen {
+        let listener = TcpListener::bind(address).await.map_err(|error| refused(&address, "keys_listen", &error))?;
+        let address = listener.local_addr().unwrap_or(address);
+        observer.on(&Event::GivesKeys { place: &format!("http://{address}/keys/") });
+        listeners.push(KeysListener::Address(listener));
+    }
+    Ok(listeners)
+}
+
+/// A socket at this path. One that is left from a process that was killed is replaced; one on which somebody listens, and any other file, is not.
+fn socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}

@@ -1,0 +1,211 @@
+//! Reading through: a value comes from this process' own memory, else from Redis, else from the database, and then it is in both.
+//!
+//! However many ask for one key at the same time, one of them asks for all (a library sees to that: `moka`). What is in the own memory (level 1) is as old as `level1_ttl` at
+//! most, since nobody tells this process what the application invalidates. That there is no row for a key is remembered for as long.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::future::Cache;
+use tokio::sync::{Semaphore, watch};
+
+use super::Runner;
+use crate::cache::{Live, Reader};
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::event::{Event, Observer};
+use crate::ground::job::{Job, Mode};
+use crate::ground::request::{Purpose, Request, Scope, Trigger};
+use crate::ground::run::Report;
+use crate::ground::settings::Level1;
+
+/// What keeping one value costs beside its bytes.
+const OVERHEAD: usize = 256;
+
+/// Reads values through.
+pub struct ReadThrough {
+    runner: Arc<Runner>,
+    jobs: HashMap<String, Arc<Job>>,
+    reader: Reader,
+    known: Cache<Arc<[u8]>, Known>,
+    keep: Duration,
+    /// How many keys are filled at a time.
+    fills: Arc<Semaphore>,
+    stop: watch::Sender<bool>,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// This process' memory.
+    Own,
+    /// Redis.
+    Redis,
+    /// The database, through a fill.
+    Database,
+}
+
+impl Level {
+    /// Its name, as it is counted and told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Own => "level1",
+            Level::Redis => "redis",
+            Level::Database => "database",
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The value; nothing if no row makes the key.
+    pub value: Option<Arc<[u8]>>,
+    /// Where it came from.
+    pub level: Level,
+    /// How long the value lived when it was read; `None` for ever, or without a value.
+    pub left: Option<Duration>,
+    /// For how long it may be kept.
+    keep: Duration,
+    at: Instant,
+}
+
+impl Known {
+    /// How long the value still lives.
+    pub fn left_now(&self) -> Option<Duration> {
+        self.left.map(|left| left.saturating_sub(self.at.elapsed()))
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub enum NoAnswer {
+    /// The key is none of any job, or cannot be filled.
+    NotOurs(String),
+    /// A server, or a guard, does not let it be.
+    Failed(Error),
+}
+
+struct Keeps;
+
+impl Expiry<Arc<[u8]>, Known> for Keeps {
+    fn expire_after_create(&self, _: &Arc<[u8]>, known: &Known, _: Instant) -> Option<Duration> {
+        Some(known.keep)
+    }
+}
+
+/// The reader tells whoever asks what went wrong; the log of runs is not for that.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn on(&self, _: &Event<'_>) {}
+}
+
+impl ReadThrough {
+    /// A reader of the jobs' keys.
+    ///
+    /// # Errors
+    /// If there can be no thread for it.
+    pub fn new(runner: &Arc<Runner>, jobs: &[Arc<Job>], level1: Level1) -> Result<Self, Error> {
+        let weight = |key: &Arc<[u8]>, known: &Known| {
+            let bytes = key.len() + known.value.as_ref().map_or(0, |value| value.len()) + OVERHEAD;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let known = Cache::builder().max_capacity(level1.bytes as u64).weigher(weight).expire_after(Keeps).build();
+        Ok(ReadThrough {
+            reader: runner.redis.reader()?,
+            fills: Arc::new(Semaphore::new(runner.slots())),
+            runner: Arc::new(runner.with_observer(Arc::new(Nobody))),
+            jobs: jobs.iter().map(|job| (job.name.clone(), Arc::clone(job))).collect(),
+            known,
+            keep: level1.ttl,
+            stop: watch::channel(false).0,
+        })
+    }
+
+    /// The value at a key, with or without the installation's prefix.
+    ///
+    /// # Errors
+    /// Why there is no answer; the next who asks begins anew.
+    pub async fn read(self: &Arc<Self>, key: &[u8]) -> Result<Known, NoAnswer> {
+        let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
+        let job = self.job_of(key)?;
+        let key: Arc<[u8]> = Arc::from(key);
+        let (this, wanted) = (Arc::clone(self), Arc::clone(&key));
+        // A task of its own: who asked first may break off, and the others wait for the answer all the same.
+        let find = async move {
+            let found = tokio::spawn(async move { this.find(&job, wanted).await }).await;
+            found.unwrap_or_else(|error| Err(NoAnswer::Failed(Error::new(ErrorKind::Panic, error.to_string()))))
+        };
+        let entry = self.known.entry(key).or_try_insert_with(find).await.map_err(|error| (*error).clone())?;
+        let is_fresh = entry.is_fresh();
+        let mut known = entry.into_value();
+        if !is_fresh {
+            known.level = Level::Own;
+        }
+        Ok(known)
+    }
+
+    /// Forgets what is kept of these keys, which are given without the installation's prefix.
+    pub async fn forget(&self, is_meant: impl Fn(&[u8]) -> bool) {
+        let keys: Vec<_> = self.known.iter().map(|(key, _)| key).filter(|key| is_meant(key)).collect();
+        for key in keys {
+            self.known.invalidate(&*key).await;
+        }
+    }
+
+    fn job_of(&self, key: &[u8]) -> Result<Arc<Job>, NoAnswer> {
+        let owner = self.runner.key_space.owner(key).map_err(|why| NoAnswer::NotOurs(why.to_string()))?;
+        let job = self.jobs.get(owner).cloned();
+        job.ok_or_else(|| NoAnswer::NotOurs("it is a key of no job".to_owned()))
+    }
+
+    async fn find(&self, job: &Arc<Job>, key: Arc<[u8]>) -> Result<Known, NoAnswer> {
+        if let Some(live) = self.reader.get(&key).await.map_err(NoAnswer::Failed)? {
+            return Ok(self.known(Some(live), Level::Redis));
+        }
+        job.for_key(&key).map_err(|why| NoAnswer::NotOurs(why.to_string()))?;
+        // Nobody closes it.
+        let _place = self.fills.acquire().await;
+        let request = Request {
+            trigger: Trigger::Fill,
+            due: None,
+            scope: Scope::Key(Arc::clone(&key)),
+            mode: Some(Mode::Missing),
+            purpose: Purpose::Write,
+            accept: false,
+        };
+        let report = Arc::clone(&self.runner).run_one(Arc::clone(job), request, self.stop.subscribe()).await;
+        if let Some(failure) = report.failure {
+            return Err(NoAnswer::Failed(failure));
+        }
+        match self.reader.get(&key).await.map_err(NoAnswer::Failed)? {
+            Some(live) => Ok(self.known(Some(live), Level::Database)),
+            None => match refusal(&report) {
+                Some(why) => Err(NoAnswer::Failed(Error::new(ErrorKind::Guard, why))),
+                None => Ok(self.known(None, Level::Database)),
+            },
+        }
+    }
+
+    fn known(&self, live: Option<Live>, level: Level) -> Known {
+        let left = live.as_ref().and_then(|live| live.left);
+        let keep = left.map_or(self.keep, |left| left.min(self.keep));
+        Known { value: live.map(|live| Arc::from(live.value)), level, left, keep, at: Instant::now() }
+    }
+}
+
+/// Why a row that is there was not written, or did not stay.
+fn refusal(report: &Report) -> Option<String> {
+    let stats = &report.stats;
+    let why = match () {
+        () if stats.too_large > 0 => "the value is larger than max_value",
+        () if stats.no_room > 0 => "there is no room in Redis",
+        () if stats.bad_rows > 0 => "the row cannot become a value",
+        () if stats.overtaken + stats.withdrawn + stats.unconfirmed > 0 => "the row is changing",
+        () if stats.written + stats.present > 0 => "the key has gone again",
+        () => return None,
+    };
+    Some(why.to_owned())
+}

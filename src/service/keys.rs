@@ -1,0 +1,208 @@
+//! The values of keys, over HTTP on a socket of the file system or an address of this machine: `GET /keys/{key}`.
+//!
+//! Any program can read through it, whatever language it is written in. Only keys of jobs are given: whoever may connect can read those, and nothing else of Redis.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::ground::error::ErrorKind;
+use crate::ground::event::{Event, Observer};
+use crate::runner::{Known, NoAnswer, ReadThrough};
+
+/// The most connections at once.
+const CONNECTIONS: usize = 1024;
+/// How long a connection may be idle, or take for a request's head.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(10);
+/// The longest head of a request in bytes: a key may be long.
+const HEAD: usize = 16 << 10;
+/// How long nobody is let in when that has failed.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long connections may still take when the service has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+const FROM: HeaderName = HeaderName::from_static("x-warm-from");
+const LEFT: HeaderName = HeaderName::from_static("x-warm-ttl-ms");
+
+/// Where somebody may ask.
+pub enum KeysListener {
+    /// A socket in the file system.
+    Socket(UnixListener),
+    /// An address.
+    Address(TcpListener),
+}
+
+/// Whom to ask: another one after the configuration was read again.
+pub type Source = watch::Receiver<Arc<ReadThrough>>;
+
+/// Gives values until the other end of `life` is gone.
+pub async fn serve_keys(
+    listener: KeysListener,
+    source: Source,
+    observer: Arc<dyn Observer>,
+    mut life: watch::Receiver<()>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let next = async {
+            // Nobody closes it.
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((place, listener.accept().await?))
+        };
+        tokio::select! {
+            _ = life.changed() => break,
+            accepted = next => match accepted {
+                Ok((place, stream)) => {
+                    let (source, observer) = (source.clone(), Arc::clone(&observer));
+                    connections.spawn(async move {
+                        match stream {
+                            Stream::Socket(stream) => talk(stream, false, source, observer).await,
+                            Stream::Address(stream) => talk(stream, true, source, observer).await,
+                        }
+                        drop(place);
+                    });
+                }
+                Err(_) => sleep(PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    // What takes longer is given up.
+    let _ = timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+enum Stream {
+    Socket(tokio::net::UnixStream),
+    Address(tokio::net::TcpStream),
+}
+
+impl KeysListener {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            KeysListener::Socket(listener) => Ok(Stream::Socket(listener.accept().await?.0)),
+            KeysListener::Address(listener) => {
+                let stream = listener.accept().await?.0;
+                // An answer is not held back until more is to be said.
+                stream.set_nodelay(true)?;
+                Ok(Stream::Address(stream))
+            }
+        }
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_network: bool,
+    source: Source,
+    observer: Arc<dyn Observer>,
+) {
+    let answer = service_fn(|request: Request<Incoming>| {
+        let (source, observer) = (Arc::clone(&source.borrow()), Arc::clone(&observer));
+        async move { Ok::<_, Infallible>(answer(&request, is_network, &source, observer.as_ref()).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(IDLE);
+    // Whoever breaks off has no need of an answer.
+    let _ = http.serve_connection(TokioIo::new(stream), answer).await;
+}
+
+async fn answer(
+    request: &Request<Incoming>,
+    is_network: bool,
+    source: &Arc<ReadThrough>,
+    observer: &dyn Observer,
+) -> Response<Full<Bytes>> {
+    // A page in a browser could otherwise be told by its own name server that it comes from this machine.
+    if is_network && !is_named_plainly(request) {
+        return text(StatusCode::FORBIDDEN, "the Host of the request must be an address, or localhost\n");
+    }
+    let Some(key) = request.uri().path().strip_prefix("/keys/") else {
+        return text(StatusCode::NOT_FOUND, "there is GET /keys/{key}\n");
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let refused = text(StatusCode::METHOD_NOT_ALLOWED, "keys are only read\n");
+        return with(refused, ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    let key: Vec<u8> = percent_decode_str(key).collect();
+    let answer = timeout(ANSWER, source.read(&key)).await;
+    let told = match &answer {
+        Ok(Ok(Known { value: Some(_), level, .. })) => level.name(),
+        Ok(Ok(_)) => "none",
+        Ok(Err(NoAnswer::NotOurs(_))) => "refused",
+        Ok(Err(NoAnswer::Failed(_))) | Err(_) => "failed",
+    };
+    observer.on(&Event::Read { told });
+    match answer {
+        Ok(Ok(known)) => found(&known),
+        Ok(Err(NoAnswer::NotOurs(why))) => text(StatusCode::NOT_FOUND, &format!("{why}\n")),
+        Ok(Err(NoAnswer::Failed(error))) => {
+            observer.on(&Event::ReadFailed { error: &error });
+            match error.kind {
+                ErrorKind::Definition => text(StatusCode::CONFLICT, &format!("{error}\n")),
+                _ => later(&format!("{error}\n")),
+            }
+        }
+        Err(_) => later("there was no answer in time\n"),
+    }
+}
+
+fn found(known: &Known) -> Response<Full<Bytes>> {
+    let Some(value) = &known.value else {
+        return text(StatusCode::NOT_FOUND, "no row makes this key\n");
+    };
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(value)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(FROM, HeaderValue::from_static(known.level.name()));
+    if let Some(left) = known.left_now() {
+        headers.insert(LEFT, HeaderValue::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)));
+    }
+    response
+}
+
+fn later(why: &str) -> Response<Full<Bytes>> {
+    with(text(StatusCode::SERVICE_UNAVAILABLE, why), RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+fn text(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(words.as_bytes())));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    with(with(response, CONTENT_TYPE, plain), CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value: HeaderValue) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(name, value);
+    response
+}
+
+/// Whether the request names this machine by an address, or as `localhost`.
+fn is_named_plainly(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost" || name.parse::<IpAddr>().is_ok()
+}
