@@ -27,11 +27,12 @@ mod session;
 mod state;
 mod strategy;
 mod tally;
+mod typed;
 mod watch;
 mod writer;
 
 pub use connect::Redis;
-pub use inspect::{Inspection, Rights};
+pub use inspect::{Inspection, NO_JSON, RefusedType, Rights};
 pub use memory::KEY_OVERHEAD;
 pub use reader::{Live, Reader};
 pub use retract::Ours;

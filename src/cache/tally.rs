@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ground::drift::{Drift, Found};
 use crate::ground::entry::{Entry, Mark};
+use crate::ground::kind::Kind;
 use crate::ground::run::{Left, SAMPLES, Sample, Stats};
 use crate::ground::waits::Waits;
 
@@ -139,8 +140,8 @@ impl Tally {
     }
 
     /// Counts an entry whose key does not.
-    pub(super) fn differs(&self, prefix: &str, entry: &Entry<'_>, found: &Found) {
-        self.lock().drift.differs(prefix, entry, found);
+    pub(super) fn differs(&self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found) {
+        self.lock().drift.differs(prefix, kind, entry, found);
     }
 
     /// What a comparison has found.

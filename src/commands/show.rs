@@ -140,7 +140,7 @@ impl Seen {
             What::Missing => Some("has it, so that it could be filled".to_owned()),
             What::Stale(difference) => Some(format!("has other rows: {difference}")),
             What::OtherShape(difference) => Some(format!("makes another value: {difference}")),
-            What::OtherType(_) => Some("makes a string".to_owned()),
+            What::OtherType(_) => Some(format!("makes {}", self.owned.job.key_type.kind().in_words())),
             What::OtherTtl(left, most) => Some(other_ttl(*left, *most)),
             What::Extra => None,
         });

@@ -28,6 +28,7 @@ mod fill;
 mod guard;
 mod job;
 mod keys;
+mod kind;
 mod mask;
 mod near;
 mod pages;

@@ -11,6 +11,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::difference::{Difference, has_other_shape};
 use super::entry::Entry;
+use super::kind::Kind;
+use super::parts::first_difference;
 use super::show::visible;
 
 /// How many findings are kept to be shown, of each comparison.
@@ -28,7 +30,7 @@ pub enum Found {
     Same(Option<u64>),
     /// Another value, and how long it lives.
     Other(Option<u64>, Vec<u8>),
-    /// Something that is no string: the type's name in Redis.
+    /// Something of another type: its name in Redis.
     OtherType(String),
 }
 
@@ -128,7 +130,7 @@ impl Drift {
     }
 
     /// Counts a key that does not.
-    pub fn differs(&mut self, prefix: &str, entry: &Entry<'_>, found: &Found) {
+    pub fn differs(&mut self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found) {
         self.seen.insert(xxh3_64(entry.key));
         let what = match found {
             Found::Same(_) => return,
@@ -136,6 +138,9 @@ impl Drift {
             Found::OtherType(name) => What::OtherType(name.clone()),
             Found::Other(left, value) => {
                 self.lives(prefix, entry, *left);
+                if kind.has_parts() {
+                    return self.find(prefix, entry.key, What::Stale(first_difference(kind, entry.payload, value)));
+                }
                 let difference = Difference::between(entry.payload, value);
                 match has_other_shape(entry.payload, value) {
                     true => What::OtherShape(difference),

@@ -16,6 +16,7 @@ use crate::cache::{Live, Reader};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::job::{Job, Mode};
+use crate::ground::kind::Kind;
 use crate::ground::request::{Purpose, Request, Scope, Trigger};
 use crate::ground::run::Report;
 use crate::ground::settings::Level1;
@@ -131,6 +132,12 @@ impl ReadThrough {
     pub async fn read(self: &Arc<Self>, key: &[u8]) -> Result<Known, NoAnswer> {
         let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
         let job = self.job_of(key)?;
+        let kind = job.key_type.kind();
+        if kind != Kind::String {
+            // Before it is filled for nothing.
+            let why = format!("the key is {}, and only strings are given here; ask Redis for it", kind.in_words());
+            return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, why)));
+        }
         let key: Arc<[u8]> = Arc::from(key);
         let (this, wanted) = (Arc::clone(self), Arc::clone(&key));
         // A task of its own: who asked first may break off, and the others wait for the answer all the same.

@@ -38,3 +38,4 @@ mod serve;
 mod status;
 mod sweep;
 mod terminal;
+mod types;

@@ -21,6 +21,7 @@ mod rate;
 mod redis;
 mod room;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Failure, load, runtime, select};
@@ -28,6 +29,7 @@ use crate::cache::Redis;
 use crate::cli::Common;
 use crate::config::{Diagnostic, Loaded};
 use crate::ground::job::Job;
+use crate::ground::kind::Kind;
 use crate::ground::settings::Settings;
 use crate::history::{Worry, inspect};
 use crate::observe::counted;
@@ -76,8 +78,10 @@ impl Subject {
 /// Asks both servers at the same time, and looks at the history meanwhile.
 fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -> Result<Said, Failure> {
     let prefixes: Vec<String> = jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
+    let kinds: BTreeSet<Kind> = jobs.iter().map(|job| job.key_type.kind()).collect();
+    let kinds: Vec<Kind> = kinds.into_iter().collect();
     let (worry, from_postgres, from_redis) = runtime()?.block_on(async {
-        let from_redis = tokio::task::spawn_blocking(move || redis::check(&cache, prefixes));
+        let from_redis = tokio::task::spawn_blocking(move || redis::check(&cache, prefixes, &kinds));
         let (worry, from_postgres) =
             tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source));
         source.close().await;
