@@ -46,7 +46,13 @@ fn feed(bytes: &[u8]) {
             let _ = key.append(bytes, &mut Vec::new());
         }
         for name in ["prisma", "prisma5"] {
-            let spec = ValueSpec { shape: &ValueShape::Row, key_type: &KeyType::String, hide: &[], key_columns: &[], bigint: BigInt::String };
+            let spec = ValueSpec {
+                shape: &ValueShape::Row,
+                key_type: &KeyType::String,
+                hide: &[],
+                key_columns: &[],
+                bigint: BigInt::String,
+            };
             let encoder = Encoder::new(format(name).unwrap(), &columns, &spec).unwrap();
             let mut out = Vec::new();
             match encoder.row(&One(bytes), &mut out, LIMIT) {
@@ -84,7 +90,13 @@ fn lengths_that_lie() {
 fn a_type_that_was_altered_is_noticed() {
     let bad = |kind: PgKind, bytes: &[u8]| {
         let columns = [Column { name: "v".into(), ty: ty(90_003, kind) }];
-        let spec = ValueSpec { shape: &ValueShape::Row, key_type: &KeyType::String, hide: &[], key_columns: &[], bigint: BigInt::String };
+        let spec = ValueSpec {
+            shape: &ValueShape::Row,
+            key_type: &KeyType::String,
+            hide: &[],
+            key_columns: &[],
+            bigint: BigInt::String,
+        };
         let encoder = Encoder::new(format("prisma").unwrap(), &columns, &spec).unwrap();
         encoder.row(&One(bytes), &mut Vec::new(), 100).is_err()
     };

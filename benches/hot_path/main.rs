@@ -31,7 +31,13 @@ const TOGETHER: usize = 64;
 const TTL: Duration = Duration::from_secs(1800);
 
 fn encoder(name: &str) -> Encoder {
-    let spec = ValueSpec { shape: &ValueShape::Row, key_type: &KeyType::String, hide: &[], key_columns: &[], bigint: BigInt::String };
+    let spec = ValueSpec {
+        shape: &ValueShape::Row,
+        key_type: &KeyType::String,
+        hide: &[],
+        key_columns: &[],
+        bigint: BigInt::String,
+    };
     Encoder::new(format(name).unwrap(), &row::columns(), &spec).unwrap()
 }
 
@@ -98,7 +104,8 @@ fn settings(server: &Server) -> RedisSettings {
 
 async fn fill(redis: &Redis, policy: Policy, value: &[u8]) {
     let tally = Tally::default();
-    let mut writer = Writer::open(redis, (policy, Kind::String), Limits::default().in_flight, tally.clone()).await.unwrap();
+    let mut writer =
+        Writer::open(redis, (policy, Kind::String), Limits::default().in_flight, tally.clone()).await.unwrap();
     for from in (0..KEYS).step_by(TOGETHER) {
         let mut batch = writer.batch();
         for key in from..from + TOGETHER {

@@ -22,13 +22,7 @@ pub(super) const COMPARE: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
 
 /// Acts on the answer about one entry: counts it, or notes how it differs, so that the next look can tell whether it still does. `None` for an answer that makes no
 /// sense.
-pub(super) fn settle(
-    tally: &Tally,
-    prefix: &str,
-    kind: Kind,
-    entry: &Entry<'_>,
-    answer: &Value,
-) -> Option<Mark> {
+pub(super) fn settle(tally: &Tally, prefix: &str, kind: Kind, entry: &Entry<'_>, answer: &Value) -> Option<Mark> {
     let found = found(kind, answer)?;
     let digest = match &found {
         Found::Same(left) => {

@@ -42,7 +42,9 @@ impl Reader<'_> {
             "json" => Some(KeyType::Json),
             "list" => element.map(KeyType::List),
             "set" => element.map(KeyType::Set),
-            "zset" => self.score(raw, collector).zip(element).map(|(score, element)| KeyType::SortedSet { score, element }),
+            "zset" => {
+                self.score(raw, collector).zip(element).map(|(score, element)| KeyType::SortedSet { score, element })
+            }
             _ => {
                 let span = raw.key_type.as_ref().map_or(0..0, Text::span);
                 collector.push(must_be("type", TYPES, span, self.sources));
@@ -85,12 +87,13 @@ impl Reader<'_> {
         let (fits, wanted, why) = match word {
             "hash" => (value.get_ref() == "row", "\"row\"", "the columns of one row are the fields of a hash"),
             "list" | "set" | "zset" => (value.get_ref() == "rows", "\"rows\"", "each row of a key is an element"),
-            "json" => (!value.get_ref().starts_with("column:"), "\"row\" or \"rows\"", "only those are sure to be JSON"),
+            "json" => {
+                (!value.get_ref().starts_with("column:"), "\"row\" or \"rows\"", "only those are sure to be JSON")
+            }
             _ => return true,
         };
         if !fits {
-            let message =
-                format!("type = \"{word}\" does not go with value = \"{}\"{at}: {why}", value.get_ref());
+            let message = format!("type = \"{word}\" does not go with value = \"{}\"{at}: {why}", value.get_ref());
             collector.push(self.sources.error(kind.span(), message).help(format!("say value = {wanted}")));
         }
         let pages = raw.paginate.as_ref().filter(|_| matches!(word, "list" | "set" | "zset"));
@@ -106,13 +109,7 @@ impl Reader<'_> {
     }
 
     /// Refuses what is known of strings only: which of them are ours, byte for byte, and that a version stands for a value.
-    pub(super) fn typed(
-        &self,
-        raw: &raw::Job,
-        defaults: &raw::Defaults,
-        common: &Common,
-        collector: &mut Collector,
-    ) {
+    pub(super) fn typed(&self, raw: &raw::Job, defaults: &raw::Defaults, common: &Common, collector: &mut Collector) {
         let Some(kind) = raw.key_type.as_ref().filter(|kind| kind.get_ref() != "string") else { return };
         let word = kind.get_ref();
         if let Some(sweep) = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref()) {

@@ -73,9 +73,7 @@ impl Parts {
         let members = layout::members(columns, hide, compiler.style.members)?;
         let field = |member: &layout::Member| {
             let part = match &member.item {
-                Item::Column(index) => {
-                    Part::Column(*index, plain(compiler, column(columns, *index)?, &member.name)?)
-                }
+                Item::Column(index) => Part::Column(*index, plain(compiler, column(columns, *index)?, &member.name)?),
                 Item::Object(inner) => Part::Object(slots(compiler, inner, columns, &member.name)?),
             };
             Ok((member.name.as_str().into(), part))

@@ -99,10 +99,25 @@ mod tests {
     #[test]
     fn the_first_difference_names_field_element_or_score() {
         for (kind, expected, found, words) in [
-            (Kind::Hash, ["a", "1", "b", "2"], ["b", "3", "a", "1"], "in the field b, at byte 0: should be `2`, is `3`"),
+            (
+                Kind::Hash,
+                ["a", "1", "b", "2"],
+                ["b", "3", "a", "1"],
+                "in the field b, at byte 0: should be `2`, is `3`",
+            ),
             (Kind::List, ["a", "b", "c", "d"], ["a", "c", "b", "d"], "in element 1, at byte 0: should be `b`, is `c`"),
-            (Kind::Set, ["a", "b", "b", "d"], ["d", "b", "a", "e"], "in the element e, at byte 0: should be `(absent)`, is `e`"),
-            (Kind::SortedSet, ["1", "a", "2", "b"], ["1.0", "a", "3", "b"], "in the score of b, at byte 0: should be `2`, is `3`"),
+            (
+                Kind::Set,
+                ["a", "b", "b", "d"],
+                ["d", "b", "a", "e"],
+                "in the element e, at byte 0: should be `(absent)`, is `e`",
+            ),
+            (
+                Kind::SortedSet,
+                ["1", "a", "2", "b"],
+                ["1.0", "a", "3", "b"],
+                "in the score of b, at byte 0: should be `2`, is `3`",
+            ),
         ] {
             assert_eq!(told(kind, &expected, &found), words);
         }

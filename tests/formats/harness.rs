@@ -63,8 +63,13 @@ pub(crate) async fn rows(
     Ok(encoded.collect())
 }
 
-pub(crate) const WHOLE: ValueSpec<'static> =
-    ValueSpec { shape: &ValueShape::Row, key_type: &KeyType::String, hide: &[], key_columns: &[], bigint: BigInt::String };
+pub(crate) const WHOLE: ValueSpec<'static> = ValueSpec {
+    shape: &ValueShape::Row,
+    key_type: &KeyType::String,
+    hide: &[],
+    key_columns: &[],
+    bigint: BigInt::String,
+};
 
 /// The object of the one row that a query gives.
 pub(crate) async fn object(connection: &mut PgConnection, format: &str, sql: &str) -> Result<String, String> {

@@ -15,6 +15,7 @@ mod ghosts;
 mod guards;
 mod health;
 mod history;
+mod in_place;
 mod instances;
 mod jobs;
 mod json;

@@ -72,10 +72,8 @@ fn refused(words: &str, prefixes: &[String], key_prefix: &str) -> Finding {
 /// What it means that keys of a type other than strings cannot be written.
 fn refused_type(RefusedType { kind, needs, words }: &RefusedType) -> Finding {
     let needs = needs.iter().map(|command| format!("+{command}")).collect::<Vec<_>>().join(" ");
-    let message = format!(
-        "the Redis account lacks a right that type = \"{}\" needs, one of {needs}: {words}",
-        kind.word()
-    );
+    let message =
+        format!("the Redis account lacks a right that type = \"{}\" needs, one of {needs}: {words}", kind.word());
     let error = Error::new(ErrorKind::RedisRefused, message);
     Finding::error(&error).advise("grant them: config/redis-acl.conf says which type needs which")
 }
