@@ -94,12 +94,22 @@ impl Parts {
             return Ok(Parts::Fields(behind.map(as_it_is).collect::<Result<_, _>>()?));
         }
         let score = match spec.key_type {
-            KeyType::SortedSet { .. } => behind.next().map(|(index, _)| Score::new(columns, index)).transpose()?,
+            KeyType::SortedSet { score, .. } => {
+                let printed = behind.next().map(|(index, _)| Score::new(columns, index)).transpose()?;
+                // What is said of it is said of the job's own column.
+                printed.map(|printed| Score { name: score.as_str().into(), ..printed })
+            }
             _ => None,
         };
         let element = behind.next().ok_or_else(|| TypeError::column("", "the query has no columns"))?;
-        let (name, element) = as_it_is(element)?;
-        Ok(Parts::Element { score, name, element })
+        let (_, element) = as_it_is(element)?;
+        let name = match spec.key_type {
+            KeyType::List(Element::Column(name))
+            | KeyType::Set(Element::Column(name))
+            | KeyType::SortedSet { element: Element::Column(name), .. } => name.as_str(),
+            _ => "",
+        };
+        Ok(Parts::Element { score, name: name.into(), element })
     }
 
     /// Appends the row's parts.

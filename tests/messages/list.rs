@@ -70,6 +70,7 @@ fn programs_get_json() {
             "paused_until": null,
             "splay_seconds": 30.0,
             "key": "t:list:{kind}",
+            "type": "string",
             "paginate": null,
             "partition_by": null,
             "ttl_seconds": 5400.0,

@@ -165,3 +165,26 @@ fn what_was_deleted_meanwhile_stays_away() {
     ran.exits(0).says("1 left alone: changed, removed or evicted by others meanwhile");
     assert!(world.keys().is_empty());
 }
+
+#[test]
+fn half_a_list_is_left_to_die_or_not_written_at_all() {
+    for (more, words) in [
+        ("", "ORDER BY the key's columns first"),
+        ("verify = 'none'", "half of a list that is not verified could not be taken back"),
+    ] {
+        let world = World::new();
+        allow(&world, "list");
+        world.config("jobs = \"jobs\"\n[ttl]\n\"t:\" = \"10m\"\n[limits]\nbuffer = \"64KiB\"\n");
+        // The rows of the first key are far apart.
+        world.sql("CREATE TABLE m AS SELECT CASE WHEN n = 900 THEN 1 ELSE n END AS g, n, repeat('x', 1000) AS x FROM generate_series(1, 1000) n; GRANT SELECT ON m TO PUBLIC");
+        world.job(
+            "job",
+            &format!("query = 'SELECT g, x FROM m ORDER BY n'\nkey = 't:{{g}}'\nvalue = 'rows'\ntype = 'list'\n{more}"),
+        );
+        world.warm(&["--now"]).exits(1).says(words);
+        for key in world.keys() {
+            assert!(world.ask::<i64>(&["PTTL", &key]) <= 10_000, "{key}");
+        }
+        assert_eq!(world.keys().is_empty(), !more.is_empty());
+    }
+}

@@ -1,6 +1,7 @@
 //! The jobs and the configuration that the repository ships, against the platform's tables, with the least rights.
 
 use crate::support::world::World;
+use crate::types::allow;
 
 fn ran() -> World {
     let world = World::platform();
@@ -92,4 +93,25 @@ fn a_second_run_over_the_same_rows_gives_the_same_bytes() {
     assert_eq!(first.len(), 61);
     world.warm(&["--now"]).exits(0);
     assert_eq!(all(), first);
+}
+
+#[test]
+fn the_leaderboard_is_a_sorted_set_if_somebody_wants_it_so() {
+    let world = ran();
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/referral-leaderboard.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let option = &text[text.find("# description =").unwrap()..];
+    let lines: Vec<&str> = option.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    world.job("referral-ranking", &lines.join("\n"));
+    allow(&world, "zset");
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "~leaderboard:referral:ranking"]);
+    world.warm(&["check"]).exits(0);
+    world.warm(&["--now", "referral-ranking"]).exits(0).says("wrote 1 key");
+    let expected = world.sql(
+        r#"SELECT string_agg(r || ' ' || n, ' ' ORDER BY n DESC, r COLLATE "C" DESC)
+           FROM (SELECT "referrerId" AS r, count("referredUserId") AS n FROM "Referral" WHERE status = 'completed' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100) x"#,
+    );
+    let found: Vec<String> = world.ask(&["ZRANGE", "leaderboard:referral:ranking", "0", "-1", "REV", "WITHSCORES"]);
+    assert_eq!(found.join(" "), expected);
+    assert_eq!(world.keys().len(), 62);
 }

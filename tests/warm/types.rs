@@ -132,7 +132,9 @@ fn rows_are_the_elements_of_lists_sets_and_sorted_sets() {
         job(
             &world,
             "zset",
-            &format!("score = 'big'\nelement = 'column:mood'\non_bad_row = 'skip'\n{format}").replace("'big', ", "").replace("'mood', ", ""),
+            &format!("score = 'big'\nelement = 'column:mood'\non_bad_row = 'skip'\n{format}")
+                .replace("'big', ", "")
+                .replace("'mood', ", ""),
         );
         world.warm(&["--now"]).exits(0).says("column \"mood\": it is NULL, which cannot be an element");
         assert_eq!(scores(&world, "t:a"), ["so-so", "5", "fi\"ne", "9007199254740992"]);
