@@ -26,7 +26,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
+Exit codes: 0 all well · 1 a job failed, or diff found drift · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
 4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (off, error, warn, info, debug, trace), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
