@@ -13,7 +13,7 @@ use super::job::Read;
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
-use super::{busy, keys, raw, restraint, state, units};
+use super::{busy, raw, read_through, restraint, state, units};
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
 use crate::ground::ttl::TtlPolicy;
@@ -66,7 +66,8 @@ impl Parts {
         let mut field = Fields { table: "serve", sources, collector: &mut *collector };
         let grace_period = field.timeout("grace_period", raw.serve.grace_period.as_ref(), 25);
         let listen = collector.take(listen(raw.serve.listen.as_ref(), sources)).flatten();
-        let serve = ServeSettings { grace_period, listen, keys: keys::keys(&raw.serve, file, sources, collector) };
+        let serve =
+            ServeSettings { grace_period, listen, keys: read_through::keys(&raw.serve, file, sources, collector) };
         Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, statement_timeout, state, postgres, redis }
     }
 
