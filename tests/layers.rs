@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["commands", "observe", "ground"]),
-    ("commands", &["cli", "config", "service", "runner", "source", "encode", "seal", "cache", "history", "observe", "ground"]),
+    (
+        "commands",
+        &["cli", "config", "service", "runner", "source", "encode", "seal", "cache", "history", "observe", "ground"],
+    ),
     ("config", &["ground"]),
     ("service", &["triggers", "runner", "ground"]),
     ("triggers", &["ground"]),

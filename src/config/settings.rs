@@ -72,7 +72,16 @@ impl Parts {
         let grace_period = field.timeout("grace_period", raw.serve.grace_period.as_ref(), 25);
         let listen = collector.take(listen(raw.serve.listen.as_ref(), sources)).flatten();
         let serve = ServeSettings { grace_period, listen };
-        Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, statement_timeout, keys, state, postgres, redis }
+        Parts {
+            ttl: ttl_policy(raw, sources, collector),
+            limits,
+            serve,
+            statement_timeout,
+            keys,
+            state,
+            postgres,
+            redis,
+        }
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.

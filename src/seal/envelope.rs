@@ -37,7 +37,11 @@ pub(super) struct Cipher {
 impl Cipher {
     pub(super) fn new(key: &Key) -> Self {
         let derived = mac(key.secret()).chain_update(LABEL).finalize().into_bytes();
-        Cipher { id: key.id().as_bytes().to_vec(), cipher: Aes256GcmSiv::new(key.secret().into()), nonces: mac(&derived) }
+        Cipher {
+            id: key.id().as_bytes().to_vec(),
+            cipher: Aes256GcmSiv::new(key.secret().into()),
+            nonces: mac(&derived),
+        }
     }
 
     /// Appends the envelope of a value to `out`; `name` is the Redis key.

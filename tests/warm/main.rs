@@ -31,6 +31,7 @@ mod process;
 mod rate;
 mod redis_faults;
 mod rows;
+mod sealed;
 mod serve;
 mod status;
 mod sweep;

@@ -139,7 +139,8 @@ fn rfc3339(time: DateTime<Utc>) -> String {
 fn key(job: &Job) -> String {
     let pages = job.value.page_size().map(|size| format!("pages of {}", counted(size.get() as u64, "row", "rows")));
     let parts = job.partition.as_ref().map(|by| format!("read in {} parts by {}", by.parts, by.column));
-    let compressed = job.sealing.compress.map(|by| format!("{} above {}", by.with.name(), human_bytes(by.above as u64)));
+    let compressed =
+        job.sealing.compress.map(|by| format!("{} above {}", by.with.name(), human_bytes(by.above as u64)));
     let encrypted = (!matches!(job.sealing.encrypt, Encrypt::No)).then(|| "encrypted".to_owned());
     match pages.into_iter().chain(parts).chain(compressed).chain(encrypted).collect::<Vec<_>>() {
         more if more.is_empty() => job.key.to_string(),

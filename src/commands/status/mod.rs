@@ -67,7 +67,8 @@ impl JobStatus {
 
     fn is_well(&self) -> bool {
         // How it was when it still ran is over.
-        self.job.disabled().is_some() || self.stale.is_none() && !self.last_failed() && self.runs.failed_refresh.is_none()
+        self.job.disabled().is_some()
+            || self.stale.is_none() && !self.last_failed() && self.runs.failed_refresh.is_none()
     }
 }
 
