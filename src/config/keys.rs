@@ -40,12 +40,21 @@ pub(super) fn keys(
     let credential = environment.get("CREDENTIALS_DIRECTORY").map(|folder| Path::new(folder).join(CREDENTIAL));
     // One that cannot be looked at is not absent: nothing else may take its place in silence.
     let credential = credential.filter(|path| path.try_exists().unwrap_or(true));
-    let file = match (credential, given) {
-        (Some(credential), _) if environment.get(VARIABLE).is_none() => credential,
-        (_, Some(given)) => named("file", given, file, sources, "it names a file on this machine")?,
+    let own = environment.get(VARIABLE).is_some();
+    let (file, origin) = match (credential, given) {
+        (Some(credential), _) if !own => (credential, format!("the credential {CREDENTIAL}")),
+        (_, Some(given)) if ends_in_a_secret(given.get_ref()) => {
+            let help = "keys_file names a file that holds keys; make another key, since this one may have been seen";
+            return Err(sources.error(given.span(), "this is a key, not a file").unquoted().help(help));
+        }
+        (_, Some(given)) => {
+            let path = named("file", given, file, sources, "it names a file on this machine")?;
+            (path, if own { format!("${VARIABLE}") } else { "`keys_file` in [encryption]".to_owned() })
+        }
         (_, None) => return Ok(None),
     };
-    let text = files::read_secret(&file).map_err(|error| error.help(HOW))?;
+    let unreadable = |error: Diagnostic| error.help(format!("the keys are read from {origin}"));
+    let text = files::read_secret(&file).map_err(unreadable)?;
     let text = SecretString::from(text);
     secret::warn_if_readable(&file, "keys", collector);
     let ring = parse(&file, text.expose_secret())?;
@@ -70,11 +79,18 @@ fn parse(file: &Path, text: &str) -> Result<Keyring, Diagnostic> {
     ring.ok_or_else(|| Diagnostic::about(file, "this file has no key").help(HOW))
 }
 
+/// Whether a text that is to name a file is a key instead.
+fn ends_in_a_secret(text: &str) -> bool {
+    let last = text.split_whitespace().next_back().unwrap_or_default();
+    let mut bytes = Zeroizing::new([0; 2 * SECRET]);
+    STANDARD.decode_slice(last, bytes.as_mut_slice()) == Ok(SECRET)
+}
+
 fn key(line: &str) -> Result<Key, String> {
     let mut words = line.split_whitespace();
     let (Some(id), Some(base64), None) = (words.next(), words.next(), words.next()) else {
         let count = line.split_whitespace().count();
-        return Err(format!("this line must be a key's name and its base64, and has {count} words"));
+        return Err(format!("this line must have two words, a key's name and its base64, and has {count}"));
     };
     if !Keyring::is_id(id) {
         let most = Keyring::LONGEST_ID;
