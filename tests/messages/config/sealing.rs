@@ -75,6 +75,6 @@ fn keys_that_everybody_may_read_are_warned_about_and_without_any_a_job_is_disabl
     with_keys(&mut cases, &format!("2026-11 {SECRET}"), 0o640);
     cases.warned("keys that the owner and the group may read");
     let said = cases.files.warm(&["list"]).exits(0).out;
-    cases.add("a list", &said.split(", schedule").next().unwrap().to_owned());
+    cases.add("a list", said.split(", schedule").next().unwrap());
     cases.compare("readable_keys");
 }
