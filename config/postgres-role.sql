@@ -7,6 +7,8 @@
 --
 --   psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -c '\set password `cat /etc/warm/password`' -f config/postgres-role.sql
 --
+-- The job user-profiles, which is disabled unless it has a key to encrypt with, needs a right that the account does not get without -v profiles=1.
+--
 -- Other names: -v role=warm -v schema=public. It can be run again at any time: to change the password, or after a job was added that
 -- reads another table (add that to the GRANT below).
 
@@ -50,6 +52,14 @@ GRANT SELECT ON
   :"schema"."Event",     -- popular-events, event-lists
   :"schema"."Referral"   -- referral-leaderboard
 TO :"role";
+
+\if :{?profiles}
+  -- user-profiles: the columns that it reads, and so not the one with the hash of the password.
+  GRANT SELECT ("id", "phoneNumber", "phoneVerified", "email", "firstName", "lastName", "preferredLanguage", "state", "lga", "role",
+                "walletBalance", "referralCode", "referredBy", "organizationName", "organizationType", "bankDetails", "isVerified",
+                "verifiedAt", "adminLevel", "permissions", "createdAt", "updatedAt")
+  ON :"schema"."User" TO :"role";
+\endif
 
 COMMIT;
 

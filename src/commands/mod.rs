@@ -135,6 +135,16 @@ fn select(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failur
     Ok(settings.jobs.iter().filter(wanted).cloned().map(Arc::new).collect())
 }
 
+/// The same of jobs that are to run: those that are disabled are left out, and may not be named.
+fn select_to_run(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
+    let mut jobs = select(settings, names)?;
+    if let Some((job, why)) = jobs.iter().find_map(|job| Some((job, job.disabled()?))).filter(|_| !names.is_empty()) {
+        return Err(Failure::usage(format!("the job `{}` is disabled: {why}", job.name)));
+    }
+    jobs.retain(|job| job.disabled().is_none());
+    Ok(jobs)
+}
+
 fn must_be_known(names: &[String], known: &[&str]) -> Result<(), Failure> {
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         let way_out = match nearest(unknown, known.iter().copied()) {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Collector, Diagnostic, Place};
@@ -12,6 +13,7 @@ use super::sources::Sources;
 use crate::ground::job::{Invalidates, Job, Parameter, Values, Verify};
 use crate::ground::key::KeyTemplate;
 use crate::ground::schedule::Splay;
+use crate::ground::sealing::Keyring;
 use crate::ground::settings::Limits;
 use crate::ground::sql::{NOW, Sql};
 use crate::ground::ttl::TtlPolicy;
@@ -24,6 +26,8 @@ pub(super) struct Context<'a> {
     pub(super) limits: Limits,
     pub(super) statement_timeout: Duration,
     pub(super) defaults: raw::Defaults,
+    /// What values are encrypted with.
+    pub(super) keys: Option<&'a Arc<Keyring>>,
 }
 
 /// A job, and where its key stands.
@@ -59,6 +63,7 @@ pub(super) fn resolve(
     let key_span = raw.key.as_ref().map_or(0..0, Text::span);
     let value = collector.take(reader.value(raw.value.as_ref()));
     let hide = collector.take(reader.hide(raw.hide.as_ref()));
+    let sealing = collector.take(reader.sealing(raw.compress.as_ref(), raw.encrypt.as_ref(), context.keys));
     let for_each = reader.for_each(&raw.for_each, context.limits.combinations, collector);
     let common = reader.common(&raw.with_defaults(&context.defaults), context.formats, collector);
     if let Some((text, format)) = raw.bigint.as_ref().zip(common.as_ref().map(|common| common.format))
@@ -100,6 +105,7 @@ pub(super) fn resolve(
         format: common.format.name,
         bigint: common.bigint,
         hide: hide?,
+        sealing: sealing?,
         partition: partition?,
         for_each,
         ttl: ttl?.with_jitter(common.jitter),

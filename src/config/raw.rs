@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use super::values::{
-    Ahead, Length, Number, PartitionBy, Scalar, Share, Size, Table, Text, Texts, Values, Verify,
+    Ahead, Compress, Length, Number, PartitionBy, Scalar, Share, Size, Table, Text, Texts, Values, Verify,
 };
 
 /// Overwrites each field that the other side has.
@@ -29,6 +29,8 @@ pub(super) struct Config {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) serve: Serve,
+    #[serde(default)]
+    pub(super) encryption: Encryption,
 }
 
 impl Config {
@@ -82,6 +84,7 @@ impl Config {
             level1,
             level1_ttl
         );
+        merge!(self.encryption, other.encryption, keys_file);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -174,6 +177,13 @@ pub(super) struct Serve {
     pub(super) level1_ttl: Option<Spanned<Length>>,
 }
 
+/// `[encryption]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Encryption {
+    pub(super) keys_file: Option<Text>,
+}
+
 /// `[defaults]`: the fields of a job that make sense for all jobs.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
@@ -229,6 +239,8 @@ pub(super) struct Job {
     pub(super) value: Option<Text>,
     pub(super) ttl: Option<Spanned<Length>>,
     pub(super) hide: Option<Texts>,
+    pub(super) compress: Option<Spanned<Compress>>,
+    pub(super) encrypt: Option<Spanned<bool>>,
     pub(super) sweep: Option<Spanned<bool>>,
     pub(super) paginate: Option<Number>,
     pub(super) partition_by: Option<Spanned<PartitionBy>>,

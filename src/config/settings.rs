@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::diagnostic::{Collector, Diagnostic};
 use super::environment::Environment;
 use super::job::Read;
+use super::keys::{self, Keys};
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
@@ -32,6 +33,8 @@ pub(super) struct Parts {
     pub(super) limits: Limits,
     pub(super) serve: ServeSettings,
     pub(super) statement_timeout: Duration,
+    /// What values are encrypted with, and where it was read.
+    pub(super) keys: Option<Keys>,
     state: Option<PathBuf>,
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
@@ -49,6 +52,8 @@ impl Parts {
         let statement_timeout = field.timeout("statement_timeout", raw.postgres.statement_timeout.as_ref(), 30);
         let postgres = postgres(&raw.postgres, statement_timeout, file, environment, sources, collector);
         let redis = redis(&raw.redis, file, environment, sources, collector);
+        let keys = keys::keys(raw.encryption.keys_file.as_ref(), file, environment, sources, collector);
+        let keys = collector.take(keys).flatten();
         let state = collector.take(state::folder(raw.state.as_ref(), file, environment, sources)).flatten();
         let (given, defaults) = (&raw.limits, Limits::default());
         let mut field = Fields { table: "limits", sources, collector: &mut *collector };
@@ -68,7 +73,16 @@ impl Parts {
         let listen = collector.take(listen(raw.serve.listen.as_ref(), sources)).flatten();
         let serve =
             ServeSettings { grace_period, listen, keys: read_through::keys(&raw.serve, file, sources, collector) };
-        Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, statement_timeout, state, postgres, redis }
+        Parts {
+            ttl: ttl_policy(raw, sources, collector),
+            limits,
+            serve,
+            statement_timeout,
+            keys,
+            state,
+            postgres,
+            redis,
+        }
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.

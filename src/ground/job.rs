@@ -11,6 +11,7 @@ use super::guard::Guard;
 use super::key::{KeyTemplate, PAGE};
 use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
+use super::sealing::{Encrypt, NO_KEY, Sealing};
 use super::sql::Sql;
 use super::ttl::JobTtl;
 use super::value::{BigInt, ValueShape};
@@ -44,6 +45,8 @@ pub struct Job {
     pub bigint: BigInt,
     /// Columns that are left out of the value.
     pub hide: Vec<String>,
+    /// What is done to a value before it is written.
+    pub sealing: Sealing,
     /// In which parts the query is read side by side, if it is.
     pub partition: Option<Partition>,
     /// The parameters' values: the query runs once for each combination.
@@ -88,6 +91,11 @@ impl Job {
     /// Whether the key is made of parameters only, so that it is known before the query runs.
     pub fn key_is_known_beforehand(&self) -> bool {
         self.key.names().iter().all(|name| self.parameter(name).is_some())
+    }
+
+    /// Why the job runs neither by itself nor when all jobs are asked for, if it does not.
+    pub fn disabled(&self) -> Option<&'static str> {
+        matches!(self.sealing.encrypt, Encrypt::WithoutKey).then_some(NO_KEY)
     }
 
     /// When a run starts that is due then: after a delay of the job's own, so that not all jobs start at once.

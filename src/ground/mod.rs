@@ -28,6 +28,7 @@ pub mod request;
 pub mod row;
 pub mod run;
 pub mod schedule;
+pub mod sealing;
 pub mod settings;
 pub mod show;
 pub mod sql;

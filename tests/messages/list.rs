@@ -62,6 +62,9 @@ fn programs_get_json() {
         listed["jobs"][0],
         json!({
             "job": "lists",
+            "disabled": null,
+            "compress": null,
+            "encrypt": false,
             "description": "The first page\n  of each kind",
             "file": "jobs/lists.toml",
             "schedule": "30 6 * * MON",

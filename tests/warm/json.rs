@@ -62,8 +62,9 @@ fn the_page_names_every_field_and_no_other() {
     let world = World::new();
     world.job(
         "good",
-        "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'\npartition_by = { column = 'id', parts = 2 }",
+        "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'\npartition_by = { column = 'id', parts = 2 }\ncompress = 'zstd'",
     );
+    world.job("disabled", "query = 'SELECT 1 AS id'\nkey = 't:disabled:{id}'\nvalue = 'row'\nencrypt = true");
     world.job("broken", "query = 'SELECT nothing'\nkey = 't:broken:{nothing}'\nvalue = 'row'");
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--json"]]);
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--dry-run", "--json"]]);

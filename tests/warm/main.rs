@@ -34,6 +34,7 @@ mod rate;
 mod reads;
 mod redis_faults;
 mod rows;
+mod sealed;
 mod serve;
 mod status;
 mod sweep;

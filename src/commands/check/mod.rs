@@ -37,14 +37,15 @@ use room::Estimate;
 
 /// Checks the jobs of these names, all if there are none. Errors give the exit code of the first of: PostgreSQL, Redis, a job; warnings alone give 0.
 pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failure> {
-    let Subject { settings, warnings, jobs, source, cache } = Subject::new(common, names)?;
-    let all = counted(settings.jobs.len() as u64, "job", "jobs");
+    let Subject { settings, warnings, jobs, disabled, source, cache } = Subject::new(common, names)?;
+    let all = counted(settings.enabled().count() as u64, "job", "jobs");
     let some = if names.is_empty() { String::new() } else { format!("{} of ", jobs.len()) };
     let mut said = Said {
         facts: vec![format!("{some}{all} in {}", settings.file.display())],
         findings: warnings.iter().map(Finding::from).collect(),
         ..Said::default()
     };
+    said.facts.extend(disabled.iter().filter_map(|job| Some(format!("{}: disabled: {}", job.name, job.disabled()?))));
     said.findings.extend(offline::check(&jobs, &source));
     if !offline {
         said.add(ask(&settings, &jobs, source, cache)?);
@@ -59,6 +60,8 @@ struct Subject {
     settings: Settings,
     warnings: Vec<Diagnostic>,
     jobs: Vec<Arc<Job>>,
+    /// Those that do not run: neither server has to be ready for them.
+    disabled: Vec<Arc<Job>>,
     source: Postgres,
     cache: Redis,
 }
@@ -67,9 +70,9 @@ impl Subject {
     /// Reads all files.
     fn new(common: &Common, names: &[String]) -> Result<Self, Failure> {
         let Loaded { settings, warnings, .. } = load(common)?;
-        let jobs = select(&settings, names)?;
+        let (jobs, disabled) = select(&settings, names)?.into_iter().partition(|job| job.disabled().is_none());
         let (source, cache) = (super::postgres(&settings)?, super::redis(&settings)?);
-        Ok(Subject { settings, warnings, jobs, source, cache })
+        Ok(Subject { settings, warnings, jobs, disabled, source, cache })
     }
 }
 

@@ -19,7 +19,8 @@ use crate::ground::exit;
 use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
 use crate::ground::refresh::RefreshAhead;
-use crate::observe::counted;
+use crate::ground::sealing::Encrypt;
+use crate::observe::{counted, human_bytes};
 
 /// Lists the jobs in order of priority.
 pub fn run(common: &Common, list: &List) -> Result<u8, Failure> {
@@ -53,11 +54,15 @@ impl Next {
     /// A paused job is not looked at before its pause is over; what starts at its very end is on time.
     fn of(job: &Job, pauses: &Pauses, from: DateTime<Utc>) -> Self {
         let paused_until = pauses.until(&job.name, from);
-        Next { time: job.next_due(paused_until.unwrap_or(from)), paused_until }
+        let time = job.next_due(paused_until.unwrap_or(from)).filter(|_| job.disabled().is_none());
+        Next { time, paused_until }
     }
 
     /// In the job's time zone.
     fn show(&self, job: &Job) -> String {
+        if let Some(why) = job.disabled() {
+            return format!("never (disabled: {why})");
+        }
         let time = self.time.map_or("never".to_owned(), |time| local(job, time));
         self.paused_until.map_or(time.clone(), |until| format!("{time} (paused until {})", local(job, until)))
     }
@@ -107,6 +112,7 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "schedule": job.schedule.to_string(),
         "timezone": job.schedule.zone().name(),
         "next": next.time.map(rfc3339),
+        "disabled": job.disabled(),
         "paused_until": next.paused_until.map(rfc3339),
         "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
@@ -115,6 +121,8 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "ttl_seconds": job.ttl.base().as_secs_f64(),
         "refresh_ahead": job.refresh_ahead.map(RefreshAhead::share),
         "format": job.format,
+        "compress": job.sealing.compress.map(|by| json!({ "with": by.with.name(), "above": by.above })),
+        "encrypt": !matches!(job.sealing.encrypt, Encrypt::No),
         "priority": job.priority,
     });
     if let Some(times) = times {
@@ -127,11 +135,14 @@ fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// The key's template, how many rows make a page where there are pages, and in how many parts the query is read where it is cut.
+/// The key's template, how many rows make a page where there are pages, in how many parts the query is read where it is cut, and what is done to values.
 fn key(job: &Job) -> String {
     let pages = job.value.page_size().map(|size| format!("pages of {}", counted(size.get() as u64, "row", "rows")));
     let parts = job.partition.as_ref().map(|by| format!("read in {} parts by {}", by.parts, by.column));
-    match pages.into_iter().chain(parts).collect::<Vec<_>>() {
+    let compressed =
+        job.sealing.compress.map(|by| format!("{} above {}", by.with.name(), human_bytes(by.above as u64)));
+    let encrypted = (!matches!(job.sealing.encrypt, Encrypt::No)).then(|| "encrypted".to_owned());
+    match pages.into_iter().chain(parts).chain(compressed).chain(encrypted).collect::<Vec<_>>() {
         more if more.is_empty() => job.key.to_string(),
         more => format!("{} ({})", job.key, more.join(", ")),
     }

@@ -4,5 +4,6 @@ mod environment;
 mod files;
 mod job;
 mod query;
+mod sealing;
 mod shape;
 mod together;
