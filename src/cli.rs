@@ -39,6 +39,12 @@ const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 2 a job file is wrong, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
 
+const AFTER_INVALIDATE: &str = "\
+With --stdin each line is NAME param=value… (values without blanks), or an object such as {\"ticket\": {\"id\": 1, \"userId\": \"a b\"}}. All lines are read before anything is deleted, \
+and all patterns share one pass over the keys.
+
+Exit codes: 0 all well · 2 configuration, usage or a line that is wrong; nothing was deleted · 4 Redis unreachable or refused; keys may be left";
+
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -96,6 +102,9 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+    /// Delete what a change has made stale: a set of [invalidate]; without NAME, list the sets
+    #[command(after_help = AFTER_INVALIDATE)]
+    Invalidate(Invalidate),
     /// Let jobs begin no run by themselves on this machine, for a while
     Pause(Pause),
     /// Let paused jobs go on
@@ -104,6 +113,23 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+}
+
+/// `warm invalidate`.
+#[derive(Debug, Clone, Args)]
+pub struct Invalidate {
+    /// Show what would be deleted; delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Read what has changed from standard input, a line for each change
+    #[arg(long, conflicts_with = "name")]
+    pub stdin: bool,
+    /// The set, as the configuration names it [without: list the sets]
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// The values of its parameters
+    #[arg(value_name = "PARAM=VALUE")]
+    pub values: Vec<String>,
 }
 
 /// `warm pause`.
@@ -171,6 +197,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List(list)) => commands::list::run(&cli.common, &list),
         Some(Command::Status { jobs }) => commands::status::run(&cli.common, &jobs),
+        Some(Command::Invalidate(invalidate)) => commands::invalidate::run(&cli.common, &invalidate),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
         Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),
         None if cli.now.due => commands::due::run(&cli.common),

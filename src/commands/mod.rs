@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod due;
+pub mod invalidate;
 pub mod list;
 pub mod now;
 pub mod pause;

@@ -25,6 +25,7 @@ mod environment;
 mod fields;
 mod files;
 mod guard;
+mod invalidate;
 mod job;
 mod mask;
 mod near;
@@ -136,12 +137,15 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     let defaults = raw.defaults.unwrap_or_default();
     // A mistake in them is one even if every job says otherwise.
     let statement_timeout = parts.statement_timeout;
-    Reader { sources: &sources, statement_timeout }.common(&defaults, formats, &mut collector);
+    let reader = Reader { sources: &sources, statement_timeout };
+    reader.common(&defaults, formats, &mut collector);
+    let sets = reader.sets(&raw.invalidate, &mut collector);
     let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, statement_timeout, defaults };
     let is_good = collector.errors() == 0;
     let read = folder.as_ref().map(|folder| read_jobs(folder, &context, &sources, &mut collector));
     let (read, unread) = read.unwrap_or_default();
     settings::conflicts(&read, &mut collector);
+    invalidate::idle_keys(&sets, &parts.ttl, &read, &mut collector);
     let places = std::iter::once(file.to_owned()).chain(folder).collect();
     let (warnings, mistakes) = match collector.finish() {
         Ok(warnings) => (warnings, None),
@@ -150,7 +154,8 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     };
     let mut jobs: Vec<_> = read.into_iter().map(|read| read.job).collect();
     jobs.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
-    let settings = parts.into_settings(file.to_owned(), jobs)?;
+    let sets = sets.into_iter().map(|read| read.set).collect();
+    let settings = parts.into_settings(file.to_owned(), sets, jobs)?;
     Ok(Partly { loaded: Loaded { settings, warnings, places }, mistakes, unread })
 }
 
