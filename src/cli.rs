@@ -102,7 +102,7 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
-    /// Delete what a change has made stale: a set of [invalidate]; without NAME, list the sets
+    /// Delete what a change has made stale: the keys of a set of [invalidate]
     #[command(after_help = AFTER_INVALIDATE)]
     Invalidate(Invalidate),
     /// Let jobs begin no run by themselves on this machine, for a while

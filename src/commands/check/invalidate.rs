@@ -6,24 +6,27 @@ use crate::ground::invalidate::{Set, Template};
 
 /// Asks for the rights to delete the keys of all sets. Blocks.
 pub(super) fn check(redis: &Redis, sets: &[Set]) -> Vec<Finding> {
+    if sets.is_empty() {
+        return Vec::new();
+    }
     let mut keys: Vec<&Template> = Vec::new();
     for key in sets.iter().flat_map(|set| &set.keys) {
-        if !keys.contains(&key) {
+        // The same keys by other names are the same keys.
+        if !keys.iter().any(|other| (other.prefix(), other.is_literal()) == (key.prefix(), key.is_literal())) {
             keys.push(key);
         }
     }
-    let Some(pattern) = keys.iter().find(|key| !key.is_exact()).copied().or(keys.first().copied()) else {
-        return Vec::new();
-    };
+    let mut all = sets.iter().flat_map(|set| &set.keys);
+    let pattern = all.find(|key| !key.is_exact());
     let asked: Vec<_> = keys.iter().map(|key| (key.prefix(), key.is_literal())).collect();
-    match redis.withheld(&asked, !pattern.is_exact()) {
+    match redis.withheld(&asked, pattern.is_some()) {
         Ok(withheld) => lacks(&withheld, pattern, &keys, redis.key_prefix()),
         Err(error) => vec![Finding::error(&error)],
     }
 }
 
-fn lacks(withheld: &Withheld, pattern: &Template, keys: &[&Template], key_prefix: &str) -> Vec<Finding> {
-    let scan = withheld.scan.as_ref().map(|words| {
+fn lacks(withheld: &Withheld, pattern: Option<&Template>, keys: &[&Template], key_prefix: &str) -> Vec<Finding> {
+    let scan = withheld.scan.as_ref().zip(pattern).map(|(words, pattern)| {
         let message = format!("the Redis account may not look for keys such as `{key_prefix}{pattern}`, as `warm invalidate` does: {words}");
         Finding::warning(message, "grant +scan, as config/redis-acl.conf does; it shows the names of all keys")
     });

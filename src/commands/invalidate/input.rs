@@ -64,7 +64,7 @@ fn change<'w>(name: &str, words: impl Iterator<Item = &'w str>) -> Result<Change
     for word in words {
         match word.split_once('=') {
             Some((name, value)) => values.push((name.to_owned(), value.to_owned())),
-            None => wrong.push(format!("`{word}` is no param=value")),
+            None => wrong.push(format!("`{word}` is no param=value, such as id=42")),
         }
     }
     if wrong.is_empty() { Ok((name.to_owned(), values)) } else { Err(wrong) }

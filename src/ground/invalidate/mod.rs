@@ -33,8 +33,8 @@ pub struct Set {
 /// Why values do not fit a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueError {
-    /// A parameter has no value.
-    Missing(String),
+    /// Parameters have no value.
+    Missing(Vec<String>),
     /// There is no parameter of this name.
     Unknown(String),
     /// A parameter has two values.
@@ -48,7 +48,10 @@ pub enum ValueError {
 impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ValueError::Missing(name) => write!(f, "`{name}` is missing"),
+            ValueError::Missing(names) => {
+                let verb = if names.len() == 1 { "is" } else { "are" };
+                write!(f, "`{}` {verb} missing", names.join("` and `"))
+            }
             ValueError::Unknown(name) => write!(f, "it has no parameter `{name}`"),
             ValueError::Twice(name) => write!(f, "`{name}` is given twice"),
             ValueError::Empty(name) => {
@@ -76,7 +79,10 @@ impl Set {
             }
         }
         let missing = self.parameters.iter().filter(|name| values.iter().all(|(given, _)| given != *name));
-        wrong.extend(missing.map(|name| ValueError::Missing(name.clone())));
+        let missing: Vec<String> = missing.cloned().collect();
+        if !missing.is_empty() {
+            wrong.push(ValueError::Missing(missing));
+        }
         if !wrong.is_empty() {
             return Err(wrong);
         }
@@ -132,7 +138,7 @@ mod tests {
             ValueError::Empty(name("id")),
             ValueError::Unknown(name("usrId")),
             ValueError::Twice(name("x")),
-            ValueError::Missing(name("userId")),
+            ValueError::Missing(vec![name("userId")]),
         ];
         assert_eq!(wrong, expected);
         let wrong = set.targets(&values(&[("id", "1"), ("userId", "2"), ("x", "arm:marker")])).expect_err("ours");
