@@ -136,7 +136,7 @@ fn many_keys_go_in_one_pass_by_small_steps_without_keys_or_del() {
     assert_eq!((calls(&world, "keys"), calls(&world, "del"), calls(&world, "flushall")), (0, 0, 0));
     assert_eq!(calls(&world, "unlink"), 10_002, "each key by a command of its own");
     // The table of 20,000 keys has 32,768 places, and shrinks on the way.
-    assert!((10..=60).contains(&calls(&world, "scan")), "{}", calls(&world, "scan"));
+    assert!((20..=120).contains(&calls(&world, "scan")), "{}", calls(&world, "scan"));
 }
 
 #[test]
