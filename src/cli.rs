@@ -43,7 +43,7 @@ const AFTER_INVALIDATE: &str = "\
 With --stdin each line is NAME param=value… (values without blanks), or an object such as {\"ticket\": {\"id\": 1, \"userId\": \"a b\"}}. All lines are read before anything is deleted, \
 and all patterns share one pass over the keys.
 
-Exit codes: 0 all well · 2 configuration, usage or a line that is wrong; nothing was deleted · 4 Redis unreachable or refused; keys may be left";
+Exit codes: 0 all well · 2 configuration, usage or a line that is wrong; nothing was deleted · 4 Redis unreachable or refused, 5 it takes no writes since it cannot save; keys may be left";
 
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
@@ -102,7 +102,7 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
-    /// Delete what a change has made stale: the keys of a set of [invalidate]
+    /// Delete what a change has made stale: the keys of a set in the configuration
     #[command(after_help = AFTER_INVALIDATE)]
     Invalidate(Invalidate),
     /// Let jobs begin no run by themselves on this machine, for a while
