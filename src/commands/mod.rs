@@ -4,6 +4,7 @@ pub mod check;
 pub mod diff;
 pub mod due;
 pub mod fill;
+pub mod invalidate;
 mod keys;
 pub mod list;
 pub mod now;

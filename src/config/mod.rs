@@ -26,6 +26,7 @@ mod fields;
 mod files;
 mod fill;
 mod guard;
+mod invalidate;
 mod job;
 mod keys;
 mod mask;
@@ -140,13 +141,16 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     let defaults = raw.defaults.unwrap_or_default();
     // A mistake in them is one even if every job says otherwise.
     let statement_timeout = parts.statement_timeout;
-    Reader { sources: &sources, statement_timeout }.common(&defaults, formats, &mut collector);
+    let reader = Reader { sources: &sources, statement_timeout };
+    reader.common(&defaults, formats, &mut collector);
+    let sets = reader.sets(&raw.invalidate, &mut collector);
     let (ttl, limits, keys) = (&parts.ttl, parts.limits, parts.keys.as_ref().map(|keys| &keys.ring));
     let context = job::Context { formats, ttl, limits, statement_timeout, defaults, keys };
     let is_good = collector.errors() == 0;
     let read = folder.as_ref().map(|folder| read_jobs(folder, &context, &sources, &mut collector));
     let (read, unread) = read.unwrap_or_default();
     settings::conflicts(&read, &mut collector);
+    invalidate::idle_keys(&sets, &parts.ttl, &read, &mut collector);
     let keys_file = parts.keys.as_ref().map(|keys| keys.file.clone());
     let places = std::iter::once(file.to_owned()).chain(folder).chain(keys_file).collect();
     let (warnings, mistakes) = match collector.finish() {
@@ -156,7 +160,8 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     };
     let mut jobs: Vec<_> = read.into_iter().map(|read| read.job).collect();
     jobs.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
-    let settings = parts.into_settings(file.to_owned(), jobs)?;
+    let sets = sets.into_iter().map(|read| read.set).collect();
+    let settings = parts.into_settings(file.to_owned(), sets, jobs)?;
     Ok(Partly { loaded: Loaded { settings, warnings, places }, mistakes, unread })
 }
 

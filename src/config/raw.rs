@@ -31,6 +31,8 @@ pub(super) struct Config {
     pub(super) serve: Serve,
     #[serde(default)]
     pub(super) encryption: Encryption,
+    #[serde(default)]
+    pub(super) invalidate: Table<Invalidate>,
 }
 
 impl Config {
@@ -88,6 +90,14 @@ impl Config {
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
+        for (name, from) in other.invalidate.0 {
+            match self.invalidate.0.iter_mut().find(|(known, _)| known.get_ref() == name.get_ref()) {
+                Some((_, into)) => {
+                    merge!(into, from, keys, then);
+                }
+                None => self.invalidate.0.push((name, from)),
+            }
+        }
         if let Some(from) = other.defaults {
             let into = self.defaults.get_or_insert_default();
             merge!(
@@ -182,6 +192,14 @@ pub(super) struct Serve {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Encryption {
     pub(super) keys_file: Option<Text>,
+}
+
+/// A table of `[invalidate]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Invalidate {
+    pub(super) keys: Option<Texts>,
+    pub(super) then: Option<Texts>,
 }
 
 /// `[defaults]`: the fields of a job that make sense for all jobs.

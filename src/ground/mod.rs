@@ -16,6 +16,7 @@ pub mod guard;
 pub mod health;
 pub mod history;
 pub mod hold;
+pub mod invalidate;
 pub mod job;
 pub mod key;
 pub mod keyspace;

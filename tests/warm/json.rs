@@ -10,7 +10,7 @@ use warm::ground::error::TABLE;
 use super::history::ask as history;
 use super::serve::Ends;
 use crate::support::server::wait_for;
-use crate::support::world::World;
+use crate::support::world::{CONFIG, World};
 
 /// What the page says.
 fn page() -> String {
@@ -72,6 +72,12 @@ fn the_page_names_every_field_and_no_other() {
     agrees(&world, "`warm list`", &[&["list", "--json"]]);
     status_agrees(&world);
     keys_agree();
+    world.config(&format!("{CONFIG}[invalidate.all]\nkeys = ['t:*']\n"));
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "-unlink"]);
+    let (shown, refused) = (&["invalidate", "all", "--dry-run", "--json"], &["invalidate", "all", "--json"]);
+    agrees(&world, "`warm invalidate NAME`", &[shown, refused]);
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "+unlink"]);
+    agrees(&world, "`warm invalidate`", &[&["invalidate", "--json"]]);
     agrees(&world, "`warm pause` and `warm resume`", &[&["pause", "--json"]]);
     agrees(&world, "`warm pause` and `warm resume`", &[&["resume", "--json"]]);
 

@@ -16,6 +16,7 @@ mod guards;
 mod health;
 mod history;
 mod instances;
+mod invalidate;
 mod jobs;
 mod json;
 mod load;

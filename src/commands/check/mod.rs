@@ -6,6 +6,7 @@
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
+//! invalidate rights to the keys of [invalidate]                                  │
 //! room       what the jobs write, against what Redis has left                    │
 //! rate       the same, against what may be written in a second                  ─┘
 //! ```
@@ -15,6 +16,7 @@ mod explained;
 mod fill;
 mod finding;
 mod hold;
+mod invalidate;
 mod offline;
 mod postgres;
 mod rate;
@@ -27,6 +29,7 @@ use super::{Failure, load, runtime, select};
 use crate::cache::Redis;
 use crate::cli::Common;
 use crate::config::{Diagnostic, Loaded};
+use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::settings::Settings;
 use crate::history::{Worry, inspect};
@@ -48,7 +51,9 @@ pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failu
     said.facts.extend(disabled.iter().filter_map(|job| Some(format!("{}: disabled: {}", job.name, job.disabled()?))));
     said.findings.extend(offline::check(&jobs, &source));
     if !offline {
-        said.add(ask(&settings, &jobs, source, cache)?);
+        // Who asks about jobs alone hears of jobs alone.
+        let sets = if names.is_empty() { settings.sets.clone() } else { Vec::new() };
+        said.add(ask(&settings, &jobs, sets, source, cache)?);
     }
     let code = exit_code(&said.findings);
     print(&said.facts, &said.estimates, &said.findings, common.json, code);
@@ -77,10 +82,23 @@ impl Subject {
 }
 
 /// Asks both servers at the same time, and looks at the history meanwhile.
-fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -> Result<Said, Failure> {
+fn ask(
+    settings: &Settings,
+    jobs: &[Arc<Job>],
+    sets: Vec<Set>,
+    source: Postgres,
+    cache: Redis,
+) -> Result<Said, Failure> {
     let prefixes: Vec<String> = jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
     let (worry, from_postgres, from_redis) = runtime()?.block_on(async {
-        let from_redis = tokio::task::spawn_blocking(move || redis::check(&cache, prefixes));
+        let from_redis = tokio::task::spawn_blocking(move || {
+            let (mut said, inspection) = redis::check(&cache, prefixes);
+            // A server that is away is told of once.
+            if !said.findings.iter().any(Finding::is_error) {
+                said.findings.extend(invalidate::check(&cache, &sets));
+            }
+            (said, inspection)
+        });
         let (worry, from_postgres) =
             tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source));
         source.close().await;

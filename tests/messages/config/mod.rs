@@ -2,6 +2,7 @@
 
 mod environment;
 mod files;
+mod invalidate;
 mod job;
 mod query;
 mod sealing;
