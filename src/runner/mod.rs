@@ -59,6 +59,7 @@ use crate::ground::settings::Limits;
 use crate::history::History;
 use crate::source::{Leases, Postgres};
 
+pub use crate::cache::Invalidated;
 pub use invalidator::Invalidator;
 pub use keys::Keys;
 pub use plan::{Combination, Plan};

@@ -20,23 +20,20 @@ pub(super) struct Matcher {
 
 impl Matcher {
     pub(super) fn new(callers: &[Arc<Targets>]) -> Self {
+        let mut wanted = HashMap::<&Pattern, Vec<usize>>::new();
+        for (caller, targets) in callers.iter().enumerate() {
+            targets.patterns().for_each(|pattern| wanted.entry(pattern).or_default().push(caller));
+        }
         let mut by_length = BTreeMap::<usize, HashMap<Vec<u8>, Alike>>::new();
         let mut start: Option<Vec<u8>> = None;
-        for (caller, pattern) in callers
-            .iter()
-            .enumerate()
-            .flat_map(|(caller, targets)| targets.patterns().map(move |pattern| (caller, pattern)))
-        {
+        for (pattern, callers) in wanted {
             let own = pattern.start();
             match &mut start {
                 None => start = Some(own.to_vec()),
                 Some(start) => start.truncate(start.iter().zip(own).take_while(|(a, b)| a == b).count()),
             }
             let alike = by_length.entry(own.len()).or_default().entry(own.to_vec()).or_default();
-            match alike.iter_mut().find(|(other, _)| other == pattern) {
-                Some((_, callers)) => callers.push(caller),
-                None => alike.push((pattern.clone(), vec![caller])),
-            }
+            alike.push((pattern.clone(), callers));
         }
         Matcher { by_length, start: start.unwrap_or_default() }
     }
