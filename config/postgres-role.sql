@@ -49,9 +49,14 @@ GRANT USAGE ON SCHEMA :"schema" TO :"role";
 -- What an earlier version of this file granted is taken back, so that the list below is all there is.
 REVOKE ALL ON ALL TABLES IN SCHEMA :"schema" FROM :"role";
 GRANT SELECT ON
-  :"schema"."Event",     -- popular-events, event-lists
-  :"schema"."Referral"   -- referral-leaderboard
+  :"schema"."Event",     -- popular-events, event-lists, event-feed, tickets-of-user, analytics
+  :"schema"."Referral",  -- referral-leaderboard
+  :"schema"."Ticket",    -- tickets, tickets-of-user, analytics
+  :"schema"."Payment",   -- payments, analytics
+  :"schema"."GroupBuy"   -- group-buys
 TO :"role";
+-- analytics counts attendees by state.
+GRANT SELECT ("id", "state") ON :"schema"."User" TO :"role";
 
 \if :{?profiles}
   -- user-profiles: the columns that it reads, and so not the one with the hash of the password.

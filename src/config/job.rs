@@ -58,7 +58,9 @@ pub(super) fn resolve(
     collector: &mut Collector,
 ) -> Option<Read> {
     let reader = Reader { sources, statement_timeout: context.statement_timeout };
-    let query = collector.take(reader.query(raw.query.as_ref()));
+    // Without a query of its own a job fills single keys only, by the other one.
+    let on_demand = raw.query.is_none() && raw.fill_query.is_some();
+    let query = collector.take(reader.query(raw.query.as_ref().or(raw.fill_query.as_ref())));
     let key = collector.take(reader.key(raw.key.as_ref()));
     let key_span = raw.key.as_ref().map_or(0..0, Text::span);
     let value = collector.take(reader.value(raw.value.as_ref()));
@@ -85,7 +87,10 @@ pub(super) fn resolve(
     let value = value.zip(key.as_ref()).and_then(|(value, key)| reader.paginate(value, &raw, key, collector));
     let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
-    agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector);
+    match on_demand {
+        true => reader.runs_never(&raw, collector),
+        false => agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector),
+    }
     let fill_query = reader.fill_query(&raw, &key, collector);
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
@@ -99,6 +104,7 @@ pub(super) fn resolve(
         schedule: common.schedule,
         query,
         fill_query: fill_query?,
+        on_demand,
         only: None,
         key,
         value: value?,

@@ -33,6 +33,8 @@ pub struct Job {
     pub query: Sql,
     /// The query that gives the rows of one key, where the job's own cannot.
     pub fill_query: Option<Sql>,
+    /// Whether it has no query of its own: then it never runs, and only fills single keys for who asks.
+    pub on_demand: bool,
     /// The only key that is written: this is a job narrowed to it.
     pub only: Option<Arc<[u8]>>,
     /// How keys are made from parameters and columns.
@@ -96,6 +98,11 @@ impl Job {
     /// Why the job runs neither by itself nor when all jobs are asked for, if it does not.
     pub fn disabled(&self) -> Option<&'static str> {
         matches!(self.sealing.encrypt, Encrypt::WithoutKey).then_some(NO_KEY)
+    }
+
+    /// Whether there are runs of it: it is neither disabled nor for single keys only.
+    pub fn runs(&self) -> bool {
+        !self.on_demand && self.disabled().is_none()
     }
 
     /// When a run starts that is due then: after a delay of the job's own, so that not all jobs start at once.

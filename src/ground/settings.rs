@@ -43,7 +43,7 @@ impl Settings {
 
     /// The jobs that run.
     pub fn enabled(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.iter().filter(|job| job.disabled().is_none())
+        self.jobs.iter().filter(|job| job.runs())
     }
 
     /// The key templates of all jobs, those that are disabled included: they keep their keys.

@@ -42,9 +42,12 @@ use room::Estimate;
 pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failure> {
     let Subject { settings, warnings, jobs, disabled, source, cache } = Subject::new(common, names)?;
     let all = counted(settings.enabled().count() as u64, "job", "jobs");
-    let some = if names.is_empty() { String::new() } else { format!("{} of ", jobs.len()) };
+    let some =
+        if names.is_empty() { String::new() } else { format!("{} of ", jobs.iter().filter(|job| job.runs()).count()) };
+    let on_demand = jobs.iter().filter(|job| job.on_demand).count() as u64;
+    let on_demand = if on_demand > 0 { format!(" and {on_demand} on demand") } else { String::new() };
     let mut said = Said {
-        facts: vec![format!("{some}{all} in {}", settings.file.display())],
+        facts: vec![format!("{some}{all}{on_demand} in {}", settings.file.display())],
         findings: warnings.iter().map(Finding::from).collect(),
         ..Said::default()
     };

@@ -28,7 +28,7 @@ fn runs(
     from: DateTime<Utc>,
     times: usize,
 ) -> impl Iterator<Item = Run> {
-    let times = if job.disabled().is_none() { times } else { 0 };
+    let times = if job.runs() { times } else { 0 };
     job.all_due(from).take(times).map(move |due| {
         let (at, start) = (due.with_timezone(&job.schedule.zone()), job.start_of(due));
         let shift = job.schedule.shift(due).map(|shift| note(shift, at.naive_local()));
@@ -44,7 +44,9 @@ pub(super) fn table(jobs: &[Job], pauses: &Pauses, from: DateTime<Utc>, times: u
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["JOB", "DUE", "STARTS", "NOTE"]);
     for job in jobs {
-        if let Some(why) = job.disabled() {
+        if job.on_demand {
+            table.add_row([job.name.clone(), "on demand".to_owned(), String::new(), String::new()]);
+        } else if let Some(why) = job.disabled() {
             table.add_row([job.name.clone(), "never".to_owned(), String::new(), format!("disabled: {why}")]);
         }
         for run in runs(job, pauses.until(&job.name, from), from, times) {
@@ -61,7 +63,12 @@ pub(super) fn lines(job: &Job, pauses: &Pauses, from: DateTime<Utc>, times: usiz
         format!("{}: due {}, starts {}{note}\n", job.name, run.due(), run.delay())
     };
     let disabled = job.disabled().map(|why| format!("{}: disabled: {why}\n", job.name));
-    disabled.into_iter().chain(runs(job, pauses.until(&job.name, from), from, times).map(line)).collect()
+    let on_demand = job.on_demand.then(|| format!("{}: on demand\n", job.name));
+    disabled
+        .into_iter()
+        .chain(on_demand)
+        .chain(runs(job, pauses.until(&job.name, from), from, times).map(line))
+        .collect()
 }
 
 /// The runs of a job for programs.

@@ -54,7 +54,7 @@ impl Next {
     /// A paused job is not looked at before its pause is over; what starts at its very end is on time.
     fn of(job: &Job, pauses: &Pauses, from: DateTime<Utc>) -> Self {
         let paused_until = pauses.until(&job.name, from);
-        let time = job.next_due(paused_until.unwrap_or(from)).filter(|_| job.disabled().is_none());
+        let time = job.next_due(paused_until.unwrap_or(from)).filter(|_| job.runs());
         Next { time, paused_until }
     }
 
@@ -62,6 +62,9 @@ impl Next {
     fn show(&self, job: &Job) -> String {
         if let Some(why) = job.disabled() {
             return format!("never (disabled: {why})");
+        }
+        if job.on_demand {
+            return "on demand".to_owned();
         }
         let time = self.time.map_or("never".to_owned(), |time| local(job, time));
         self.paused_until.map_or(time.clone(), |until| format!("{time} (paused until {})", local(job, until)))
@@ -79,7 +82,7 @@ fn table(jobs: &[Job], next: impl Fn(&Job) -> Next) -> String {
     for job in jobs {
         table.add_row([
             job.name.clone(),
-            job.schedule.to_string(),
+            schedule(job),
             next(job).show(job),
             key(job),
             ahead(job).map_or(ttl(job), |share| format!("{} (refreshed at {share})", ttl(job))),
@@ -90,6 +93,10 @@ fn table(jobs: &[Job], next: impl Fn(&Job) -> Next) -> String {
     format!("{table}\n")
 }
 
+fn schedule(job: &Job) -> String {
+    if job.on_demand { "none".to_owned() } else { job.schedule.to_string() }
+}
+
 fn line(job: &Job, next: &Next) -> String {
     let description = description(job).map(|text| format!(" ({text})")).unwrap_or_default();
     format!(
@@ -98,7 +105,7 @@ fn line(job: &Job, next: &Next) -> String {
         key(job),
         ttl(job),
         ahead(job).map_or_else(String::new, |share| format!(", refreshed when {share} of it is left")),
-        job.schedule,
+        schedule(job),
         next.show(job),
         job.priority
     )
@@ -112,6 +119,7 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "schedule": job.schedule.to_string(),
         "timezone": job.schedule.zone().name(),
         "next": next.time.map(rfc3339),
+        "on_demand": job.on_demand,
         "disabled": job.disabled(),
         "paused_until": next.paused_until.map(rfc3339),
         "splay_seconds": job.splay.most().as_secs_f64(),

@@ -94,7 +94,9 @@ pub fn run(common: &Common, names: &[String]) -> Result<u8, Failure> {
     let known = load_partly(common)?;
     let (names, incomplete) = (known.names(names)?, known.mistakes.is_some());
     let mut settings = known.loaded.settings;
-    let jobs = settings.jobs.iter().filter(|job| names.contains(&job.name)).cloned().map(Arc::new).collect();
+    // Of one that fills single keys there are no runs to tell of.
+    let jobs = settings.jobs.iter().filter(|job| names.contains(&job.name) && !job.on_demand);
+    let jobs = jobs.cloned().map(Arc::new).collect();
     let redis = &mut settings.redis;
     let postgres = &mut settings.postgres;
     for limit in
