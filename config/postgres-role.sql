@@ -7,6 +7,8 @@
 --
 --   psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -c '\set password `cat /etc/warm/password`' -f config/postgres-role.sql
 --
+-- The job user-profiles, which is disabled unless it has a key to encrypt with, needs a right that the account does not get without -v profiles=1.
+--
 -- Other names: -v role=warm -v schema=public. It can be run again at any time: to change the password, or after a job was added that
 -- reads another table (add that to the GRANT below).
 
@@ -47,9 +49,22 @@ GRANT USAGE ON SCHEMA :"schema" TO :"role";
 -- What an earlier version of this file granted is taken back, so that the list below is all there is.
 REVOKE ALL ON ALL TABLES IN SCHEMA :"schema" FROM :"role";
 GRANT SELECT ON
-  :"schema"."Event",     -- popular-events, event-lists
-  :"schema"."Referral"   -- referral-leaderboard
+  :"schema"."Event",     -- popular-events, event-lists, event-feed, tickets-of-user, analytics
+  :"schema"."Referral",  -- referral-leaderboard
+  :"schema"."Ticket",    -- tickets, tickets-of-user, analytics
+  :"schema"."Payment",   -- payments, analytics
+  :"schema"."GroupBuy"   -- group-buys
 TO :"role";
+-- analytics counts attendees by state.
+GRANT SELECT ("id", "state") ON :"schema"."User" TO :"role";
+
+\if :{?profiles}
+  -- user-profiles: the columns that it reads, and so not the one with the hash of the password.
+  GRANT SELECT ("id", "phoneNumber", "phoneVerified", "email", "firstName", "lastName", "preferredLanguage", "state", "lga", "role",
+                "walletBalance", "referralCode", "referredBy", "organizationName", "organizationType", "bankDetails", "isVerified",
+                "verifiedAt", "adminLevel", "permissions", "createdAt", "updatedAt")
+  ON :"schema"."User" TO :"role";
+\endif
 
 COMMIT;
 

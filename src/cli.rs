@@ -26,7 +26,7 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 all well · 1 a job failed · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
+Exit codes: 0 all well · 1 a job failed, or diff found drift · 2 configuration or usage · 3 PostgreSQL unreachable or refused · \
 4 Redis unreachable or refused · 5 stopped by a guard · 6 another instance runs the job · 128+n signal n
 
 Environment: DATABASE_URL, REDIS_URL, WARM_CONFIG, WARM_LOG (off, error, warn, info, debug, trace), WARM_LOG_FORMAT (text, json, journald); every setting of warm.toml as WARM_TABLE__FIELD";
@@ -42,6 +42,11 @@ That warm serve does not run is no failure: jobs may be run by warm --due.";
 const AFTER_DIFF: &str = "\
 Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \
 type or never dies.";
+const AFTER_INVALIDATE: &str = "\
+With --stdin each line is NAME param=value… (values without blanks), or an object such as {\"ticket\": {\"id\": 1, \"userId\": \"a b\"}}. All lines are read before anything is deleted, \
+and all patterns share one pass over the keys.
+
+Exit codes: 0 all well · 2 configuration, usage or a line that is wrong; nothing was deleted · 4 Redis unreachable or refused, 5 it takes no writes since it cannot save; keys may be left";
 
 /// What every command understands.
 #[derive(Debug, Clone, Args)]
@@ -107,6 +112,9 @@ enum Command {
     Fill(Fill),
     /// Show where one key stands in the cache and in the database; change nothing
     Show(Show),
+    /// Delete what a change has made stale: the keys of a set in the configuration
+    #[command(after_help = AFTER_INVALIDATE)]
+    Invalidate(Invalidate),
     /// Let jobs begin no run by themselves on this machine, for a while
     Pause(Pause),
     /// Let paused jobs go on
@@ -115,6 +123,23 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+}
+
+/// `warm invalidate`.
+#[derive(Debug, Clone, Args)]
+pub struct Invalidate {
+    /// Show what would be deleted; delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Read what has changed from standard input, a line for each change
+    #[arg(long, conflicts_with = "name")]
+    pub stdin: bool,
+    /// The set, as the configuration names it [without: list the sets]
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// The values of its parameters
+    #[arg(value_name = "PARAM=VALUE")]
+    pub values: Vec<String>,
 }
 
 /// `warm pause`.
@@ -227,6 +252,7 @@ pub fn main() -> ExitCode {
         Some(Command::Diff(diff)) => commands::diff::run(&cli.common, &diff),
         Some(Command::Fill(fill)) => commands::fill::run(&cli.common, &fill),
         Some(Command::Show(show)) => commands::show::run(&cli.common, &show),
+        Some(Command::Invalidate(invalidate)) => commands::invalidate::run(&cli.common, &invalidate),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
         Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),
         None if cli.now.due => commands::due::run(&cli.common),

@@ -11,6 +11,7 @@ pub mod ground;
 pub mod history;
 pub mod observe;
 pub mod runner;
+pub mod seal;
 pub mod service;
 pub mod source;
 pub mod triggers;

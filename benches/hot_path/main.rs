@@ -1,4 +1,4 @@
-//! The two halves of the hot path, each by itself: a row becomes a value, and values are written.
+//! The parts of the hot path, each by itself: a row becomes a value, which may be compressed and encrypted, and values are written.
 //!
 //! ```text
 //! cargo bench --bench hot_path              all of them
@@ -12,18 +12,22 @@ mod row;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use row::Event;
+use secrecy::SecretBox;
 use support::redis::Redis as Server;
 use tokio::runtime::Runtime;
 use warm::cache::{Policy, Redis, Tally, Writer};
 use warm::encode::{Encoder, ValueSpec, format};
 use warm::ground::kind::{KeyType, Kind};
 use warm::ground::row::Row;
+use warm::ground::sealing::{Compress, Compression, Encrypt, Key, Keyring, SECRET, Sealing};
 use warm::ground::settings::{Limits, RedisSettings, Restraint};
 use warm::ground::value::{BigInt, ValueShape};
+use warm::seal::Sealer;
 
 /// Keys of one run of the writer, and how many go together.
 const KEYS: usize = 64 * 100;
@@ -61,6 +65,31 @@ fn encode(criterion: &mut Criterion) {
                 encoder.row(&event, &mut out, 1 << 20).unwrap();
             });
         });
+    }
+    group.finish();
+}
+
+/// A value of that size, and a list of twenty, are compressed and encrypted.
+fn seal(criterion: &mut Criterion) {
+    let secret = SecretBox::new(Box::new([7; SECRET]));
+    let keys = Arc::new(Keyring::new([Key::new("bench", secret)]).unwrap());
+    let row = value_of(&encoder("prisma"), &Event::new());
+    let mut group = criterion.benchmark_group("seal");
+    for (size, value) in [("row", row.clone()), ("list", row.repeat(20))] {
+        group.throughput(Throughput::Bytes(value.len() as u64));
+        let formats = Compression::NAMES.map(|(name, with)| (name, Some(Compress { with, above: 0 }), Encrypt::No));
+        let encrypted = ("encrypted", None, Encrypt::With(Arc::clone(&keys)));
+        for (name, compress, encrypt) in formats.into_iter().chain([encrypted]) {
+            let mut sealer = Sealer::new(&Sealing { compress, encrypt }, "").unwrap().unwrap();
+            let mut out = Vec::new();
+            group.bench_function(format!("{size}, {name}"), |bencher| {
+                bencher.iter(|| {
+                    out.clear();
+                    out.extend_from_slice(&value);
+                    sealer.seal(b"event:123456", &mut out, 0).unwrap();
+                });
+            });
+        }
     }
     group.finish();
 }
@@ -119,5 +148,5 @@ async fn fill(redis: &Redis, policy: Policy, value: &[u8]) {
     assert!(stats.written == KEYS as u64 || policy.verified(), "{stats:?}");
 }
 
-criterion_group!(benches, encode, write);
+criterion_group!(benches, encode, seal, write);
 criterion_main!(benches);

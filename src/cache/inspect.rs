@@ -56,6 +56,15 @@ pub const NO_JSON: &str = "type = \"json\" needs the commands of RedisJSON (Redi
 /// What Redis says of a command in a script.
 const OF_SCRIPTS: &str = "can't run this command";
 
+/// What the account lacks for deleting what somebody names stale, each in Redis' words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// Looking for keys.
+    pub scan: Option<String>,
+    /// Deleting keys: which of those that were asked about, by their places, and why the first of them.
+    pub keys: Option<(Vec<usize>, String)>,
+}
+
 /// A script that needs no right of its own beyond those that a run needs anyway.
 const LOOK: &str = "return redis.call('TYPE', KEYS[1])";
 
@@ -124,9 +133,32 @@ impl Redis {
         rights.may_flush = may_flush(&mut connection);
         Ok(rights)
     }
-}
 
-impl Redis {
+    /// Asks for the rights that deleting keys needs that begin so, or, if so it is said, are so; and if wanted, for the one to look for keys. What a run needs as
+    /// well is not asked for again. Nothing is written. Blocks.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or rejects us altogether.
+    pub fn withheld(&self, keys: &[(&str, bool)], scan: bool) -> Result<Withheld, Error> {
+        let mut connection = self.connect()?.connection;
+        let mut withheld = Withheld::default();
+        if scan {
+            withheld.scan = refusal(&mut connection, redis::cmd("SCAN").arg(0).arg("COUNT").arg(1))?;
+        }
+        for (place, (start, whole)) in keys.iter().enumerate() {
+            // A key of which nobody knows, where there is a choice.
+            let rest = if *whole { String::new() } else { format!("{:016x}", fastrand::u64(..)) };
+            // As to rights on keys, writing one and deleting it are the same.
+            let key = format!("{}{start}{rest}", self.key_prefix());
+            let probe = redis::cmd("SET").arg(key).arg("").arg("NX").arg("XX").take();
+            let words = refusal(&mut connection, &probe)?.filter(|words| words.contains("keys"));
+            if let Some(words) = words {
+                withheld.keys.get_or_insert_with(|| (Vec::new(), words)).0.push(place);
+            }
+        }
+        Ok(withheld)
+    }
+
     fn rights_for(
         &self,
         connection: &mut Connection,

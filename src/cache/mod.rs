@@ -10,6 +10,7 @@ mod error;
 mod flight;
 mod fresh;
 mod inspect;
+mod invalidate;
 mod loss;
 mod memory;
 mod pace;
@@ -32,7 +33,8 @@ mod watch;
 mod writer;
 
 pub use connect::Redis;
-pub use inspect::{Inspection, NO_JSON, RefusedType, Rights};
+pub use inspect::{Inspection, NO_JSON, RefusedType, Rights, Withheld};
+pub use invalidate::{Act, Invalidated};
 pub use memory::KEY_OVERHEAD;
 pub use reader::{Live, Reader};
 pub use retract::Ours;

@@ -9,6 +9,7 @@ use crate::service::{Daemon, Stop};
 /// Runs what is due and reports; the exit code is that of the failed job with the highest priority.
 pub fn run(common: &Common) -> Result<u8, Failure> {
     let loaded = load(common)?;
+    let disabled: Vec<_> = loaded.settings.jobs.iter().filter(|job| job.disabled().is_some()).cloned().collect();
     let runtime = runtime()?;
     let (reports, caught) = runtime.block_on(async {
         let (stopped, caught) = signals::catch(Stop::No, &[Stop::Cancel]);
@@ -23,6 +24,8 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
     }
     let reports = reports.unwrap_or_default();
     let code = caught.exit_code().unwrap_or_else(|| exit_code(&reports));
-    report::print(&reports, false, common.json, code);
+    // Said to programs only: whoever reads the lines of each minute knows it.
+    let disabled: Vec<_> = disabled.iter().filter(|_| common.json).collect();
+    report::print(&reports, &disabled, false, common.json, code);
     Ok(code)
 }

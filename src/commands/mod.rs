@@ -4,6 +4,7 @@ pub mod check;
 pub mod diff;
 pub mod due;
 pub mod fill;
+pub mod invalidate;
 mod keys;
 pub mod list;
 pub mod now;
@@ -133,6 +134,21 @@ fn select(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failur
     must_be_known(names, &settings.jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>())?;
     let wanted = |job: &&Job| names.is_empty() || names.contains(&job.name);
     Ok(settings.jobs.iter().filter(wanted).cloned().map(Arc::new).collect())
+}
+
+/// The same of jobs that are to run: those that are disabled, or fill single keys only, are left out, and may not be named.
+fn select_to_run(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
+    let mut jobs = select(settings, names)?;
+    if let Some((job, why)) = jobs.iter().find_map(|job| Some((job, job.disabled()?))).filter(|_| !names.is_empty()) {
+        return Err(Failure::usage(format!("the job `{}` is disabled: {why}", job.name)));
+    }
+    if let Some(job) = jobs.iter().find(|job| job.on_demand && !names.is_empty()) {
+        let message =
+            format!("the job `{}` has no query, so that it only fills single keys: `warm fill KEY`", job.name);
+        return Err(Failure::usage(format!("{message} ({})", job.file.display())));
+    }
+    jobs.retain(|job| job.runs());
+    Ok(jobs)
 }
 
 fn must_be_known(names: &[String], known: &[&str]) -> Result<(), Failure> {

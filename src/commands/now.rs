@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use super::{Failure, history, load, report, runner, runtime, select, signals};
+use super::{Failure, history, load, report, runner, runtime, select_to_run, signals};
 use crate::cli::{Common, Now};
 use crate::ground::event::Observer;
 use crate::ground::exit;
@@ -15,7 +15,7 @@ use crate::observe::{LogObserver, ProgressObserver};
 /// Runs the jobs and reports; the exit code is that of the failed job with the highest priority.
 pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
     let loaded = load(common)?;
-    let jobs = select(&loaded.settings, &now.jobs)?;
+    let jobs = select_to_run(&loaded.settings, &now.jobs)?;
     let request = Request {
         trigger: Trigger::Manual,
         due: None,
@@ -34,7 +34,8 @@ pub fn run(common: &Common, now: &Now) -> Result<u8, Failure> {
         (reports, caught)
     });
     let code = caught.exit_code().unwrap_or_else(|| exit_code(&reports));
-    report::print(&reports, now.dry_run, common.json, code);
+    let left_out: Vec<_> = loaded.settings.jobs.iter().filter(|_| now.jobs.is_empty()).collect();
+    report::print(&reports, &left_out, now.dry_run, common.json, code);
     Ok(code)
 }
 

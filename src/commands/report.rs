@@ -8,18 +8,23 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::{Value, json};
 
 use crate::ground::drift::{Finding, What};
+use crate::ground::job::Job;
 use crate::ground::run::{Report, Stats};
 use crate::ground::show::visible;
 use crate::observe::{counted, human_bytes};
 
-/// Prints the reports on standard output.
-pub(super) fn print(reports: &[Report], dry_run: bool, as_json: bool, code: u8) {
+/// Prints the reports on standard output, and which of the jobs did not run because they are disabled.
+pub(super) fn print(reports: &[Report], jobs: &[&Job], dry_run: bool, as_json: bool, code: u8) {
+    let disabled: Vec<_> = jobs.iter().filter_map(|job| Some((job.name.as_str(), job.disabled()?))).collect();
     let text = if as_json {
-        format!("{:#}\n", as_value(reports, dry_run, code))
-    } else if std::io::stdout().is_terminal() {
-        table(reports, dry_run)
+        format!("{:#}\n", as_value(reports, &disabled, dry_run, code))
     } else {
-        reports.iter().map(|report| line(report, dry_run) + "\n").collect()
+        let text = match std::io::stdout().is_terminal() {
+            true => table(reports, dry_run),
+            false => reports.iter().map(|report| line(report, dry_run) + "\n").collect(),
+        };
+        let disabled = disabled.iter().map(|(job, why)| format!("{job}: not run: disabled: {why}\n"));
+        text + &disabled.collect::<String>()
     };
     // A closed standard output takes nothing away from what was done.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -165,9 +170,10 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn as_value(reports: &[Report], dry_run: bool, code: u8) -> Value {
+fn as_value(reports: &[Report], disabled: &[(&str, &str)], dry_run: bool, code: u8) -> Value {
     let jobs: Vec<_> = reports.iter().map(job_value).collect();
-    json!({ "dry_run": dry_run, "exit_code": code, "jobs": jobs })
+    let disabled: Vec<_> = disabled.iter().map(|(job, why)| json!({ "job": job, "reason": why })).collect();
+    json!({ "dry_run": dry_run, "exit_code": code, "jobs": jobs, "disabled": disabled })
 }
 
 fn job_value(report: &Report) -> Value {

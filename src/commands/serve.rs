@@ -36,10 +36,10 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Runs jobs as they come due, until a signal says that it is enough: 0 if what ran could finish, or nothing had begun, else 128 and the signal's number.
 pub fn run(common: &Common) -> Result<u8, Failure> {
     let loaded = load(common)?;
-    let jobs = loaded.settings.jobs.iter().map(|job| job.name.as_str());
+    let jobs = loaded.settings.enabled().map(|job| job.name.as_str());
     let metrics = Arc::new(Metrics::new(jobs));
     let observer: Arc<dyn Observer> = Arc::new(Several(vec![observer(), Arc::clone(&metrics) as _]));
-    observer.on(&Event::Serving { file: &loaded.settings.file, jobs: loaded.settings.jobs.len() });
+    observer.on(&Event::Serving { file: &loaded.settings.file, jobs: loaded.settings.enabled().count() });
     warn(&loaded, observer.as_ref());
     let runtime = runtime()?;
     let served = runtime.block_on(async {
@@ -122,6 +122,9 @@ fn warn(loaded: &Loaded, observer: &dyn Observer) {
         let at = part("; at ", warning.position());
         let advice = part("; advice: ", warning.help.clone());
         observer.on(&Event::Unwise { warning: &format!("{}{at}{advice}", warning.message) });
+    }
+    for (job, reason) in loaded.settings.jobs.iter().filter_map(|job| Some((&job.name, job.disabled()?))) {
+        observer.on(&Event::Disabled { job, reason });
     }
 }
 

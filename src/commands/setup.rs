@@ -44,7 +44,7 @@ pub(super) async fn setup(
         runner.leases = Some(runner.source.leases());
     }
     runner.history = Some(history(settings, &runner, false));
-    let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
+    let jobs: Vec<_> = settings.enabled().cloned().map(Arc::new).collect();
     let known = known(&runner, &jobs).await;
     let (past, grace) = (past(&runner).await, settings.serve.grace_period);
     let (paused, pauses) = pauses(settings, runner.observer.as_ref());

@@ -8,6 +8,23 @@ use crate::ground::key::{KeyTemplate, PAGE};
 use crate::ground::sql::{NOW, Sql};
 
 impl Reader<'_> {
+    /// Refuses what says something about runs, where there are none.
+    pub(super) fn runs_never(&self, raw: &raw::Job, collector: &mut Collector) {
+        let first = raw.for_each.0.first().map(|(name, _)| ("[for_each]", name.span()));
+        let fields = [
+            first,
+            raw.schedule.as_ref().map(|given| ("`schedule`", given.span())),
+            raw.refresh_ahead.as_ref().map(|given| ("`refresh_ahead`", given.span())),
+            raw.max_age.as_ref().map(|given| ("`max_age`", given.span())),
+            raw.sweep.as_ref().map(|given| ("`sweep`", given.span())),
+            raw.partition_by.as_ref().map(|given| ("`partition_by`", given.span())),
+        ];
+        for (field, span) in fields.into_iter().flatten() {
+            let message = format!("{field} is about runs, and a job without `query` has none: it fills single keys");
+            collector.push(self.sources.error(span, message).help("remove it, or say which rows a run reads: `query`"));
+        }
+    }
+
     /// `fill_query`; `None` if something is wrong with it.
     pub(super) fn fill_query(
         &self,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Collector, Diagnostic, Place};
@@ -12,6 +13,7 @@ use super::sources::Sources;
 use crate::ground::job::{Invalidates, Job, Parameter, Values, Verify};
 use crate::ground::key::KeyTemplate;
 use crate::ground::schedule::Splay;
+use crate::ground::sealing::Keyring;
 use crate::ground::settings::Limits;
 use crate::ground::sql::{NOW, Sql};
 use crate::ground::ttl::TtlPolicy;
@@ -24,6 +26,8 @@ pub(super) struct Context<'a> {
     pub(super) limits: Limits,
     pub(super) statement_timeout: Duration,
     pub(super) defaults: raw::Defaults,
+    /// What values are encrypted with.
+    pub(super) keys: Option<&'a Arc<Keyring>>,
 }
 
 /// A job, and where its key stands.
@@ -54,11 +58,14 @@ pub(super) fn resolve(
     collector: &mut Collector,
 ) -> Option<Read> {
     let reader = Reader { sources, statement_timeout: context.statement_timeout };
-    let query = collector.take(reader.query(raw.query.as_ref()));
+    // Without a query of its own a job fills single keys only, by the other one.
+    let on_demand = raw.query.is_none() && raw.fill_query.is_some();
+    let query = collector.take(reader.query(raw.query.as_ref().or(raw.fill_query.as_ref())));
     let key = collector.take(reader.key(raw.key.as_ref()));
     let key_span = raw.key.as_ref().map_or(0..0, Text::span);
     let value = collector.take(reader.value(raw.value.as_ref()));
     let hide = collector.take(reader.hide(raw.hide.as_ref()));
+    let sealing = collector.take(reader.sealing(raw.compress.as_ref(), raw.encrypt.as_ref(), context.keys));
     let for_each = reader.for_each(&raw.for_each, context.limits.combinations, collector);
     let common = reader.common(&raw.with_defaults(&context.defaults), context.formats, collector);
     if let Some((text, format)) = raw.bigint.as_ref().zip(common.as_ref().map(|common| common.format))
@@ -81,7 +88,10 @@ pub(super) fn resolve(
     let key_type = reader.key_type(&raw, collector);
     let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
-    agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector);
+    match on_demand {
+        true => reader.runs_never(&raw, collector),
+        false => agree(&reader, &raw, (&query, &key, &for_each), key_span.clone(), collector),
+    }
     let fill_query = reader.fill_query(&raw, &key, collector);
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
@@ -96,6 +106,7 @@ pub(super) fn resolve(
         schedule: common.schedule,
         query,
         fill_query: fill_query?,
+        on_demand,
         only: None,
         key,
         value: value?,
@@ -103,6 +114,7 @@ pub(super) fn resolve(
         format: common.format.name,
         bigint: common.bigint,
         hide: hide?,
+        sealing: sealing?,
         partition: partition?,
         for_each,
         ttl: ttl?.with_jitter(common.jitter),

@@ -120,6 +120,16 @@ impl Reader<'_> {
             let help = "remove `sweep`: keys whose rows are gone die at the end of their lifetime";
             collector.push(self.sources.error(sweep.span(), message).help(help));
         }
+        let encrypt = raw.encrypt.as_ref().filter(|encrypt| *encrypt.get_ref()).map(toml::Spanned::span);
+        let sealed = [("compress", raw.compress.as_ref().map(toml::Spanned::span)), ("encrypt", encrypt)];
+        for (name, span) in sealed.into_iter().filter_map(|(name, span)| Some((name, span?))) {
+            let message = format!(
+                "`{name}` makes other bytes of a value as a whole, and type = \"{word}\"{} holds what Redis can look into",
+                self.behind(kind.span())
+            );
+            let help = format!("remove `{name}`, or write strings");
+            collector.push(self.sources.error(span, message).help(help));
+        }
         if let Verify::Version(version) = &common.verify {
             let given = raw.verify.as_ref().or(defaults.verify.as_ref()).map(toml::Spanned::span);
             let message = format!(

@@ -7,7 +7,7 @@
 //! files       bytes of regular files, bounded          ─┐
 //! environment WARM_… as small TOML texts of their own  ─┴─► sources ─► shape ─► raw   each value with its place
 //!                                                                                │
-//! units, cron, secret, state ─► settings, fields, job   one function each  ◄─────┘   ─► ground::{Settings, Job}
+//! units, cron, secret, keys, state ─► settings, fields, job   one function each  ◄─┘   ─► ground::{Settings, Job}
 //!
 //! paused                   which jobs are paused: the one file that is written here, beside all that
 //! paths                    where a path of the configuration leads
@@ -26,6 +26,7 @@ mod fields;
 mod files;
 mod fill;
 mod guard;
+mod invalidate;
 mod job;
 mod keys;
 mod kind;
@@ -36,7 +37,9 @@ mod partition;
 mod paths;
 mod paused;
 mod raw;
+mod read_through;
 mod restraint;
+mod sealing;
 mod secret;
 mod settings;
 mod shape;
@@ -75,7 +78,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// Warnings.
     pub warnings: Vec<Diagnostic>,
-    /// Where it was read from: the file, and the folder of job files.
+    /// Where it was read from: the file, the folder of job files, and the file with the keys that values are encrypted with.
     pub places: Vec<PathBuf>,
 }
 
@@ -139,13 +142,18 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     let defaults = raw.defaults.unwrap_or_default();
     // A mistake in them is one even if every job says otherwise.
     let statement_timeout = parts.statement_timeout;
-    Reader { sources: &sources, statement_timeout }.common(&defaults, formats, &mut collector);
-    let context = job::Context { formats, ttl: &parts.ttl, limits: parts.limits, statement_timeout, defaults };
+    let reader = Reader { sources: &sources, statement_timeout };
+    reader.common(&defaults, formats, &mut collector);
+    let sets = reader.sets(&raw.invalidate, &mut collector);
+    let (ttl, limits, keys) = (&parts.ttl, parts.limits, parts.keys.as_ref().map(|keys| &keys.ring));
+    let context = job::Context { formats, ttl, limits, statement_timeout, defaults, keys };
     let is_good = collector.errors() == 0;
     let read = folder.as_ref().map(|folder| read_jobs(folder, &context, &sources, &mut collector));
     let (read, unread) = read.unwrap_or_default();
     settings::conflicts(&read, &mut collector);
-    let places = std::iter::once(file.to_owned()).chain(folder).collect();
+    invalidate::idle_keys(&sets, &parts.ttl, &read, &mut collector);
+    let keys_file = parts.keys.as_ref().map(|keys| keys.file.clone());
+    let places = std::iter::once(file.to_owned()).chain(folder).chain(keys_file).collect();
     let (warnings, mistakes) = match collector.finish() {
         Ok(warnings) => (warnings, None),
         Err(mistakes) if is_good && !(read.is_empty() && unread.is_empty()) => (Vec::new(), Some(mistakes)),
@@ -153,7 +161,8 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     };
     let mut jobs: Vec<_> = read.into_iter().map(|read| read.job).collect();
     jobs.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
-    let settings = parts.into_settings(file.to_owned(), jobs)?;
+    let sets = sets.into_iter().map(|read| read.set).collect();
+    let settings = parts.into_settings(file.to_owned(), sets, jobs)?;
     Ok(Partly { loaded: Loaded { settings, warnings, places }, mistakes, unread })
 }
 

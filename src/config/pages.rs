@@ -37,7 +37,7 @@ impl Reader<'_> {
                 .push(self.sources.error(given.span(), message).help("say value = \"rows\", or remove `paginate`"));
             return None;
         }
-        if let Some(query) = raw.query.as_ref().filter(|query| !orders(query.get_ref())) {
+        if let Some(query) = raw.query.as_ref().or(raw.fill_query.as_ref()).filter(|query| !orders(query.get_ref())) {
             let at = self.position(Some(given.span()));
             let message = format!(
                 "`paginate`{at} cuts rows into pages in the query's order, and this query has none: each reading may put other rows on each page"

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub(super) use super::values::{
-    Ahead, Length, Number, PartitionBy, Scalar, Share, Size, Table, Text, Texts, Values, Verify,
+    Ahead, Compress, Length, Number, PartitionBy, Scalar, Share, Size, Table, Text, Texts, Values, Verify,
 };
 
 /// Overwrites each field that the other side has.
@@ -29,6 +29,10 @@ pub(super) struct Config {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) serve: Serve,
+    #[serde(default)]
+    pub(super) encryption: Encryption,
+    #[serde(default)]
+    pub(super) invalidate: Table<Invalidate>,
 }
 
 impl Config {
@@ -82,9 +86,18 @@ impl Config {
             level1,
             level1_ttl
         );
+        merge!(self.encryption, other.encryption, keys_file);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
+        for (name, from) in other.invalidate.0 {
+            match self.invalidate.0.iter_mut().find(|(known, _)| known.get_ref() == name.get_ref()) {
+                Some((_, into)) => {
+                    merge!(into, from, keys, then);
+                }
+                None => self.invalidate.0.push((name, from)),
+            }
+        }
         if let Some(from) = other.defaults {
             let into = self.defaults.get_or_insert_default();
             merge!(
@@ -174,6 +187,21 @@ pub(super) struct Serve {
     pub(super) level1_ttl: Option<Spanned<Length>>,
 }
 
+/// `[encryption]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Encryption {
+    pub(super) keys_file: Option<Text>,
+}
+
+/// A table of `[invalidate]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Invalidate {
+    pub(super) keys: Option<Texts>,
+    pub(super) then: Option<Texts>,
+}
+
 /// `[defaults]`: the fields of a job that make sense for all jobs.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
@@ -233,6 +261,8 @@ pub(super) struct Job {
     pub(super) score: Option<Text>,
     pub(super) ttl: Option<Spanned<Length>>,
     pub(super) hide: Option<Texts>,
+    pub(super) compress: Option<Spanned<Compress>>,
+    pub(super) encrypt: Option<Spanned<bool>>,
     pub(super) sweep: Option<Spanned<bool>>,
     pub(super) paginate: Option<Number>,
     pub(super) partition_by: Option<Spanned<PartitionBy>>,

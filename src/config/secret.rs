@@ -105,7 +105,9 @@ pub(super) fn url(
         }
     }
     if let Some(url) = given.url {
-        warn_if_readable(given.file, url.get_ref(), collector);
+        if has_password(url.get_ref()) {
+            warn_if_readable(given.file, "password", collector);
+        }
         let origin = format!("`{field}` in {} of {}", names.table, given.file.display());
         let place = sources.place(url.span()).unwrap_or(Place::whole(origin.clone()));
         return checked(names, url.get_ref(), place, origin).map(Some);
@@ -129,7 +131,9 @@ fn from_file(
     collector: &mut Collector,
 ) -> Result<(SecretString, Origin), Diagnostic> {
     let text = files::read_secret(path).map_err(|error| error.help(format!("the URL is read from {origin}")))?;
-    warn_if_readable(path, &text, collector);
+    if has_password(&text) {
+        warn_if_readable(path, "password", collector);
+    }
     checked(names, text.trim(), Place::whole(origin.clone()), origin)
 }
 
@@ -143,12 +147,13 @@ fn checked(names: &Names, url: &str, place: Place, origin: Origin) -> Result<(Se
     Err(Diagnostic::at(place, format!("the URL of {} {what}", names.server)).help(help))
 }
 
-fn warn_if_readable(path: &Path, url: &str, collector: &mut Collector) {
+/// Warns about a file with a secret if everybody may read it.
+pub(super) fn warn_if_readable(path: &Path, secret: &str, collector: &mut Collector) {
     use std::os::unix::fs::MetadataExt;
     const OTHERS_READ: u32 = 0o004;
-    if has_password(url) && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0) {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0) {
         let help = format!("chmod o-r {}", path.display());
-        let message = "everybody on this machine may read the password in this file";
+        let message = format!("everybody on this machine may read the {secret} in this file");
         collector.push(Diagnostic::about(path, message).help(help).into_warning());
     }
 }

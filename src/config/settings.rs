@@ -10,10 +10,12 @@ use toml::Spanned;
 use super::diagnostic::{Collector, Diagnostic};
 use super::environment::Environment;
 use super::job::Read;
+use super::keys::{self, Keys};
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
-use super::{busy, keys, raw, restraint, state, units};
+use super::{busy, raw, read_through, restraint, state, units};
+use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
 use crate::ground::ttl::TtlPolicy;
@@ -32,6 +34,8 @@ pub(super) struct Parts {
     pub(super) limits: Limits,
     pub(super) serve: ServeSettings,
     pub(super) statement_timeout: Duration,
+    /// What values are encrypted with, and where it was read.
+    pub(super) keys: Option<Keys>,
     state: Option<PathBuf>,
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
@@ -49,6 +53,8 @@ impl Parts {
         let statement_timeout = field.timeout("statement_timeout", raw.postgres.statement_timeout.as_ref(), 30);
         let postgres = postgres(&raw.postgres, statement_timeout, file, environment, sources, collector);
         let redis = redis(&raw.redis, file, environment, sources, collector);
+        let keys = keys::keys(raw.encryption.keys_file.as_ref(), file, environment, sources, collector);
+        let keys = collector.take(keys).flatten();
         let state = collector.take(state::folder(raw.state.as_ref(), file, environment, sources)).flatten();
         let (given, defaults) = (&raw.limits, Limits::default());
         let mut field = Fields { table: "limits", sources, collector: &mut *collector };
@@ -66,12 +72,22 @@ impl Parts {
         let mut field = Fields { table: "serve", sources, collector: &mut *collector };
         let grace_period = field.timeout("grace_period", raw.serve.grace_period.as_ref(), 25);
         let listen = collector.take(listen(raw.serve.listen.as_ref(), sources)).flatten();
-        let serve = ServeSettings { grace_period, listen, keys: keys::keys(&raw.serve, file, sources, collector) };
-        Parts { ttl: ttl_policy(raw, sources, collector), limits, serve, statement_timeout, state, postgres, redis }
+        let serve =
+            ServeSettings { grace_period, listen, keys: read_through::keys(&raw.serve, file, sources, collector) };
+        Parts {
+            ttl: ttl_policy(raw, sources, collector),
+            limits,
+            serve,
+            statement_timeout,
+            keys,
+            state,
+            postgres,
+            redis,
+        }
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.
-    pub(super) fn into_settings(self, file: PathBuf, jobs: Vec<Job>) -> Result<Settings, Diagnostic> {
+    pub(super) fn into_settings(self, file: PathBuf, sets: Vec<Set>, jobs: Vec<Job>) -> Result<Settings, Diagnostic> {
         let (Some(postgres), Some(redis)) = (self.postgres, self.redis) else {
             return Err(Diagnostic::about(&file, "the servers' URLs are missing"));
         };
@@ -83,6 +99,7 @@ impl Parts {
             ttl: self.ttl,
             limits: self.limits,
             serve: self.serve,
+            sets,
             jobs,
         })
     }

@@ -152,6 +152,40 @@ pub(super) struct PartitionBy {
     pub(super) parts: Number,
 }
 
+/// `compress`: a format, and perhaps the size from which on it is used.
+#[derive(Debug)]
+pub(super) enum Compress {
+    Word(String),
+    Table { with: Text, above: Option<Spanned<Size>> },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct CompressAbove {
+    with: Text,
+    above: Option<Spanned<Size>>,
+}
+
+impl<'de> Deserialize<'de> for Compress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrAbove;
+        impl<'de> Visitor<'de> for WordOrAbove {
+            type Value = Compress;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"zstd\", \"lz4\", \"gzip\" or { with = \"zstd\", above = \"1KiB\" }")
+            }
+            fn visit_str<E: Error>(self, word: &str) -> Result<Compress, E> {
+                Ok(Compress::Word(word.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Compress, A::Error> {
+                let table = CompressAbove::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Compress::Table { with: table.with, above: table.above })
+            }
+        }
+        deserializer.deserialize_any(WordOrAbove)
+    }
+}
+
 /// `refresh_ahead`: whether, or the share of their life that keys have left then.
 #[derive(Debug, Clone)]
 pub(super) enum Ahead {

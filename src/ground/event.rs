@@ -167,6 +167,13 @@ pub enum Event<'a> {
         /// Why.
         problem: &'a str,
     },
+    /// A job does not run as long as the configuration is as it is.
+    Disabled {
+        /// The job's name.
+        job: &'a str,
+        /// Why, and the way out.
+        reason: &'a str,
+    },
     /// Something in the configuration or in a job is unwise.
     Unwise {
         /// What, where, and the way out.

@@ -12,6 +12,7 @@ use super::key::{KeyTemplate, PAGE};
 use super::kind::KeyType;
 use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
+use super::sealing::{Encrypt, NO_KEY, Sealing};
 use super::sql::Sql;
 use super::ttl::JobTtl;
 use super::value::{BigInt, ValueShape};
@@ -33,6 +34,8 @@ pub struct Job {
     pub query: Sql,
     /// The query that gives the rows of one key, where the job's own cannot.
     pub fill_query: Option<Sql>,
+    /// Whether it has no query of its own: then it never runs, and only fills single keys for who asks.
+    pub on_demand: bool,
     /// The only key that is written: this is a job narrowed to it.
     pub only: Option<Arc<[u8]>>,
     /// How keys are made from parameters and columns.
@@ -47,6 +50,8 @@ pub struct Job {
     pub bigint: BigInt,
     /// Columns that are left out of the value.
     pub hide: Vec<String>,
+    /// What is done to a value before it is written.
+    pub sealing: Sealing,
     /// In which parts the query is read side by side, if it is.
     pub partition: Option<Partition>,
     /// The parameters' values: the query runs once for each combination.
@@ -91,6 +96,16 @@ impl Job {
     /// Whether the key is made of parameters only, so that it is known before the query runs.
     pub fn key_is_known_beforehand(&self) -> bool {
         self.key.names().iter().all(|name| self.parameter(name).is_some())
+    }
+
+    /// Why the job runs neither by itself nor when all jobs are asked for, if it does not.
+    pub fn disabled(&self) -> Option<&'static str> {
+        matches!(self.sealing.encrypt, Encrypt::WithoutKey).then_some(NO_KEY)
+    }
+
+    /// Whether there are runs of it: it is neither disabled nor for single keys only.
+    pub fn runs(&self) -> bool {
+        !self.on_demand && self.disabled().is_none()
     }
 
     /// When a run starts that is due then: after a delay of the job's own, so that not all jobs start at once.

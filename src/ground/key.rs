@@ -93,7 +93,7 @@ impl KeyTemplate {
         if literals[0].is_empty() {
             return fail(0, "a key must begin with literal text, such as `event:{id}`");
         }
-        if literals[0].starts_with("warm:") {
+        if is_ours(literals[0].as_bytes()) {
             return fail(0, "keys that begin with `warm:` belong to warm itself");
         }
         Ok(KeyTemplate { text: text.to_owned(), literals, names })
@@ -184,6 +184,11 @@ impl fmt::Display for KeyTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Whether a key that begins so, without the installation's prefix, is one of our own: no job and nobody's words write or delete it.
+pub fn is_ours(start: &[u8]) -> bool {
+    start.starts_with(b"warm:")
 }
 
 /// Whether `text` can name a parameter or placeholder: a letter or `_`, then letters, digits, `_` and dots.

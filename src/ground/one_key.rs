@@ -50,6 +50,13 @@ impl Job {
         ))
     }
 
+    /// The same job for no key in particular: what can be said of it without one.
+    pub fn for_any_key(&self) -> Job {
+        let names = self.key.names().iter().filter(|name| !self.is_page_number(name));
+        let parameter = |name: &String| Parameter { name: name.clone(), values: Values::List(vec!["1".to_owned()]) };
+        Job { for_each: names.map(parameter).collect(), on_demand: false, ..self.clone() }
+    }
+
     /// The same job for one of its keys, given without the installation's prefix.
     ///
     /// # Errors
@@ -74,6 +81,7 @@ impl Job {
         Ok(Job {
             query: sql.on(self.fill_query.as_ref().unwrap_or(&self.query).lines()),
             fill_query: None,
+            on_demand: false,
             for_each: self.parameters_for_key(&parts, &compared, value_of),
             value: if page.is_some() { ValueShape::Rows } else { self.value.clone() },
             verify: if self.verify == Verify::None { Verify::None } else { Verify::Requery },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::invalidate::Set;
 use super::job::Job;
 use super::keyspace::KeySpace;
 use super::sql::Sql;
@@ -28,7 +29,9 @@ pub struct Settings {
     pub limits: Limits,
     /// `[serve]`.
     pub serve: ServeSettings,
-    /// The jobs, highest priority first, then by name.
+    /// `[invalidate]`, in the order of the file.
+    pub sets: Vec<Set>,
+    /// The jobs, highest priority first, then by name; those that are disabled included.
     pub jobs: Vec<Job>,
 }
 
@@ -38,7 +41,12 @@ impl Settings {
         self.postgres.is_same(&other.postgres) && self.redis.is_same(&other.redis)
     }
 
-    /// The key templates of all jobs.
+    /// The jobs that run.
+    pub fn enabled(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().filter(|job| job.runs())
+    }
+
+    /// The key templates of all jobs, those that are disabled included: they keep their keys.
     pub fn key_space(&self) -> KeySpace {
         KeySpace::new(self.jobs.iter().map(|job| (job.name.clone(), job.key.clone())).collect())
     }

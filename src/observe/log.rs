@@ -74,6 +74,7 @@ impl Observer for LogObserver {
             Event::MakesDo { job, error } => self.makes_do(job, error),
             Event::BadRow { job, reason } => self.bad_row(job, reason),
             Event::Doubt { job, reason } => self.doubt(job, reason),
+            Event::Disabled { job, reason } => info!(job, "{job}: disabled: {reason}"),
             Event::Unwise { warning } => warn!("{warning}"),
             Event::History { problem } => warn!("{problem}"),
             Event::WithoutHistory { job, what } => warn!(job, "{job}: without the run history {what}"),

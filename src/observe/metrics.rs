@@ -97,7 +97,7 @@ impl Observer for Metrics {
             | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
-            Event::Unwise { .. } => {}
+            Event::Unwise { .. } | Event::Disabled { .. } => {}
         }
     }
 }

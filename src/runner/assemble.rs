@@ -28,6 +28,7 @@ use crate::ground::row::Row;
 use crate::ground::run::{Left, Stats};
 use crate::ground::settings::Limits;
 use crate::ground::value::ValueShape;
+use crate::seal::SealError;
 use crate::source::{Postgres, State};
 
 /// What all queries of one attempt share.
@@ -78,6 +79,30 @@ enum Problem {
     Bad(String),
     /// The run cannot go on.
     Fatal(Error),
+}
+
+/// Why a value cannot be written.
+enum Refusal {
+    TooLarge,
+    Bad(String),
+}
+
+impl From<RowError> for Refusal {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::TooLarge => Refusal::TooLarge,
+            RowError::Bad { .. } => Refusal::Bad(error.to_string()),
+        }
+    }
+}
+
+impl From<SealError> for Refusal {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::TooLarge => Refusal::TooLarge,
+            SealError::Marked | SealError::Failed(_) => Refusal::Bad(error.to_string()),
+        }
+    }
 }
 
 impl<'a> Assembler<'a> {
@@ -146,7 +171,7 @@ impl<'a> Assembler<'a> {
             self.shared.progress.tally.unwatch(xxh3_64(&ours.key));
         }
         while let Some((_, last)) = self.groups.take_oldest() {
-            last.inspect(|page| self.write(page));
+            last.map_or(Ok(()), |mut page| self.write(&mut page))?;
             if self.outlet.is_full() {
                 self.hand_over().await?;
             }
@@ -185,9 +210,13 @@ impl<'a> Assembler<'a> {
         let version = self.reading.version_of(row, None);
         let batch = &mut self.outlet.batch;
         batch.start(&self.key);
-        if let Err(error) = self.reading.value_of(row, batch.payload(), self.shared.job.max_value) {
+        let payload = batch.payload();
+        let from = payload.len();
+        let made = self.reading.value_of(row, payload, self.shared.job.max_value).map_err(Refusal::from);
+        let sealed = made.and_then(|()| Ok(self.reading.seal(&self.key, payload, from)?));
+        if let Err(refusal) = sealed {
             batch.abandon();
-            return self.refuse(error);
+            return self.refuse(refusal);
         }
         self.outlet.finish(&self.key, version);
         Ok(())
@@ -200,8 +229,8 @@ impl<'a> Assembler<'a> {
             None => self.groups.add(self.key.clone()),
         };
         let put = self.put(row, position);
-        if let Some(page) = self.groups.take_full(position, self.shared.job.value.page_size()) {
-            self.write(&page);
+        if let Some(mut page) = self.groups.take_full(position, self.shared.job.value.page_size()) {
+            self.write(&mut page).map_err(Problem::Fatal)?;
         }
         put
     }
@@ -243,19 +272,19 @@ impl<'a> Assembler<'a> {
                     (page.refused, page.payload) = (true, Vec::new());
                     self.groups.shrunk(before);
                 }
-                self.refuse(error)
+                self.refuse(error.into())
             }
         }
     }
 
-    fn refuse(&mut self, error: RowError) -> Result<(), Problem> {
-        match error {
-            RowError::TooLarge => {
+    fn refuse(&mut self, refusal: Refusal) -> Result<(), Problem> {
+        match refusal {
+            Refusal::TooLarge => {
                 self.stats.leave(Left::TooLarge);
                 self.swollen = true;
                 Ok(())
             }
-            RowError::Bad { .. } => Err(Problem::Bad(error.to_string())),
+            Refusal::Bad(reason) => Err(Problem::Bad(reason)),
         }
     }
 
@@ -274,10 +303,10 @@ impl<'a> Assembler<'a> {
             );
             return Err(Error::new(ErrorKind::Definition, message));
         }
-        if let Some((fingerprint, last)) = self.groups.take_oldest() {
-            if let Some(page) = &last {
+        if let Some((fingerprint, mut last)) = self.groups.take_oldest() {
+            if let Some(page) = &mut last {
                 self.shared.progress.tally.watch(xxh3_64(&page.key));
-                self.write(page);
+                self.write(page)?;
                 self.outlet.early = true;
             }
             self.groups.close(fingerprint, last.map(Whole::ours));
@@ -285,13 +314,23 @@ impl<'a> Assembler<'a> {
         Ok(())
     }
 
-    /// Puts an array into the batch, if it can be written.
-    fn write(&mut self, Whole { key, payload, version }: &Whole) {
-        if !payload.is_empty() {
-            self.outlet.batch.start(key);
-            self.outlet.batch.payload().extend_from_slice(payload);
-            self.outlet.finish(key, *version);
+    /// Puts an array into the batch, if it can be written, and leaves it as it was written.
+    fn write(&mut self, page: &mut Whole) -> Result<(), Error> {
+        if page.payload.is_empty() {
+            return Ok(());
         }
+        if let Err(error) = self.reading.seal(&page.key, &mut page.payload, 0) {
+            page.payload.clear();
+            return match self.refuse(error.into()) {
+                Ok(()) => Ok(()),
+                Err(Problem::Bad(reason)) => self.bad_row(&reason),
+                Err(Problem::Fatal(error)) => Err(error),
+            };
+        }
+        self.outlet.batch.start(&page.key);
+        self.outlet.batch.payload().extend_from_slice(&page.payload);
+        self.outlet.finish(&page.key, page.version);
+        Ok(())
     }
 
     /// What was written early, while rows of its keys could still come, is taken back at the end of the attempt.

@@ -14,6 +14,8 @@
 //! ```
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
+//!
+//! Beside that path there is the [`Invalidator`], which deletes what a change has made stale.
 
 mod admission;
 mod assemble;
@@ -23,6 +25,7 @@ mod doubts;
 mod explain;
 mod gate;
 mod groups;
+mod invalidator;
 mod keys;
 mod ledger;
 mod manifest;
@@ -56,6 +59,8 @@ use crate::ground::settings::Limits;
 use crate::history::History;
 use crate::source::{Leases, Postgres};
 
+pub use crate::cache::Invalidated;
+pub use invalidator::Invalidator;
 pub use keys::Keys;
 pub use plan::{Combination, Plan};
 pub use prepare::{Prepared, prepare};

@@ -14,6 +14,7 @@ use crate::ground::keyspace::Rivals;
 use crate::ground::row::{Column, Row};
 use crate::ground::sql::{Sql, as_sub_select, quote_identifier, ranged};
 use crate::ground::value::ValueShape;
+use crate::seal::{SealError, Sealer};
 use crate::source::{Snapshot, Statement};
 
 /// A job's statement, ready to run in its snapshot.
@@ -116,17 +117,21 @@ impl Prepared {
     /// How its rows are taken; can be asked for once.
     ///
     /// # Errors
-    /// A placeholder of the key that is neither a parameter nor a column.
+    /// A placeholder of the key that is neither a parameter nor a column; values that are to be encrypted, and no key for that.
     pub(super) fn reading<'j>(
         &mut self,
         job: &'j Job,
         rivals: Rivals,
         max_length: usize,
+        key_prefix: &str,
     ) -> Result<Reading<'j>, Error> {
         let columns = self.statement.columns();
         let keys = Keys::new(job, columns, &self.key_columns, rivals, max_length)?;
         let version = version(job).and_then(|version| columns.iter().position(|column| column.name == version.column));
-        Ok(Reading { keys, encoder: self.encoder.take(), version })
+        let encoder = self.encoder.take();
+        // Without values there is nothing to seal.
+        let sealer = if encoder.is_some() { Sealer::new(&job.sealing, key_prefix)? } else { None };
+        Ok(Reading { keys, encoder, sealer, version })
     }
 }
 
@@ -135,6 +140,8 @@ pub(super) struct Reading<'a> {
     pub(super) keys: Keys<'a>,
     /// Turns rows into values; `None` when only keys and versions are read.
     pub(super) encoder: Option<Encoder>,
+    /// Compresses and encrypts values, where the job asks for it.
+    pub(super) sealer: Option<Sealer>,
     /// The column with a row's version.
     pub(super) version: Option<usize>,
 }
@@ -143,6 +150,11 @@ impl Reading<'_> {
     /// Appends the row's value; nothing where only versions are read.
     pub(super) fn value_of(&self, row: &impl Row, out: &mut Vec<u8>, room: usize) -> Result<(), RowError> {
         self.encoder.as_ref().map_or(Ok(()), |encoder| encoder.row(row, out, room))
+    }
+
+    /// Seals the value at this key, which begins at `from` and goes on to the end of `out`; leaves it as it is where the job does not ask for it.
+    pub(super) fn seal(&mut self, key: &[u8], out: &mut Vec<u8>, from: usize) -> Result<(), SealError> {
+        self.sealer.as_mut().map_or(Ok(()), |sealer| sealer.seal(key, out, from))
     }
 
     /// The fingerprint of the row's version, on top of that of the rows before it.

@@ -152,6 +152,10 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             (Arc::clone(&runner), Arc::clone(&job), request.clone(), progress.clone());
         async move {
             let job = narrowed(job, &request.scope)?;
+            // As a whole it has nothing to read.
+            if job.on_demand {
+                return Ok(());
+            }
             let limit = Limit::new(&job, stop);
             let admission = limit.within(Admission::ask(&runner, &job, &request, &progress.upkeep)).await?;
             let gate = Gate::of(&runner, &job, &request).await;

@@ -327,5 +327,6 @@ async fn give_back(snapshot: Snapshot, keep: bool) -> Result<(), Error> {
 }
 
 fn reading<'a>(runner: &Runner, shared: &'a Shared<'a>, prepared: &mut Prepared) -> Result<Reading<'a>, Error> {
-    prepared.reading(shared.job, runner.key_space.rivals(&shared.job.name), runner.limits.key_length)
+    let rivals = runner.key_space.rivals(&shared.job.name);
+    prepared.reading(shared.job, rivals, runner.limits.key_length, runner.redis.key_prefix())
 }

@@ -62,6 +62,9 @@ fn programs_get_json() {
         listed["jobs"][0],
         json!({
             "job": "lists",
+            "disabled": null,
+            "compress": null,
+            "encrypt": false,
             "description": "The first page\n  of each kind",
             "file": "jobs/lists.toml",
             "schedule": "30 6 * * MON",
@@ -299,7 +302,7 @@ fn help_and_version_are_no_errors() {
     assert_eq!(files.warm(&["-h"]).exits(0).out, help.out);
     let version = files.warm(&["--version"]).exits(0);
     assert_eq!(version.out, format!("warm {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["check", "serve", "list", "status", "pause", "resume"] {
+    for command in ["check", "serve", "list", "status", "invalidate", "pause", "resume"] {
         let help = files.warm(&[command, "--help"]).exits(0);
         compare(&format!("help_{command}"), &help.out);
         assert!(help.out.contains("--config <FILE>") && help.out.contains("--json"), "{}", help.all());

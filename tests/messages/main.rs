@@ -11,5 +11,6 @@ mod support;
 mod check;
 mod config;
 mod files;
+mod invalidate;
 mod list;
 mod pause;

@@ -6,6 +6,7 @@ mod support;
 
 mod bouncer;
 mod certificates;
+mod invalidator;
 mod lag;
 mod leases;
 mod limits;

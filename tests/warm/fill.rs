@@ -156,6 +156,35 @@ fn what_is_shown_can_be_read_by_programs() {
 }
 
 #[test]
+fn a_job_without_a_query_has_no_runs_and_fills_who_asks() {
+    let world = world();
+    world.job("asked", "fill_query = 'SELECT id, v FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'");
+    world.warm(&["check"]).exits(0).says("0 jobs and 1 on demand in warm.toml");
+    assert_eq!(world.warm(&["--now"]).exits(0).out, "");
+    world
+        .warm(&["--now", "asked"])
+        .exits(2)
+        .says("the job `asked` has no query, so that it only fills single keys: `warm fill KEY`");
+    assert_eq!(world.warm(&["--due"]).exits(0).out, "");
+    world.warm(&["list"]).exits(0).says("asked: key t:{id}, ttl 10m, schedule none, next run on demand");
+    world.warm(&["list", "--next", "2"]).exits(0).says("asked: on demand");
+    assert_eq!(world.keys().iter().filter(|key| key.starts_with("t:")).count(), 0);
+    world.warm(&["fill", "t:3"]).exits(0).says("t:3: written");
+    world.warm(&["diff"]).exits(0).says("asked: 1 key as in the database\n");
+    world.sql("UPDATE t SET v = 'x' WHERE id = 3");
+    world.warm(&["diff"]).exits(1).says("asked: 0 keys as in the database, 1 stale");
+    world.warm(&["diff", "--repair"]).exits(0).says("asked: 1 key as in the database (before the repair: 1 stale)");
+    world.job("asked", "fill_query = 'SELECT id, nothing FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'");
+    world.warm(&["check"]).exits(1).says("column \"nothing\" does not exist");
+    world.job("asked", "fill_query = 'SELECT id FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'\nschedule = '@daily'\nsweep = true\nfor_each.x = ['1']");
+    let wrong = world.warm(&["check"]).exits(2);
+    wrong
+        .says("`schedule` is about runs, and a job without `query` has none")
+        .says("`sweep` is about runs")
+        .says("[for_each] is about runs");
+}
+
+#[test]
 fn the_check_says_where_a_fill_query_is_missing_or_gives_other_columns() {
     let world = world();
     let job = |more: &str| {

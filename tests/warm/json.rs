@@ -10,7 +10,7 @@ use warm::ground::error::TABLE;
 use super::history::ask as history;
 use super::serve::Ends;
 use crate::support::server::wait_for;
-use crate::support::world::World;
+use crate::support::world::{CONFIG, World};
 
 /// What the page says.
 fn page() -> String {
@@ -62,14 +62,22 @@ fn the_page_names_every_field_and_no_other() {
     let world = World::new();
     world.job(
         "good",
-        "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'\npartition_by = { column = 'id', parts = 2 }",
+        "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'\npartition_by = { column = 'id', parts = 2 }\ncompress = 'zstd'",
     );
+    world.job("disabled", "query = 'SELECT 1 AS id'\nkey = 't:disabled:{id}'\nvalue = 'row'\nencrypt = true");
     world.job("broken", "query = 'SELECT nothing'\nkey = 't:broken:{nothing}'\nvalue = 'row'");
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--json"]]);
     agrees(&world, "`warm --now` and `warm --due`", &[&["--now", "--dry-run", "--json"]]);
     agrees(&world, "`warm check`", &[&["check", "--json"]]);
     agrees(&world, "`warm list`", &[&["list", "--json"]]);
     status_agrees(&world);
+    keys_agree();
+    world.config(&format!("{CONFIG}[invalidate.all]\nkeys = ['t:*']\n"));
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "-unlink"]);
+    let (shown, refused) = (&["invalidate", "all", "--dry-run", "--json"], &["invalidate", "all", "--json"]);
+    agrees(&world, "`warm invalidate NAME`", &[shown, refused]);
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "+unlink"]);
+    agrees(&world, "`warm invalidate`", &[&["invalidate", "--json"]]);
     agrees(&world, "`warm pause` and `warm resume`", &[&["pause", "--json"]]);
     agrees(&world, "`warm pause` and `warm resume`", &[&["resume", "--json"]]);
 
@@ -82,6 +90,21 @@ fn the_page_names_every_field_and_no_other() {
         fields(&world.warm(arguments).exits(2).json(), "", &mut found);
         assert_eq!(found, short, "{arguments:?}");
     }
+}
+
+/// The same for the commands about single keys. A finding is documented once.
+fn keys_agree() {
+    let world = World::new();
+    world.job("good", "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'");
+    agrees(&world, "`warm fill`", &[&["fill", "t:1", "--json"]]);
+    let _: () = world.ask(&["SET", "t:1", "{}"]);
+    agrees(&world, "`warm show`", &[&["show", "t:1", "--plan", "--json"]]);
+    let mut found = BTreeSet::new();
+    fields(&world.warm(&["diff", "--json"]).json(), "", &mut found);
+    let _: () = world.ask(&["DEL", "t:1"]);
+    fields(&world.warm(&["diff", "--repair", "--json"]).json(), "", &mut found);
+    found.retain(|field| !field.starts_with("jobs[].findings[].") && !field.starts_with("jobs[].before_repair."));
+    assert_eq!(found, documented("`warm diff`"));
 }
 
 /// The same for `warm status`, while a job runs, and after a refresh that has failed.

@@ -124,6 +124,26 @@ fn check_misses_no_right_that_a_run_needs_and_asks_for_no_other() {
 }
 
 #[test]
+fn check_says_what_the_account_lacks_to_invalidate() {
+    let world = World::platform();
+    let _: () = world.ask(&["CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru"]);
+    let _: () = world.ask(&["SET", "user:1", "theirs"]);
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "-scan"]);
+    let ran =
+        world.warm(&["check"]).exits(0).says("may not look for keys such as `event:list:*`").says("'scan' command");
+    ran.says("grant +scan").says("0 errors, 1 warning");
+    world.warm(&["check", "event-lists"]).exits(0).says("0 errors, 0 warnings");
+    let rights =
+        ["resetkeys", "~event:*", "~leaderboard:referral:top100", "~warm:*", "%W~ticket:*", "%R~user:*", "+scan"];
+    let _: () = world.ask(&[&["ACL", "SETUSER", "warm"], &rights[..]].concat());
+    let ran = world.warm(&["check"]).exits(0).says("0 errors, 1 warning").says("%W~ticket:*");
+    ran.says(
+        "may not delete `analytics:{id}`, `user:{id}`, `payment:user:{id}*`, `leaderboard:referral*`, which [invalidate]",
+    );
+    assert_eq!(world.keys(), ["user:1"], "nothing is written, and nothing deleted");
+}
+
+#[test]
 fn a_dry_run_shows_control_characters_of_keys_as_escapes() {
     let world = world("(E'a\\x1b[2J\\nb')");
     let ran = world.warm(&["--now", "--dry-run"]).exits(0);

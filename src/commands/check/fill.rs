@@ -4,8 +4,21 @@ use super::finding::Finding;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::history::NamedType;
 use crate::ground::job::Job;
-use crate::runner::Prepared;
+use crate::ground::settings::Settings;
+use crate::runner::{Keys, Prepared, prepare};
 use crate::source::Snapshot;
+
+/// A job that fills single keys only: its query, columns and key.
+///
+/// # Errors
+/// What the server says about the query; what does not fit.
+pub(super) async fn check_on_demand(settings: &Settings, job: &Job, snapshot: &mut Snapshot) -> Result<(), Error> {
+    let job = job.for_any_key();
+    let prepared = prepare(&job, snapshot).await?;
+    let rivals = settings.key_space().rivals(&job.name);
+    Keys::new(&job, prepared.statement.columns(), &prepared.key_columns, rivals, settings.limits.key_length)?;
+    Ok(())
+}
 
 /// What a `fill_query` lacks, or that there should be one.
 ///

@@ -64,8 +64,13 @@ impl Finding {
         self
     }
 
+    /// Whether it is more than a warning.
+    pub(super) fn is_error(&self) -> bool {
+        self.error.is_some()
+    }
+
     fn label(&self) -> &'static str {
-        if self.error.is_some() { "error" } else { "warning" }
+        if self.is_error() { "error" } else { "warning" }
     }
 
     fn text(&self) -> String {
@@ -102,7 +107,7 @@ pub(super) fn exit_code(findings: &[Finding]) -> u8 {
 
 /// Prints what was found.
 pub(super) fn print(facts: &[String], estimates: &[Estimate], findings: &[Finding], as_json: bool, code: u8) {
-    let errors = findings.iter().filter(|finding| finding.error.is_some()).count();
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
     let text = if as_json {
         let findings: Vec<_> = findings.iter().map(Finding::value).collect();
         let jobs: Vec<_> = estimates.iter().map(Estimate::value).collect();

@@ -6,6 +6,7 @@
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
+//! invalidate rights to the keys of [invalidate]                                  │
 //! room       what the jobs write, against what Redis has left                    │
 //! rate       the same, against what may be written in a second                  ─┘
 //! ```
@@ -15,6 +16,7 @@ mod explained;
 mod fill;
 mod finding;
 mod hold;
+mod invalidate;
 mod offline;
 mod postgres;
 mod rate;
@@ -28,6 +30,7 @@ use super::{Failure, load, runtime, select};
 use crate::cache::Redis;
 use crate::cli::Common;
 use crate::config::{Diagnostic, Loaded};
+use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::kind::Kind;
 use crate::ground::settings::Settings;
@@ -39,17 +42,23 @@ use room::Estimate;
 
 /// Checks the jobs of these names, all if there are none. Errors give the exit code of the first of: PostgreSQL, Redis, a job; warnings alone give 0.
 pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failure> {
-    let Subject { settings, warnings, jobs, source, cache } = Subject::new(common, names)?;
-    let all = counted(settings.jobs.len() as u64, "job", "jobs");
-    let some = if names.is_empty() { String::new() } else { format!("{} of ", jobs.len()) };
+    let Subject { settings, warnings, jobs, disabled, source, cache } = Subject::new(common, names)?;
+    let all = counted(settings.enabled().count() as u64, "job", "jobs");
+    let some =
+        if names.is_empty() { String::new() } else { format!("{} of ", jobs.iter().filter(|job| job.runs()).count()) };
+    let on_demand = jobs.iter().filter(|job| job.on_demand).count() as u64;
+    let on_demand = if on_demand > 0 { format!(" and {on_demand} on demand") } else { String::new() };
     let mut said = Said {
-        facts: vec![format!("{some}{all} in {}", settings.file.display())],
+        facts: vec![format!("{some}{all}{on_demand} in {}", settings.file.display())],
         findings: warnings.iter().map(Finding::from).collect(),
         ..Said::default()
     };
+    said.facts.extend(disabled.iter().filter_map(|job| Some(format!("{}: disabled: {}", job.name, job.disabled()?))));
     said.findings.extend(offline::check(&jobs, &source));
     if !offline {
-        said.add(ask(&settings, &jobs, source, cache)?);
+        // Who asks about jobs alone hears of jobs alone.
+        let sets = if names.is_empty() { settings.sets.clone() } else { Vec::new() };
+        said.add(ask(&settings, &jobs, sets, source, cache)?);
     }
     let code = exit_code(&said.findings);
     print(&said.facts, &said.estimates, &said.findings, common.json, code);
@@ -61,6 +70,8 @@ struct Subject {
     settings: Settings,
     warnings: Vec<Diagnostic>,
     jobs: Vec<Arc<Job>>,
+    /// Those that do not run: neither server has to be ready for them.
+    disabled: Vec<Arc<Job>>,
     source: Postgres,
     cache: Redis,
 }
@@ -69,19 +80,32 @@ impl Subject {
     /// Reads all files.
     fn new(common: &Common, names: &[String]) -> Result<Self, Failure> {
         let Loaded { settings, warnings, .. } = load(common)?;
-        let jobs = select(&settings, names)?;
+        let (jobs, disabled) = select(&settings, names)?.into_iter().partition(|job| job.disabled().is_none());
         let (source, cache) = (super::postgres(&settings)?, super::redis(&settings)?);
-        Ok(Subject { settings, warnings, jobs, source, cache })
+        Ok(Subject { settings, warnings, jobs, disabled, source, cache })
     }
 }
 
 /// Asks both servers at the same time, and looks at the history meanwhile.
-fn ask(settings: &Settings, jobs: &[Arc<Job>], source: Postgres, cache: Redis) -> Result<Said, Failure> {
+fn ask(
+    settings: &Settings,
+    jobs: &[Arc<Job>],
+    sets: Vec<Set>,
+    source: Postgres,
+    cache: Redis,
+) -> Result<Said, Failure> {
     let prefixes: Vec<String> = jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
     let kinds: BTreeSet<Kind> = jobs.iter().map(|job| job.key_type.kind()).collect();
     let kinds: Vec<Kind> = kinds.into_iter().collect();
     let (worry, from_postgres, from_redis) = runtime()?.block_on(async {
-        let from_redis = tokio::task::spawn_blocking(move || redis::check(&cache, prefixes, &kinds));
+        let from_redis = tokio::task::spawn_blocking(move || {
+            let (mut said, inspection) = redis::check(&cache, prefixes, &kinds);
+            // A server that is away is told of once.
+            if !said.findings.iter().any(Finding::is_error) {
+                said.findings.extend(invalidate::check(&cache, &sets));
+            }
+            (said, inspection)
+        });
         let (worry, from_postgres) =
             tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source));
         source.close().await;

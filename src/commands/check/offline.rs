@@ -24,7 +24,7 @@ pub(super) fn check(jobs: &[Arc<Job>], source: &Postgres) -> Vec<Finding> {
         let advice = "let `connections` in [postgres] be 2 or more, and `connection_limit` in the URLs, where it is there; on one machine, `warm serve` needs no lease";
         Finding::warning(message, advice)
     });
-    let of_jobs = jobs.iter().flat_map(|job| warmth(job).into_iter().chain(impatience(job)));
+    let of_jobs = jobs.iter().filter(|job| job.runs()).flat_map(|job| warmth(job).into_iter().chain(impatience(job)));
     unknown.chain(unverified).chain(alone).chain(of_jobs).collect()
 }
 

@@ -8,7 +8,7 @@ use chrono::SecondsFormat;
 use tokio::time::timeout;
 
 use super::explained::Explained;
-use super::fill::check_fill;
+use super::fill::{check_fill, check_on_demand};
 use super::offline::wants_leases;
 use super::room::planned;
 use super::{Estimate, Finding, Said, changing, hold};
@@ -123,6 +123,10 @@ fn unneeded_primary(source: &Postgres) -> Finding {
 
 async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut Said) -> Result<(), Error> {
     let mut snapshot = source.snapshot().await?;
+    if job.on_demand {
+        check_on_demand(settings, job, &mut snapshot).await?;
+        return snapshot.finish().await;
+    }
     let prepared = prepare(job, &mut snapshot).await?;
     let rivals = settings.key_space().rivals(&job.name);
     let columns = prepared.statement.columns();

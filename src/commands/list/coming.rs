@@ -21,13 +21,14 @@ struct Run {
     note: Option<String>,
 }
 
-/// The next runs of a job, those included that a pause keeps from beginning.
+/// The next runs of a job, those included that a pause keeps from beginning; none of one that is disabled.
 fn runs(
     job: &Job,
     paused_until: Option<DateTime<Utc>>,
     from: DateTime<Utc>,
     times: usize,
 ) -> impl Iterator<Item = Run> {
+    let times = if job.runs() { times } else { 0 };
     job.all_due(from).take(times).map(move |due| {
         let (at, start) = (due.with_timezone(&job.schedule.zone()), job.start_of(due));
         let shift = job.schedule.shift(due).map(|shift| note(shift, at.naive_local()));
@@ -43,6 +44,11 @@ pub(super) fn table(jobs: &[Job], pauses: &Pauses, from: DateTime<Utc>, times: u
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["JOB", "DUE", "STARTS", "NOTE"]);
     for job in jobs {
+        if job.on_demand {
+            table.add_row([job.name.clone(), "on demand".to_owned(), String::new(), String::new()]);
+        } else if let Some(why) = job.disabled() {
+            table.add_row([job.name.clone(), "never".to_owned(), String::new(), format!("disabled: {why}")]);
+        }
         for run in runs(job, pauses.until(&job.name, from), from, times) {
             table.add_row([job.name.clone(), run.due(), run.delay(), run.note.unwrap_or_default()]);
         }
@@ -56,7 +62,13 @@ pub(super) fn lines(job: &Job, pauses: &Pauses, from: DateTime<Utc>, times: usiz
         let note = run.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         format!("{}: due {}, starts {}{note}\n", job.name, run.due(), run.delay())
     };
-    runs(job, pauses.until(&job.name, from), from, times).map(line).collect()
+    let disabled = job.disabled().map(|why| format!("{}: disabled: {why}\n", job.name));
+    let on_demand = job.on_demand.then(|| format!("{}: on demand\n", job.name));
+    disabled
+        .into_iter()
+        .chain(on_demand)
+        .chain(runs(job, pauses.until(&job.name, from), from, times).map(line))
+        .collect()
 }
 
 /// The runs of a job for programs.

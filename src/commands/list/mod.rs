@@ -20,7 +20,8 @@ use crate::ground::job::Job;
 use crate::ground::kind::Kind;
 use crate::ground::pause::Pauses;
 use crate::ground::refresh::RefreshAhead;
-use crate::observe::counted;
+use crate::ground::sealing::Encrypt;
+use crate::observe::{counted, human_bytes};
 
 /// Lists the jobs in order of priority.
 pub fn run(common: &Common, list: &List) -> Result<u8, Failure> {
@@ -54,11 +55,18 @@ impl Next {
     /// A paused job is not looked at before its pause is over; what starts at its very end is on time.
     fn of(job: &Job, pauses: &Pauses, from: DateTime<Utc>) -> Self {
         let paused_until = pauses.until(&job.name, from);
-        Next { time: job.next_due(paused_until.unwrap_or(from)), paused_until }
+        let time = job.next_due(paused_until.unwrap_or(from)).filter(|_| job.runs());
+        Next { time, paused_until }
     }
 
     /// In the job's time zone.
     fn show(&self, job: &Job) -> String {
+        if let Some(why) = job.disabled() {
+            return format!("never (disabled: {why})");
+        }
+        if job.on_demand {
+            return "on demand".to_owned();
+        }
         let time = self.time.map_or("never".to_owned(), |time| local(job, time));
         self.paused_until.map_or(time.clone(), |until| format!("{time} (paused until {})", local(job, until)))
     }
@@ -75,7 +83,7 @@ fn table(jobs: &[Job], next: impl Fn(&Job) -> Next) -> String {
     for job in jobs {
         table.add_row([
             job.name.clone(),
-            job.schedule.to_string(),
+            schedule(job),
             next(job).show(job),
             key(job),
             ahead(job).map_or(ttl(job), |share| format!("{} (refreshed at {share})", ttl(job))),
@@ -86,6 +94,10 @@ fn table(jobs: &[Job], next: impl Fn(&Job) -> Next) -> String {
     format!("{table}\n")
 }
 
+fn schedule(job: &Job) -> String {
+    if job.on_demand { "none".to_owned() } else { job.schedule.to_string() }
+}
+
 fn line(job: &Job, next: &Next) -> String {
     let description = description(job).map(|text| format!(" ({text})")).unwrap_or_default();
     format!(
@@ -94,7 +106,7 @@ fn line(job: &Job, next: &Next) -> String {
         key(job),
         ttl(job),
         ahead(job).map_or_else(String::new, |share| format!(", refreshed when {share} of it is left")),
-        job.schedule,
+        schedule(job),
         next.show(job),
         job.priority
     )
@@ -108,6 +120,8 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "schedule": job.schedule.to_string(),
         "timezone": job.schedule.zone().name(),
         "next": next.time.map(rfc3339),
+        "on_demand": job.on_demand,
+        "disabled": job.disabled(),
         "paused_until": next.paused_until.map(rfc3339),
         "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
@@ -117,6 +131,8 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "ttl_seconds": job.ttl.base().as_secs_f64(),
         "refresh_ahead": job.refresh_ahead.map(RefreshAhead::share),
         "format": job.format,
+        "compress": job.sealing.compress.map(|by| json!({ "with": by.with.name(), "above": by.above })),
+        "encrypt": !matches!(job.sealing.encrypt, Encrypt::No),
         "priority": job.priority,
     });
     if let Some(times) = times {
@@ -129,12 +145,16 @@ fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// The key's template, what its keys are if they are no strings, how many rows make a page where there are pages, and in how many parts the query is read where it is cut.
+/// The key's template, what its keys are if they are no strings, how many rows make a page where there are pages, in how many parts the query is read where it is cut,
+/// and what is done to values.
 fn key(job: &Job) -> String {
+    let kind = Some(job.key_type.kind()).filter(|kind| *kind != Kind::String).map(|kind| kind.word().to_owned());
     let pages = job.value.page_size().map(|size| format!("pages of {}", counted(size.get() as u64, "row", "rows")));
     let parts = job.partition.as_ref().map(|by| format!("read in {} parts by {}", by.parts, by.column));
-    let kind = Some(job.key_type.kind()).filter(|kind| *kind != Kind::String).map(|kind| kind.word().to_owned());
-    match kind.into_iter().chain(pages).chain(parts).collect::<Vec<_>>() {
+    let compressed =
+        job.sealing.compress.map(|by| format!("{} above {}", by.with.name(), human_bytes(by.above as u64)));
+    let encrypted = (!matches!(job.sealing.encrypt, Encrypt::No)).then(|| "encrypted".to_owned());
+    match kind.into_iter().chain(pages).chain(parts).chain(compressed).chain(encrypted).collect::<Vec<_>>() {
         more if more.is_empty() => job.key.to_string(),
         more => format!("{} ({})", job.key, more.join(", ")),
     }

@@ -55,9 +55,10 @@ impl JobStatus {
         age(self.runs.last_success?, now)
     }
 
-    /// When it runs next by its schedule: after its pause, if it is paused, or at its very end.
+    /// When it runs next by its schedule, if it is not disabled: after its pause, if it is paused, or at its very end.
     fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.job.next_due(self.paused_until.unwrap_or(now)).map(|due| self.job.start_of(due))
+        let runs = self.job.disabled().is_none();
+        self.job.next_due(self.paused_until.unwrap_or(now)).filter(|_| runs).map(|due| self.job.start_of(due))
     }
 
     fn last_failed(&self) -> bool {
@@ -65,7 +66,9 @@ impl JobStatus {
     }
 
     fn is_well(&self) -> bool {
-        self.stale.is_none() && !self.last_failed() && self.runs.failed_refresh.is_none()
+        // How it was when it still ran is over.
+        self.job.disabled().is_some()
+            || self.stale.is_none() && !self.last_failed() && self.runs.failed_refresh.is_none()
     }
 }
 
@@ -91,7 +94,9 @@ pub fn run(common: &Common, names: &[String]) -> Result<u8, Failure> {
     let known = load_partly(common)?;
     let (names, incomplete) = (known.names(names)?, known.mistakes.is_some());
     let mut settings = known.loaded.settings;
-    let jobs = settings.jobs.iter().filter(|job| names.contains(&job.name)).cloned().map(Arc::new).collect();
+    // Of one that fills single keys there are no runs to tell of.
+    let jobs = settings.jobs.iter().filter(|job| names.contains(&job.name) && !job.on_demand);
+    let jobs = jobs.cloned().map(Arc::new).collect();
     let redis = &mut settings.redis;
     let postgres = &mut settings.postgres;
     for limit in
@@ -127,6 +132,7 @@ async fn look(settings: &Settings, jobs: Vec<Arc<Job>>, incomplete: bool) -> Res
         // Where the history knows of a success, it knows all; elsewhere it may be another one than the service's.
         let known = stale.is_some() || runs.last_success.is_some();
         let stale = if known { stale } else { service.says_stale(&job.name) };
+        let stale = stale.filter(|_| job.disabled().is_none());
         JobStatus { stale, paused_until: pauses.until(&job.name, now), runs, job, holder }
     };
     let holders = holders.into_iter().chain(std::iter::repeat(None));

@@ -81,6 +81,7 @@ fn ratio(job: &JobStatus) -> String {
 
 /// What is out of the ordinary.
 fn notes(job: &JobStatus, most: usize) -> Vec<String> {
+    let disabled = job.job.disabled().map(|why| format!("disabled: {why}"));
     let stale = job.stale.as_ref().map(|stale| format!("stale: {stale}"));
     let paused = job.paused_until.map(|until| format!("paused until {}", time(until)));
     let running = job.holder.as_ref().map(|holder| format!("run now by {holder}"));
@@ -94,7 +95,7 @@ fn notes(job: &JobStatus, most: usize) -> Vec<String> {
     let when = if job.last_failed() { "last run failed" } else { "last failure" };
     let failure = job.runs.last_failure.as_ref().and_then(|run| failed(when, run));
     let refresh = job.runs.failed_refresh.as_ref().and_then(|run| failed("refresh ahead failed", run));
-    [stale, paused, running, failure, refresh].into_iter().flatten().collect()
+    [disabled, stale, paused, running, failure, refresh].into_iter().flatten().collect()
 }
 
 fn service_line(service: &Service) -> String {
@@ -179,6 +180,7 @@ fn job_value(job: &JobStatus, now: DateTime<Utc>) -> Value {
         "max_age_seconds": job.job.max_age.map(|age| age.as_secs_f64()),
         "stale": job.stale.is_some(),
         "next": job.next(now).map(time),
+        "disabled": job.job.disabled(),
         "paused_until": job.paused_until.map(time),
         "succeeded": runs.succeeded,
         "failed": runs.failed,

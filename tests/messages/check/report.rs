@@ -114,15 +114,15 @@ fn programs_get_json_with_the_same_findings() {
 #[test]
 fn programs_get_json_also_when_the_configuration_is_wrong() {
     let mut files = Files::new();
-    files.write("jobs/a.toml", format!("{GOOD}compress = 'zstd'\n"));
+    files.write("jobs/a.toml", format!("{GOOD}read_through = true\n"));
     files.write("jobs/b.toml", "query = 'SELECT 1'\nkey = 't:b'\n");
     let ran = files.warm(&["check", "--json"]).exits(2);
-    assert!(ran.err.contains("unknown field `compress`") && ran.err.contains("jobs/a.toml:4:1"), "{}", ran.err);
+    assert!(ran.err.contains("unknown field `read_through`") && ran.err.contains("jobs/a.toml:4:1"), "{}", ran.err);
     let report = ran.json();
     let found = |at: usize, field: &str| report["findings"][at][field].clone();
     assert_eq!(report["exit_code"], 2);
     assert_eq!((found(0, "severity"), found(0, "at")), ("error".into(), "jobs/a.toml:4:1".into()));
-    assert_eq!(found(0, "message"), "unknown field `compress`");
+    assert_eq!(found(0, "message"), "unknown field `read_through`");
     assert_eq!((found(1, "at"), found(1, "message")), ("jobs/b.toml".into(), "the field `value` is missing".into()));
     assert_eq!(found(2, "at"), Value::Null);
     assert!(files.untouched());

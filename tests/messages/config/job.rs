@@ -83,6 +83,8 @@ fn types_go_with_values_and_with_what_they_need() {
     cases.job("pages", job("rows", "list", "paginate = 20\n").replace("{id}", "{page}"));
     cases.job("swept", job("row", "hash", "sweep = true"));
     cases.job("swept JSON", job("row", "json", "sweep = true"));
+    cases.job("compressed", job("rows", "set", "compress = 'zstd'"));
+    cases.job("encrypted", job("row", "json", "encrypt = true"));
     cases.job("by a version", job("rows", "zset", "score = 'n'\nverify = { version = 'n' }"));
     cases.files.write("warm.toml", format!("{CONFIG}[defaults]\nverify = {{ version = 'n' }}"));
     cases.job("by a version for all", job("rows", "list", ""));

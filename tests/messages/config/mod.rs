@@ -2,7 +2,9 @@
 
 mod environment;
 mod files;
+mod invalidate;
 mod job;
 mod query;
+mod sealing;
 mod shape;
 mod together;

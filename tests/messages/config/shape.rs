@@ -41,7 +41,7 @@ fn a_field_that_does_not_exist_is_refused_and_a_near_one_suggested() {
 #[test]
 fn what_is_not_built_yet_is_refused_and_never_ignored() {
     let mut cases = Cases::new();
-    cases.job("of a job, all at once", format!("{GOOD}compress = 'zstd'\nencrypt = true\n"));
+    cases.job("of a job, all at once", format!("{GOOD}read_through = true\nlisten = 'event'\n"));
     cases.config("of the configuration", format!("{CONFIG}[serve]\nport = 9000"));
     cases.compare("not_built_yet");
 }

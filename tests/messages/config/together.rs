@@ -107,7 +107,7 @@ fn all_mistakes_in_all_files_are_reported_at_once() {
     let mut cases = Cases::new();
     cases.files.write("warm.toml", format!("{CONFIG}[postgres]\nconnections = 0\n[limits]\nbuffer = 'much'\n"));
     cases.files.write("jobs/a-syntax.toml", "query = 'SELECT 1\n");
-    cases.files.write("jobs/b-fields.toml", format!("{GOOD}compress = 'zstd'\npriority = 'high'\n"));
+    cases.files.write("jobs/b-fields.toml", format!("{GOOD}read_through = true\npriority = 'high'\n"));
     cases.files.write(
         "jobs/c-meaning.toml",
         "query = 'DELETE FROM thing'\nkey = '{id}'\nvalue = 'all'\nttl = 'soon'\nschedule = 'hourly'\nretries = 99\n\

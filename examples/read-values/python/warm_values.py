@@ -1,0 +1,81 @@
+"""Reads values that warm has compressed or encrypted (docs/sealed-values.md). Python 3.9 or newer.
+
+    keys = parse_keys(open("/run/secrets/warm-keys").read())
+    user = json.loads(open_value(b"user:42", redis.get("user:42"), keys))
+"""
+
+import base64
+import binascii
+import zlib
+
+import lz4.frame
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
+MAGIC = b"\xd7wrm"
+ZSTD = b"\x28\xb5\x2f\xfd"
+LZ4 = b"\x04\x22\x4d\x18"
+GZIP = b"\x1f\x8b"
+NONCE = 12
+TAG = 16
+
+
+class Unreadable(ValueError):
+    """The value cannot be what warm wrote to this key."""
+
+
+def parse_keys(text):
+    """The keys of a file with a key's name and its base64 in each line. No message holds anything of a line."""
+    keys = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            name, secret = words[0], base64.b64decode(words[1], validate=True)
+        except (IndexError, binascii.Error):
+            secret = b""
+        if len(words) != 2 or len(secret) != 32:
+            raise ValueError(f"line {number} is no key: NAME BASE64-OF-32-BYTES") from None
+        keys[name] = secret
+    return keys
+
+
+def open_value(name, value, keys=None, limit=64 << 20):
+    """The value that stands in Redis at `name` (bytes), which is the whole key, with key_prefix. What is neither encrypted nor compressed is itself."""
+    if value.startswith(MAGIC):
+        value = _decrypt(name, value, keys or {})
+    return _decompress(value, limit)
+
+
+def _decrypt(name, value, keys):
+    if value[4:5] != b"\x01":
+        raise Unreadable(f"version {value[4:5].hex() or 'none'} is not known")
+    start = 6 + (value[5] if len(value) > 5 else 0)
+    if len(value) < start + NONCE + TAG:
+        raise Unreadable("the value is too short")
+    key = value[6:start].decode("latin-1")
+    if key not in keys:
+        raise Unreadable(f"there is no key {key!r}")
+    try:
+        return AESGCMSIV(keys[key]).decrypt(value[start : start + NONCE], value[start + NONCE :], name)
+    except InvalidTag:
+        raise Unreadable("the value was changed, belongs to another key of Redis, or its key has another secret") from None
+
+
+def _decompress(value, limit):
+    try:
+        if value.startswith(ZSTD):
+            content = zstandard.ZstdDecompressor().stream_reader(value).read(limit + 1)
+        elif value.startswith(LZ4):
+            content = lz4.frame.LZ4FrameDecompressor().decompress(value, max_length=limit + 1)
+        elif value.startswith(GZIP):
+            content = zlib.decompressobj(wbits=31).decompress(value, limit + 1)
+        else:
+            content = value
+    except (zstandard.ZstdError, RuntimeError, zlib.error) as error:
+        raise Unreadable(f"the value cannot be decompressed: {error}") from None
+    if len(content) > limit:
+        raise Unreadable(f"the value is longer than {limit} bytes")
+    return content
