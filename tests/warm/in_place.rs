@@ -188,3 +188,18 @@ fn half_a_list_is_left_to_die_or_not_written_at_all() {
         assert_eq!(world.keys().is_empty(), !more.is_empty());
     }
 }
+
+#[test]
+fn a_bad_row_confirms_no_half_list() {
+    let (_postgres, world) = quiet();
+    allow(&world, "list");
+    world.config("jobs = \"jobs\"\n[ttl]\n\"t:\" = \"10m\"\n[limits]\nbuffer = \"64KiB\"\n");
+    world.sql("CREATE TABLE m AS SELECT CASE WHEN n < 1000 THEN n END AS g, n, repeat('x', 1000) AS x FROM generate_series(1, 1000) n");
+    world.job("job", "query = 'SELECT g, x FROM m ORDER BY n'\nkey = 't:{g}'\nvalue = 'rows'\ntype = 'list'");
+    world.warm(&["--now"]).exits(1).says("row 1000: ");
+    let keys = world.keys();
+    assert!(keys.len() > 500, "{}", keys.len());
+    for key in keys {
+        assert!(world.ask::<i64>(&["PTTL", &key]) <= 10_000, "{key} may lack a row");
+    }
+}

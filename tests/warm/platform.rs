@@ -104,7 +104,6 @@ fn the_leaderboard_is_a_sorted_set_if_somebody_wants_it_so() {
     let lines: Vec<&str> = option.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
     world.job("referral-ranking", &lines.join("\n"));
     allow(&world, "zset");
-    let _: () = world.ask(&["ACL", "SETUSER", "warm", "~leaderboard:referral:ranking"]);
     world.warm(&["check"]).exits(0);
     world.warm(&["--now", "referral-ranking"]).exits(0).says("wrote 1 key");
     let expected = world.sql(

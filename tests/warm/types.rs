@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use crate::support::world::World;
+use crate::support::world::{CONFIG, World};
 
 /// Values whose text takes some care, one row of which is empty but for its keys.
 const TABLE: &str = r#"CREATE TYPE mood AS ENUM ('so-so', 'fi"ne');
@@ -174,7 +174,7 @@ fn a_score_is_a_finite_number() {
 fn many(world: &World, ty: &str, more: &str) -> (String, usize) {
     world.sql("CREATE TABLE IF NOT EXISTS m AS SELECT n, 'x' || n AS v, 'a' AS g FROM generate_series(1, 4321) n; GRANT SELECT ON m TO PUBLIC");
     if ty == "hash" {
-        let columns: Vec<String> = (0..1500).map(|n| format!("n + {n} AS f{n}")).collect();
+        let columns: Vec<String> = (0..1500).map(|n| format!("v || {n} AS f{n}")).collect();
         let query = format!("SELECT g, {} FROM m WHERE n = 1", columns.join(", "));
         world.job("job", &format!("query = '{query}'\nkey = 't:{{g}}'\nvalue = 'row'\ntype = 'hash'\n{more}"));
         return ("HLEN".to_owned(), 1501);
@@ -346,5 +346,32 @@ fn a_full_redis_keeps_the_old_value() {
         world.warm(&["--now"]).exits(0);
         assert_eq!(world.ask::<usize>(&[&count, "t:a"]), expected);
         let _: () = world.ask(&["FLUSHALL"]);
+    }
+}
+
+#[test]
+fn a_redis_that_is_nearly_full_takes_values_of_about_the_same_size() {
+    let world = world();
+    for ty in ["hash", "list", "set", "zset"] {
+        for more in ["", "verify = 'none'"] {
+            many(&world, ty, more);
+            world.config(CONFIG);
+            world.warm(&["--now"]).exits(0);
+            let old: Vec<u8> = world.ask(&["DUMP", "t:a"]);
+            let _: () = world.ask(&["CONFIG", "SET", "maxmemory", "100mb"]);
+            world.config(&format!("{CONFIG}[redis]\nmemory_limit = \"1%\"\n"));
+            world.sql("UPDATE m SET v = 'y' || n");
+            world.warm(&["--now"]).exits(0).says("wrote 1 key");
+            assert_ne!(world.ask::<Vec<u8>>(&["DUMP", "t:a"]), old, "{ty} {more}");
+            world.sql("UPDATE m SET v = v || 'zzzz'");
+            let old: Vec<u8> = world.ask(&["DUMP", "t:a"]);
+            world.warm(&["--now"]).exits(5).says("no room for 1 key");
+            assert_eq!(world.ask::<Vec<u8>>(&["DUMP", "t:a"]), old, "{ty} {more}");
+            let _: () = world.ask(&["DEL", "t:a"]);
+            world.warm(&["--now"]).exits(5).says("no room for 1 key");
+            assert!(world.keys().is_empty());
+            let _: () = world.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+            world.sql("DROP TABLE m");
+        }
     }
 }
