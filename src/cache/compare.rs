@@ -36,7 +36,10 @@ pub(super) fn settle(tally: &Tally, prefix: &str, entry: &Entry<'_>, answer: &Va
     match entry.mark {
         Mark::Different(before) if before == digest => tally.differs(prefix, entry, &found),
         Mark::Different(_) => tally.overtaken(entry),
-        _ => return Some(Mark::Different(digest)),
+        _ => {
+            tally.looked_at(entry);
+            return Some(Mark::Different(digest));
+        }
     }
     Some(Mark::Done)
 }
