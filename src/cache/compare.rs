@@ -37,7 +37,10 @@ pub(super) fn settle(tally: &Tally, prefix: &str, kind: Kind, entry: &Entry<'_>,
     match entry.mark {
         Mark::Different(before) if before == digest => tally.differs(prefix, kind, entry, &found),
         Mark::Different(_) => tally.overtaken(entry),
-        _ => return Some(Mark::Different(digest)),
+        _ => {
+            tally.looked_at(entry);
+            return Some(Mark::Different(digest));
+        }
     }
     Some(Mark::Done)
 }

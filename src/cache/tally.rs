@@ -139,6 +139,11 @@ impl Tally {
         self.lock().drift.same(prefix, entry, left);
     }
 
+    /// Notes that the key of an entry was looked at, whatever comes of it.
+    pub(super) fn looked_at(&self, entry: &Entry<'_>) {
+        self.lock().drift.looked_at(entry.key);
+    }
+
     /// Counts an entry whose key does not.
     pub(super) fn differs(&self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found) {
         self.lock().drift.differs(prefix, kind, entry, found);

@@ -122,16 +122,21 @@ impl Drift {
         self.seen.contains(&xxh3_64(key))
     }
 
+    /// Notes that a key was looked at.
+    pub fn looked_at(&mut self, key: &[u8]) {
+        self.seen.insert(xxh3_64(key));
+    }
+
     /// Counts a key that holds what it should, and lives for `left` milliseconds.
     pub fn same(&mut self, prefix: &str, entry: &Entry<'_>, left: Option<u64>) {
-        self.seen.insert(xxh3_64(entry.key));
+        self.looked_at(entry.key);
         self.same += 1;
         self.lives(prefix, entry, left);
     }
 
     /// Counts a key that does not.
     pub fn differs(&mut self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found) {
-        self.seen.insert(xxh3_64(entry.key));
+        self.looked_at(entry.key);
         let what = match found {
             Found::Same(_) => return,
             Found::Absent => What::Missing,

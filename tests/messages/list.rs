@@ -63,6 +63,7 @@ fn programs_get_json() {
         json!({
             "job": "lists",
             "disabled": null,
+        "on_demand": false,
             "compress": null,
             "encrypt": false,
             "description": "The first page\n  of each kind",

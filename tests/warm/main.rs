@@ -31,6 +31,7 @@ mod partitions;
 mod pause;
 mod platform;
 mod postgres_faults;
+mod prisma;
 mod process;
 mod rate;
 mod reads;

@@ -102,8 +102,9 @@ pub(super) fn connect(redis: &Redis, policy: Policy, kind: Kind) -> Result<(Conn
 }
 
 fn load_scripts(redis: &Redis, connected: &mut Connected, policy: Policy, kind: Kind) -> Result<Scripts, Trouble> {
+    let scripts = Scripts::load(&mut connected.connection, policy, kind)?;
     if kind == Kind::Json && !redis.knows_json(&mut connected.connection)? {
         return Err(Trouble::Stop(Error::new(ErrorKind::Definition, NO_JSON)));
     }
-    Scripts::load(&mut connected.connection, policy, kind)
+    Ok(scripts)
 }
