@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::diagnostic::Collector;
+use super::diagnostic::{Collector, Diagnostic};
 use super::fields::{Common, Reader};
 use super::raw::{self, Text};
 use super::settings::must_be;
@@ -55,7 +55,7 @@ impl Reader<'_> {
         key_type.filter(|_| is_good && fits)
     }
 
-    fn element(&self, text: &Text) -> Result<Element, super::diagnostic::Diagnostic> {
+    fn element(&self, text: &Text) -> Result<Element, Diagnostic> {
         match (text.get_ref().as_str(), text.get_ref().strip_prefix("column:")) {
             ("row", _) => Ok(Element::Row),
             (_, Some(column)) if !column.is_empty() => Ok(Element::Column(column.to_owned())),

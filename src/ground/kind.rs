@@ -108,15 +108,13 @@ impl Kind {
         if matches!(self, Kind::Hash | Kind::SortedSet) { 2 } else { 1 }
     }
 
-    /// What a value takes in Redis beside its bytes, roughly.
+    /// What a value takes in Redis beside its bytes, roughly: as much as where its elements are too many, or too long, for the compact form.
     pub fn overhead(self, payload: &[u8]) -> usize {
-        /// A field, an element, an element with its score, where there are too many, or too long ones, for the compact form.
-        const OF_EACH: [usize; 3] = [64, 56, 104];
         let each = match self {
             Kind::String | Kind::Json | Kind::List => return 0,
-            Kind::Hash => OF_EACH[0],
-            Kind::Set => OF_EACH[1],
-            Kind::SortedSet => OF_EACH[2],
+            Kind::Hash => 64,
+            Kind::Set => 56,
+            Kind::SortedSet => 104,
         };
         parts(payload).count() / self.parts_of_one() * each
     }
