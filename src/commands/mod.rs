@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 
 use crate::cache::Redis;
 use crate::cli::Common;
-pub(crate) use crate::config::nearest;
+pub(crate) use crate::ground::near::nearest;
 use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, Partly, PauseFile, Severity};
 use crate::encode;
 use crate::ground::clock::SystemClock;

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use chrono_tz::Tz;
 
-use super::near::nearest;
+use crate::ground::near::nearest;
 use super::units;
 use crate::ground::schedule::{KINDS, NICKNAMES, Schedule};
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Collector, Diagnostic, Diagnostics, Place};
-use super::near::nearest;
+use crate::ground::near::nearest;
 use super::sources::Sources;
 use super::{raw, shape};
 

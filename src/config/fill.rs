@@ -2,7 +2,7 @@
 
 use super::diagnostic::Collector;
 use super::fields::Reader;
-use super::near::nearest;
+use crate::ground::near::nearest;
 use super::raw;
 use crate::ground::key::{KeyTemplate, PAGE};
 use crate::ground::sql::{NOW, Sql};

@@ -6,7 +6,7 @@
 use super::diagnostic::{Collector, Diagnostic, Place};
 use super::fields::Reader;
 use super::job::Read;
-use super::near::nearest;
+use crate::ground::near::nearest;
 use super::raw::{self, Text};
 use super::sources::Sources;
 use crate::ground::invalidate::{Set, Template};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::diagnostic::{Collector, Diagnostic, Place};
 use super::fields::{Common, Reader};
-use super::near::nearest;
+use crate::ground::near::nearest;
 use super::raw::{self, Text};
 use super::sources::Sources;
 use crate::ground::job::{Invalidates, Job, Parameter, Values, Verify};

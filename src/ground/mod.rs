@@ -21,6 +21,7 @@ pub mod job;
 pub mod key;
 pub mod keyspace;
 pub mod manifest;
+pub mod near;
 pub mod one_key;
 pub mod passed;
 pub mod pause;
