@@ -28,7 +28,6 @@ use tokio::runtime::Runtime;
 
 use crate::cache::Redis;
 use crate::cli::Common;
-pub(crate) use crate::ground::near::nearest;
 use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, Partly, PauseFile, Severity};
 use crate::encode;
 use crate::ground::clock::SystemClock;
@@ -36,6 +35,7 @@ use crate::ground::event::Observer;
 use crate::ground::exit;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::Job;
+pub(crate) use crate::ground::near::nearest;
 use crate::ground::settings::Settings;
 use crate::history::{History, Place};
 use crate::runner::Runner;

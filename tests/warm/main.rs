@@ -8,6 +8,7 @@ mod ahead;
 mod barrier;
 mod bulk;
 mod busy;
+mod deletes;
 mod diff;
 mod fill;
 mod freshness;
