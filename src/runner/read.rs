@@ -139,6 +139,10 @@ impl ReadThrough {
     pub async fn read(self: &Arc<Self>, key: &[u8]) -> Result<Known, NoAnswer> {
         let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
         let job = self.job_of(key)?;
+        if let Some(why) = job.disabled() {
+            let message = format!("the job `{}` is disabled: {why}", job.name);
+            return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, message)));
+        }
         let key: Arc<[u8]> = Arc::from(key);
         if let Some(known) = self.known.get(&(Arc::clone(&key), self.under_way.round(&key))).await {
             return Ok(Known { level: Level::Own, ..known });

@@ -37,6 +37,7 @@ mod reads;
 mod redis_faults;
 mod rows;
 mod sealed;
+mod sealed_keys;
 mod serve;
 mod status;
 mod sweep;
