@@ -34,7 +34,7 @@ mod writer;
 
 pub use connect::Redis;
 pub use inspect::{Inspection, NO_JSON, RefusedType, Rights, Withheld};
-pub use invalidate::{Act, Invalidated};
+pub use invalidate::{Act, Halt, Invalidated};
 pub use memory::KEY_OVERHEAD;
 pub use reader::{Live, Reader};
 pub use retract::Ours;

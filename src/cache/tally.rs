@@ -10,6 +10,7 @@ use crate::ground::drift::{Drift, Found};
 use crate::ground::entry::{Entry, Mark};
 use crate::ground::kind::Kind;
 use crate::ground::run::{Left, SAMPLES, Sample, Stats};
+use crate::ground::sealing::Opens;
 use crate::ground::waits::Waits;
 
 /// What has been written so far, shared between the run and its writer.
@@ -25,6 +26,8 @@ struct Written {
     /// Those who wait for their turn.
     waits: Waits,
     drift: Drift,
+    /// How values that are compared are opened, where they are sealed.
+    opens: Option<Arc<dyn Opens>>,
 }
 
 impl Written {
@@ -64,7 +67,8 @@ impl Tally {
         let mut written = self.lock();
         let Stats { waited, gave_way, .. } = written.stats;
         let stats = Stats { waited, gave_way, ..Stats::default() };
-        *written = Written { stats, waits: written.waits, ..Written::default() };
+        let opens = written.opens.take();
+        *written = Written { stats, waits: written.waits, opens, ..Written::default() };
     }
 
     /// Remembers from now on whether the key with this fingerprint is written.
@@ -144,9 +148,25 @@ impl Tally {
         self.lock().drift.looked_at(entry.key);
     }
 
+    /// Counts an entry whose key does, though it is sealed in another way.
+    pub(super) fn same_when_opened(&self, prefix: &str, entry: &Entry<'_>, left: Option<u64>) {
+        self.lock().drift.same_when_opened(prefix, entry, left);
+    }
+
     /// Counts an entry whose key does not.
     pub(super) fn differs(&self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found) {
-        self.lock().drift.differs(prefix, kind, entry, found);
+        let opens = self.opens();
+        self.lock().drift.differs(prefix, kind, entry, found, opens.as_deref());
+    }
+
+    /// Says how values are opened that are to be compared.
+    pub fn open_with(&self, opens: Arc<dyn Opens>) {
+        self.lock().opens = Some(opens);
+    }
+
+    /// How they are, where they are sealed.
+    pub(super) fn opens(&self) -> Option<Arc<dyn Opens>> {
+        self.lock().opens.clone()
     }
 
     /// What a comparison has found.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::now::{exit_code, observer};
 use super::report::finding_value;
 use super::show::other_ttl;
-use super::{Failure, load, runner, runtime, select, signals};
+use super::{Failure, load, runner, runtime, select_enabled, signals};
 use crate::cli::{Common, Diff};
 use crate::ground::drift::{Drift, Finding, What};
 use crate::ground::exit;
@@ -20,7 +20,9 @@ use crate::ground::show::counted;
 /// failed job with the highest priority.
 pub fn run(common: &Common, diff: &Diff) -> Result<u8, Failure> {
     let loaded = load(common)?;
-    let jobs = select(&loaded.settings, &diff.jobs)?;
+    let jobs = select_enabled(&loaded.settings, &diff.jobs)?;
+    let disabled = loaded.settings.jobs.iter().filter(|_| diff.jobs.is_empty());
+    let disabled: Vec<_> = disabled.filter_map(|job| Some((&job.name, job.disabled()?))).collect();
     let runner = Arc::new(runner(&loaded.settings, observer())?);
     let sample = diff.sample.map_or(Sample::ALL, |share| Sample::new(share, fastrand::u64(..)));
     let (compared, caught) = runtime()?.block_on(async {
@@ -49,11 +51,15 @@ pub fn run(common: &Common, diff: &Diff) -> Result<u8, Failure> {
         code => code,
     });
     let text = match common.json {
-        true => format!(
-            "{:#}\n",
-            json!({ "exit_code": code, "jobs": compared.iter().map(Compared::value).collect::<Vec<_>>() })
-        ),
-        false => compared.iter().map(Compared::text).collect(),
+        true => {
+            let jobs: Vec<_> = compared.iter().map(Compared::value).collect();
+            let disabled: Vec<_> = disabled.iter().map(|(job, why)| json!({ "job": job, "reason": why })).collect();
+            format!("{:#}\n", json!({ "exit_code": code, "jobs": jobs, "disabled": disabled }))
+        }
+        false => {
+            let disabled = disabled.iter().map(|(job, why)| format!("{job}: not compared: disabled: {why}\n"));
+            compared.iter().map(Compared::text).chain(disabled).collect()
+        }
     };
     // A closed standard output takes nothing away.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -73,7 +79,11 @@ impl Compared {
         if failure.is_some() {
             return format!("{job}: failed\n");
         }
-        let mut parts = vec![format!("{} as in the database", counted(drift.same, "key", "keys"))];
+        let mut same = format!("{} as in the database", counted(drift.same, "key", "keys"));
+        if drift.sealed_otherwise > 0 {
+            same += &format!(" ({} of them sealed in another way)", drift.sealed_otherwise);
+        }
+        let mut parts = vec![same];
         parts.extend(
             counts(drift).into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")),
         );
@@ -95,7 +105,7 @@ impl Compared {
         let Report { job, drift, failure, stats, .. } = &self.report;
         let kinds = |drift: &Drift| {
             json!({
-                "same": drift.same, "missing": drift.missing, "stale": drift.stale, "other_shape": drift.other_shape,
+                "same": drift.same, "sealed_otherwise": drift.sealed_otherwise, "missing": drift.missing, "stale": drift.stale, "other_shape": drift.other_shape,
                 "other_type": drift.other_type, "other_ttl": drift.other_ttl, "extra": drift.extra, "unknown": drift.unknown,
             })
         };
@@ -133,6 +143,7 @@ fn line(Finding { key, what }: &Finding) -> String {
         What::Missing => format!("{key}  missing"),
         What::Stale(difference) => format!("{key}  stale: {difference}"),
         What::OtherShape(difference) => format!("{key}  another shape: {difference}"),
+        What::Unopened(why) => format!("{key}  another shape: {why}"),
         What::OtherType(ty) => format!("{key}  another type: {ty}"),
         What::OtherTtl(left, most) => format!("{key}  another TTL: it {}", other_ttl(*left, *most)),
         What::Extra => format!("{key}  extra: no row makes it"),

@@ -1,4 +1,4 @@
-//! Where `warm serve` gives the values of keys, and from what: made when it begins, and again when it has read other files.
+//! Where `warm serve` gives the values of keys, and deletes them, and from what: made when it begins, and again when it has read other files.
 
 use std::fs;
 use std::io;
@@ -6,29 +6,35 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Failure;
 use super::setup::InUse;
 use crate::ground::error::Error;
 use crate::ground::event::{Event, Observer};
 use crate::ground::settings::KeysSettings;
-use crate::runner::{ReadThrough, Runner};
-use crate::service::{KeysListener, serve_keys};
+use crate::runner::{Invalidator, ReadThrough, Runner};
+use crate::service::{Deletes, Given, KeysListener, serve_keys};
+
+/// How long deletions may still take when the service has ended: shorter than connections may.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// What gives values until it is dropped.
 pub(super) struct Keys {
     servers: JoinSet<()>,
     life: watch::Sender<()>,
+    source: Option<watch::Receiver<Arc<Given>>>,
     socket: Option<PathBuf>,
 }
 
 /// Gives them another source.
-pub(super) type Sources = watch::Sender<Arc<ReadThrough>>;
+pub(super) type Sources = watch::Sender<Arc<Given>>;
 
 impl Keys {
     /// Begins to listen, where the configuration says so.
@@ -42,33 +48,49 @@ impl Keys {
         let settings = &in_use.loaded.settings;
         let keys = settings.serve.keys.clone();
         let (life, _) = watch::channel(());
-        let mut all = Keys { servers: JoinSet::new(), life, socket: keys.socket.clone() };
+        let mut all = Keys { servers: JoinSet::new(), life, source: None, socket: keys.socket.clone() };
         if keys.socket.is_none() && keys.listen.is_none() {
             return Ok((all, None));
         }
-        let (sources, source) = watch::channel(source(in_use).map_err(|error| anyhow!("{error}"))?);
+        let given = source(in_use, observer.as_ref()).map_err(|error| anyhow!("{error}"))?;
+        let (sources, source) = watch::channel(given);
         for listener in listeners(&keys, &settings.file, observer.as_ref()).await? {
             all.servers.spawn(serve_keys(listener, source.clone(), Arc::clone(observer), all.life.subscribe()));
         }
+        all.source = Some(source);
         Ok((all, Some(sources)))
     }
 
     /// Lets those who ask have their answers, for a moment, and ends.
     pub(super) async fn end(self) {
-        let Keys { mut servers, life, socket } = self;
+        let Keys { mut servers, life, source, socket } = self;
         drop(life);
+        if timeout(MOMENT, async { while servers.join_next().await.is_some() {} }).await.is_err()
+            && let Some(source) = source
+        {
+            // A pass over all keys: whoever waits is told that it did not come to its end.
+            source.borrow().deletes.iter().for_each(|deletes| deletes.invalidator.halt());
+        }
         while servers.join_next().await.is_some() {}
         // Nobody listens there any more.
         socket.map(fs::remove_file);
     }
 }
 
-/// From what values are given.
-pub(super) fn source(in_use: &InUse) -> Result<Arc<ReadThrough>, Error> {
+/// From what values are given, and what may be deleted.
+pub(super) fn source(in_use: &InUse, observer: &dyn Observer) -> Result<Arc<Given>, Error> {
     let settings = &in_use.loaded.settings;
     let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
     let runner: &Arc<Runner> = &in_use.runner;
-    ReadThrough::new(runner, &jobs, settings.serve.keys.level1).map(Arc::new)
+    let reads = ReadThrough::new(runner, &jobs, settings.serve.keys.level1).map(Arc::new)?;
+    let deletes = settings.serve.keys.invalidate.then(|| Deletes {
+        sets: settings.sets.clone(),
+        file: settings.file.clone(),
+        invalidator: Invalidator::new(&runner.redis),
+    });
+    let sets = deletes.iter().flat_map(|deletes| &deletes.sets).map(|set| set.name.as_str());
+    observer.on(&Event::Invalidates { sets: &sets.collect::<Vec<_>>() });
+    Ok(Arc::new(Given { reads, deletes }))
 }
 
 async fn listeners(keys: &KeysSettings, file: &Path, observer: &dyn Observer) -> Result<Vec<KeysListener>, Failure> {

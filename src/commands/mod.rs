@@ -28,7 +28,6 @@ use tokio::runtime::Runtime;
 
 use crate::cache::Redis;
 use crate::cli::Common;
-pub(crate) use crate::config::nearest;
 use crate::config::{self, Diagnostic, Diagnostics, Environment, Loaded, Partly, PauseFile, Severity};
 use crate::encode;
 use crate::ground::clock::SystemClock;
@@ -36,6 +35,7 @@ use crate::ground::event::Observer;
 use crate::ground::exit;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::Job;
+pub(crate) use crate::ground::near::nearest;
 use crate::ground::settings::Settings;
 use crate::history::{History, Place};
 use crate::runner::Runner;
@@ -136,12 +136,19 @@ fn select(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failur
     Ok(settings.jobs.iter().filter(wanted).cloned().map(Arc::new).collect())
 }
 
-/// The same of jobs that are to run: those that are disabled, or fill single keys only, are left out, and may not be named.
-fn select_to_run(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
+/// The same without those that are disabled, which may not be named.
+fn select_enabled(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
     let mut jobs = select(settings, names)?;
     if let Some((job, why)) = jobs.iter().find_map(|job| Some((job, job.disabled()?))).filter(|_| !names.is_empty()) {
         return Err(Failure::usage(format!("the job `{}` is disabled: {why}", job.name)));
     }
+    jobs.retain(|job| job.disabled().is_none());
+    Ok(jobs)
+}
+
+/// The same of jobs that are to run: those that fill single keys only are left out, too.
+fn select_to_run(settings: &Settings, names: &[String]) -> Result<Vec<Arc<Job>>, Failure> {
+    let mut jobs = select_enabled(settings, names)?;
     if let Some(job) = jobs.iter().find(|job| job.on_demand && !names.is_empty()) {
         let message =
             format!("the job `{}` has no query, so that it only fills single keys: `warm fill KEY`", job.name);

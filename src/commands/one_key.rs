@@ -19,7 +19,7 @@ pub(super) struct Owned {
 /// Finds the job of a key, which may be given with the installation's prefix or without it.
 ///
 /// # Errors
-/// A key of no job, or one that cannot be filled.
+/// A key of no job, or of one that is disabled, or one that cannot be filled.
 pub(super) fn find(settings: &Settings, given: &str) -> Result<Owned, Failure> {
     let prefix = &settings.redis.key_prefix;
     let key = given.strip_prefix(prefix.as_str()).unwrap_or(given);
@@ -31,6 +31,9 @@ pub(super) fn find(settings: &Settings, given: &str) -> Result<Owned, Failure> {
     })?;
     let job = settings.jobs.iter().find(|job| job.name == name).cloned();
     let job = Arc::new(job.ok_or_else(|| Failure::usage(format!("there is no job `{name}`")))?);
+    if let Some(why) = job.disabled() {
+        return Err(Failure::usage(format!("`{}`: the job `{}` is disabled: {why}", visible(given), job.name)));
+    }
     // Said before anything is asked of a server.
     job.for_key(key.as_bytes())
         .map_err(|why| Failure::usage(format!("`{}`: {why} ({})", visible(given), job.file.display())))?;

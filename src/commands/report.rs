@@ -151,15 +151,20 @@ pub(super) fn finding_value(finding: &Finding) -> Value {
         What::Stale(difference) | What::OtherShape(difference) => (Some(difference), None, None),
         What::OtherType(ty) => (None, Some(ty), None),
         What::OtherTtl(left, most) => (None, None, Some((left.map(milliseconds), milliseconds(*most)))),
-        What::Missing | What::Extra => (None, None, None),
+        What::Missing | What::Extra | What::Unopened(_) => (None, None, None),
+    };
+    let reason = match &finding.what {
+        What::Unopened(why) => Some(why),
+        _ => None,
     };
     json!({
         "key": finding.key,
         "kind": finding.what.name(),
         "member": difference.map(|difference| difference.member.as_str()),
         "at": difference.map(|difference| difference.at),
-        "expected": difference.map(|difference| difference.expected.as_str()),
-        "found": difference.map(|difference| difference.found.as_str()),
+        "expected": difference.and_then(|difference| difference.expected.as_deref()),
+        "found": difference.and_then(|difference| difference.found.as_deref()),
+        "reason": reason,
         "type": other_type,
         "left_ms": ttl.and_then(|(left, _)| left),
         "ttl_ms": ttl.map(|(_, most)| most),

@@ -77,10 +77,8 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         observer.on(&Event::Ended);
         Ok::<_, Failure>(Some(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK)))
     });
-    if let Ok(None) = served {
-        // A thread may still wait for Redis' answer, for as long as its time-outs allow: nobody needs it any more.
-        runtime.shutdown_background();
-    }
+    // A thread may still wait for Redis' answer, for as long as its time-outs allow: nobody needs it any more.
+    runtime.shutdown_background();
     served.map(|code| code.unwrap_or(exit::OK))
 }
 
@@ -174,7 +172,7 @@ async fn reload(
                 }
                 in_use = now_in_use;
                 if let Some(sources) = &sources
-                    && let Ok(source) = source(&in_use)
+                    && let Ok(source) = source(&in_use, observer.as_ref())
                 {
                     sources.send_replace(source);
                 }

@@ -140,12 +140,14 @@ impl Seen {
             What::Missing => Some("has it, so that it could be filled".to_owned()),
             What::Stale(difference) => Some(format!("has other rows: {difference}")),
             What::OtherShape(difference) => Some(format!("makes another value: {difference}")),
+            What::Unopened(why) => Some(format!("makes another value than the one in Redis: {why}")),
             What::OtherType(_) => Some(format!("makes {}", self.owned.job.key_type.kind().in_words())),
             What::OtherTtl(left, most) => Some(other_ttl(*left, *most)),
             What::Extra => None,
         });
         let told: Vec<String> = told.collect();
         match &told[..] {
+            [] if self.report.drift.sealed_otherwise > 0 => "makes the same value, sealed in another way".to_owned(),
             [] => "makes the same value".to_owned(),
             _ => told.join("; "),
         }

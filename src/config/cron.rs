@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use chrono_tz::Tz;
 
-use super::near::nearest;
 use super::units;
+use crate::ground::near::nearest;
 use crate::ground::schedule::{KINDS, NICKNAMES, Schedule};
 
 /// What is wrong with a schedule.

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Collector, Diagnostic, Diagnostics, Place};
-use super::near::nearest;
 use super::sources::Sources;
 use super::{raw, shape};
+use crate::ground::near::nearest;
 
 /// Variables that are no settings.
 const NOT_SETTINGS: [&str; 3] = ["WARM_CONFIG", "WARM_LOG", "WARM_LOG_FORMAT"];

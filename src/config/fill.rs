@@ -2,9 +2,9 @@
 
 use super::diagnostic::Collector;
 use super::fields::Reader;
-use super::near::nearest;
 use super::raw;
 use crate::ground::key::{KeyTemplate, PAGE};
+use crate::ground::near::nearest;
 use crate::ground::sql::{NOW, Sql};
 
 impl Reader<'_> {

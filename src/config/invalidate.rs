@@ -6,11 +6,11 @@
 use super::diagnostic::{Collector, Diagnostic, Place};
 use super::fields::Reader;
 use super::job::Read;
-use super::near::nearest;
 use super::raw::{self, Text};
 use super::sources::Sources;
 use crate::ground::invalidate::{Set, Template};
 use crate::ground::key::TemplateError;
+use crate::ground::near::nearest;
 use crate::ground::ttl::TtlPolicy;
 
 /// The most sets. They may need one another, as deep as they like.

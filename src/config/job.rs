@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::diagnostic::{Collector, Diagnostic, Place};
 use super::fields::{Common, Reader};
-use super::near::nearest;
 use super::raw::{self, Text};
 use super::sources::Sources;
 use crate::ground::job::{Invalidates, Job, Parameter, Values, Verify};
 use crate::ground::key::KeyTemplate;
+use crate::ground::near::nearest;
 use crate::ground::schedule::Splay;
 use crate::ground::sealing::Keyring;
 use crate::ground::settings::Limits;

@@ -83,6 +83,7 @@ impl Config {
             keys_socket,
             keys_socket_mode,
             keys_listen,
+            keys_invalidate,
             level1,
             level1_ttl
         );
@@ -183,6 +184,7 @@ pub(super) struct Serve {
     pub(super) keys_socket: Option<Text>,
     pub(super) keys_socket_mode: Option<Text>,
     pub(super) keys_listen: Option<Text>,
+    pub(super) keys_invalidate: Option<Spanned<bool>>,
     pub(super) level1: Option<Spanned<Size>>,
     pub(super) level1_ttl: Option<Spanned<Length>>,
 }

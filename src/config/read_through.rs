@@ -17,7 +17,7 @@ const TTL: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(60));
 /// The most bytes of `level1`.
 const MOST: usize = 64 << 30;
 
-/// `keys_socket`, `keys_socket_mode`, `keys_listen`, `level1` and `level1_ttl` of `[serve]`.
+/// `keys_socket`, `keys_socket_mode`, `keys_listen`, `keys_invalidate`, `level1` and `level1_ttl` of `[serve]`.
 pub(super) fn keys(raw: &raw::Serve, file: &Path, sources: &Sources, collector: &mut Collector) -> KeysSettings {
     const SOCKET: &str = "keys_socket = \"/run/warm/keys.sock\" names one";
     let socket = raw.keys_socket.as_ref().map(|text| named("file", text, file, sources, SOCKET));
@@ -31,15 +31,24 @@ pub(super) fn keys(raw: &raw::Serve, file: &Path, sources: &Sources, collector: 
     let ttl = raw.level1_ttl.as_ref().map(|given| duration("serve.level1_ttl", given, TTL, sources));
     let listen = listen.and_then(|listen| collector.take(listen));
     let is_open = |(address, _): &&(SocketAddr, Range<usize>)| !address.ip().is_loopback();
+    let invalidate = raw.keys_invalidate.as_ref().filter(|invalidate| *invalidate.get_ref());
     if let Some((address, span)) = listen.as_ref().filter(is_open) {
-        let message = format!("whoever can reach {address} can read all keys of the jobs, without a password");
+        let more = if invalidate.is_some() { ", and delete those of [invalidate]" } else { "" };
+        let message = format!("whoever can reach {address} can read all keys of the jobs{more}, without a password");
         let warning = sources.error(span.clone(), message).into_warning();
         collector.push(warning.help("listen on 127.0.0.1, or let a firewall say who may connect"));
+    }
+    if let Some(invalidate) = invalidate.filter(|_| raw.keys_socket.is_none() && raw.keys_listen.is_none()) {
+        let message =
+            "`serve.keys_invalidate` lets others delete keys where values are given, and they are given nowhere";
+        let warning = sources.error(invalidate.span(), message).into_warning();
+        collector.push(warning.help("say where with `keys_socket` or `keys_listen`, or remove it"));
     }
     KeysSettings {
         socket: socket.and_then(|socket| collector.take(socket)),
         socket_mode: mode.and_then(|mode| collector.take(mode)).unwrap_or(0o660),
         listen: listen.map(|(address, _)| address),
+        invalidate: invalidate.is_some(),
         level1: Level1 {
             bytes: bytes.and_then(|bytes| collector.take(bytes)).unwrap_or(64 << 20),
             ttl: ttl.and_then(|ttl| collector.take(ttl)).unwrap_or(Duration::from_secs(1)),

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
-use super::near::nearest;
+use crate::ground::near::nearest;
 
 /// The most mistakes that are reported about one text.
 const MOST: usize = 20;

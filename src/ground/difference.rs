@@ -17,10 +17,10 @@ pub struct Difference {
     pub at: usize,
     /// The member that it is in, such as `[2].startDate`; empty if that cannot be told.
     pub member: String,
-    /// What should be there, from a little before on.
-    pub expected: String,
-    /// What is there.
-    pub found: String,
+    /// What should be there, from a little before on; `None` if that is shown to nobody.
+    pub expected: Option<String>,
+    /// What is there; `None` likewise.
+    pub found: Option<String>,
 }
 
 impl Difference {
@@ -34,7 +34,14 @@ impl Difference {
             // A letter may have been cut.
             format!("{ahead}{}{behind}", visible(text.trim_matches('\u{fffd}')))
         };
-        Difference { at, member: member_at(&expected[..at]), expected: part(expected), found: part(found) }
+        let (shown, is) = (Some(part(expected)), Some(part(found)));
+        Difference { at, member: member_at(&expected[..at]), expected: shown, found: is }
+    }
+
+    /// The same without anything of the values.
+    #[must_use]
+    pub fn without_values(self) -> Self {
+        Difference { expected: None, found: None, ..self }
     }
 }
 
@@ -42,7 +49,11 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { at, member, expected, found } = self;
         let member = if member.is_empty() { String::new() } else { format!("in {member}, ") };
-        write!(f, "{member}at byte {at}: should be `{expected}`, is `{found}`")
+        write!(f, "{member}at byte {at}")?;
+        match (expected, found) {
+            (Some(expected), Some(found)) => write!(f, ": should be `{expected}`, is `{found}`"),
+            _ => f.write_str(" of what was encrypted"),
+        }
     }
 }
 
@@ -261,7 +272,9 @@ mod tests {
         let first = of(r#"{"name":"Ọdún","x":1}"#, r#"{"name":"Ọdun","x":1}"#);
         assert_eq!(first.member, "name");
         assert!(first.to_string().starts_with("in name, at byte 13: should be `…"), "{first}");
-        assert_eq!(of("{}", "{}x").found, "{}x");
+        assert_eq!(of("{}", "{}x").found.as_deref(), Some("{}x"));
+        let hidden = of(r#"{"a":"secret"}"#, r#"{"a":"public"}"#).without_values();
+        assert_eq!(hidden.to_string(), "in a, at byte 6 of what was encrypted");
         assert_eq!(of("abc", "").at, 0);
     }
 }

@@ -13,6 +13,7 @@ use super::difference::{Difference, has_other_shape};
 use super::entry::Entry;
 use super::kind::Kind;
 use super::parts::first_difference;
+use super::sealing::Opens;
 use super::show::visible;
 
 /// How many findings are kept to be shown, of each comparison.
@@ -39,6 +40,8 @@ pub enum Found {
 pub struct Drift {
     /// Keys that hold what they should.
     pub same: u64,
+    /// Of these those that are compressed in another way, or encrypted with another key.
+    pub sealed_otherwise: u64,
     /// Absent keys.
     pub missing: u64,
     /// Keys with a value that is older, or newer, than the rows.
@@ -79,6 +82,8 @@ pub enum What {
     Stale(Difference),
     /// Its value was made in another way.
     OtherShape(Difference),
+    /// The same: it cannot be opened, and why.
+    Unopened(String),
     /// It holds this type.
     OtherType(String),
     /// It never dies, or lives for so long, which is longer than so.
@@ -93,7 +98,7 @@ impl What {
         match self {
             What::Missing => "missing",
             What::Stale(_) => "stale",
-            What::OtherShape(_) => "other_shape",
+            What::OtherShape(_) | What::Unopened(_) => "other_shape",
             What::OtherType(_) => "other_type",
             What::OtherTtl(..) => "other_ttl",
             What::Extra => "extra",
@@ -134,8 +139,14 @@ impl Drift {
         self.lives(prefix, entry, left);
     }
 
-    /// Counts a key that does not.
-    pub fn differs(&mut self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found) {
+    /// Counts a key that holds what it should, though it is sealed in another way.
+    pub fn same_when_opened(&mut self, prefix: &str, entry: &Entry<'_>, left: Option<u64>) {
+        self.sealed_otherwise += 1;
+        self.same(prefix, entry, left);
+    }
+
+    /// Counts a key that does not. Where values are sealed, `opens` is the way back.
+    pub fn differs(&mut self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found, opens: Option<&dyn Opens>) {
         self.looked_at(entry.key);
         let what = match found {
             Found::Same(_) => return,
@@ -146,10 +157,12 @@ impl Drift {
                 if kind.has_parts() {
                     return self.find(prefix, entry.key, What::Stale(first_difference(kind, entry.payload, value)));
                 }
-                let difference = Difference::between(entry.payload, value);
-                match has_other_shape(entry.payload, value) {
-                    true => What::OtherShape(difference),
-                    false => What::Stale(difference),
+                match opens {
+                    None => differing(entry.payload, value, false),
+                    Some(opens) => match opened(opens, entry, value) {
+                        Ok((expected, found)) => differing(&expected, &found, opens.is_secret()),
+                        Err(why) => What::Unopened(why),
+                    },
                 }
             }
         };
@@ -174,6 +187,7 @@ impl Drift {
             self.others.push(Arc::clone(key));
         }
         self.same += other.same;
+        self.sealed_otherwise += other.sealed_otherwise;
         self.stale += other.stale;
         self.other_shape += other.other_shape;
         self.other_type += other.other_type;
@@ -195,7 +209,7 @@ impl Drift {
         *match what {
             What::Missing => &mut self.missing,
             What::Stale(_) => &mut self.stale,
-            What::OtherShape(_) => &mut self.other_shape,
+            What::OtherShape(_) | What::Unopened(_) => &mut self.other_shape,
             What::OtherType(_) => &mut self.other_type,
             What::OtherTtl(..) => &mut self.other_ttl,
             What::Extra => &mut self.extra,
@@ -204,5 +218,25 @@ impl Drift {
             let key = visible(&format!("{prefix}{}", String::from_utf8_lossy(key)));
             self.shown.push(Finding { key, what });
         }
+    }
+}
+
+/// Whether a value that differs holds the same as the one that should be there.
+pub fn holds_the_same(opens: &dyn Opens, entry: &Entry<'_>, value: &[u8]) -> bool {
+    opened(opens, entry, value).is_ok_and(|(expected, found)| expected == found)
+}
+
+/// What should be there, and what is there.
+fn opened(opens: &dyn Opens, entry: &Entry<'_>, value: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let expected = opens.open(entry.key, entry.payload)?;
+    Ok((expected, opens.open(entry.key, value)?))
+}
+
+fn differing(expected: &[u8], found: &[u8], is_secret: bool) -> What {
+    let difference = Difference::between(expected, found);
+    let difference = if is_secret { difference.without_values() } else { difference };
+    match has_other_shape(expected, found) {
+        true => What::OtherShape(difference),
+        false => What::Stale(difference),
     }
 }

@@ -224,6 +224,22 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// Somebody had keys of a set deleted.
+    Invalidated {
+        /// The set's name.
+        set: &'a str,
+        /// How many there were, or why not all are gone.
+        keys: Result<u64, &'a Error>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Somebody has asked for a deletion that cannot be meant, or is not allowed.
+    InvalidationRefused,
+    /// Whoever may ask for values may have these sets deleted from now on.
+    Invalidates {
+        /// The names of the sets.
+        sets: &'a [&'a str],
+    },
     /// The service gives the values of keys to whoever asks.
     GivesKeys {
         /// Where.

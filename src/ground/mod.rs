@@ -22,6 +22,7 @@ pub mod key;
 pub mod keyspace;
 pub mod kind;
 pub mod manifest;
+pub mod near;
 pub mod one_key;
 pub mod parts;
 pub mod passed;

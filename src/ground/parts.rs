@@ -71,9 +71,9 @@ fn of_values(member: String, expected: Option<&[u8]>, found: Option<&[u8]>) -> D
         "" => member,
         inner => format!("{member}, {inner}"),
     };
-    let is_there = |value: Option<&[u8]>, shown: &mut String| {
+    let is_there = |value: Option<&[u8]>, shown: &mut Option<String>| {
         if value.is_none() {
-            "(absent)".clone_into(shown);
+            *shown = Some("(absent)".to_owned());
         }
     };
     is_there(expected, &mut difference.expected);

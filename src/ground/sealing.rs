@@ -63,6 +63,18 @@ pub enum Encrypt {
     WithoutKey,
 }
 
+/// The way back, for whoever compares values and does not know how they are sealed.
+pub trait Opens: std::fmt::Debug + Send + Sync {
+    /// What was sealed. The key is without the installation's prefix.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, or is not sealed at all where it has to be.
+    fn open(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// Whether what was sealed is shown to nobody.
+    fn is_secret(&self) -> bool;
+}
+
 /// The length of a key's secret, that of AES-256.
 pub const SECRET: usize = 32;
 

@@ -150,6 +150,8 @@ pub struct KeysSettings {
     pub socket_mode: u32,
     /// An address of this machine; `None`: none.
     pub listen: Option<SocketAddr>,
+    /// Whether whoever may ask for values may also have sets of keys deleted.
+    pub invalidate: bool,
     /// What is kept in memory.
     pub level1: Level1,
 }

@@ -52,6 +52,8 @@ pub struct LogObserver {
     doubts: Mutex<HashMap<String, Instant>>,
     /// When it was told last that somebody asked for a key in vain.
     unread: Mutex<Option<Instant>>,
+    /// When it was told last that not all was deleted that somebody asked for.
+    undeleted: Mutex<Option<Instant>>,
     /// When it was told last that Redis is slow.
     slow: Mutex<Option<Instant>>,
 }
@@ -64,7 +66,12 @@ impl Observer for LogObserver {
                 debug!(job, trigger = %trigger.name(), "{job}: started");
             }
             Event::Started { job, trigger } => info!(job, trigger = %trigger.name(), "{job}: started"),
-            Event::Progress { .. } | Event::Read { .. } => {}
+            Event::Progress { .. } | Event::Read { .. } | Event::InvalidationRefused => {}
+            Event::Invalidated { set, keys, took } => self.invalidated(set, *keys, *took),
+            Event::Invalidates { sets: [] } => {}
+            Event::Invalidates { sets } => {
+                debug!("deleting what is asked for of {}", counted(sets.len() as u64, "set", "sets"))
+            }
             Event::ReadFailed { error } => self.read_failed(error),
             Event::Retry { job, error, attempt } => {
                 warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
@@ -176,12 +183,29 @@ impl LogObserver {
 
     /// Not for each of many: who asked is told.
     fn read_failed(&self, error: &Error) {
-        let mut told = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_some_and(|told| told.elapsed() < UNREAD) {
+        if !is_due(&self.unread, UNREAD) {
             return;
         }
-        *told = Some(Instant::now());
         warn!(kind = ?error.kind, "a key that was asked for could not be given: {error}; advice: {}", error.kind.consequence().advice);
+    }
+
+    fn invalidated(&self, set: &str, keys: Result<u64, &Error>, took: Duration) {
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        match keys {
+            Ok(keys) => {
+                debug!(
+                    keys,
+                    milliseconds,
+                    "deleted {} of the set {set} in {milliseconds} ms",
+                    counted(keys, "key", "keys")
+                );
+            }
+            Err(error) if is_due(&self.undeleted, UNREAD) => {
+                let advice = error.kind.consequence().advice;
+                warn!(kind = ?error.kind, "not everything of the set {set} was deleted for who asked for it: {error}; advice: {advice}");
+            }
+            Err(_) => {}
+        }
     }
 
     /// Once for a process, too.
@@ -215,6 +239,16 @@ impl LogObserver {
             _ => {}
         }
     }
+}
+
+/// Whether it was not told within this time; then it is now.
+fn is_due(told: &Mutex<Option<Instant>>, pause: Duration) -> bool {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = told.is_none_or(|told| told.elapsed() >= pause);
+    if is_due {
+        *told = Some(Instant::now());
+    }
+    is_due
 }
 
 /// Whether nothing was told of the job for so long; notes that it is now.

@@ -19,6 +19,8 @@ pub struct Metrics {
     registry: Registry,
     /// The jobs that there are.
     jobs: RwLock<HashSet<String>>,
+    /// The sets that whoever may ask can have deleted.
+    sets: RwLock<HashSet<String>>,
     series: Series,
 }
 
@@ -27,7 +29,7 @@ impl Metrics {
     pub fn new<'a>(jobs: impl Iterator<Item = &'a str>) -> Self {
         let series = Series::default();
         series.begin_all();
-        let metrics = Metrics { registry: series.registry(), jobs: RwLock::default(), series };
+        let metrics = Metrics { registry: series.registry(), jobs: RwLock::default(), sets: RwLock::default(), series };
         metrics.replace_jobs(jobs);
         metrics
     }
@@ -58,6 +60,14 @@ impl Metrics {
         *present = new;
     }
 
+    fn replace_sets(&self, sets: &[&str]) {
+        let mut present = self.sets.write().unwrap_or_else(PoisonError::into_inner);
+        let new: HashSet<_> = sets.iter().map(|set| (*set).to_owned()).collect();
+        present.difference(&new).for_each(|gone| self.series.forget_set(gone));
+        new.iter().for_each(|set| self.series.invalidated(set, 0));
+        *present = new;
+    }
+
     fn about(&self, job: &str, count: impl FnOnce(&Series)) {
         if self.jobs.read().unwrap_or_else(PoisonError::into_inner).contains(job) {
             count(&self.series);
@@ -70,6 +80,15 @@ impl Observer for Metrics {
         let series = &self.series;
         match event {
             Event::Read { told } => series.read(told, 1),
+            Event::Invalidated { set, keys: Ok(keys), .. } => {
+                series.invalidation("ok", 1);
+                if self.sets.read().unwrap_or_else(PoisonError::into_inner).contains(*set) {
+                    series.invalidated(set, *keys);
+                }
+            }
+            Event::Invalidated { keys: Err(_), .. } => series.invalidation("failed", 1),
+            Event::InvalidationRefused => series.invalidation("refused", 1),
+            Event::Invalidates { sets } => self.replace_sets(sets),
             Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
             Event::Started { .. } => drop(series.running.inc()),
             Event::Finished { report } => {

@@ -22,6 +22,9 @@ const DURATIONS: [f64; 6] = [0.1, 1.0, 5.0, 30.0, 120.0, 300.0];
 /// Who could tell of a key, or why nobody could.
 const READS: [&str; 6] = ["level1", "redis", "database", "none", "refused", "failed"];
 
+/// What became of deletions that somebody asked for.
+const INVALIDATIONS: [&str; 3] = ["ok", "refused", "failed"];
+
 pub(super) type Labels<const N: usize> = [(&'static str, String); N];
 pub(super) type OfJob = Labels<1>;
 /// A job, and a word.
@@ -42,6 +45,8 @@ pub(super) struct Series {
     pub(super) reloads: Family<Labels<1>, Counter>,
     pub(super) losses: Family<Labels<1>, Counter>,
     reads: Family<Labels<1>, Counter>,
+    invalidations: Family<Labels<1>, Counter>,
+    invalidated: Family<Labels<1>, Counter>,
     pub(super) reloaded: Gauge,
     pub(super) stale: Family<OfJob, Gauge>,
     pub(super) paused: Family<OfJob, Gauge>,
@@ -78,6 +83,9 @@ impl Series {
         all.register("config_last_reload_successful", reloaded, self.reloaded.clone());
         all.register("redis_losses", "How often Redis lost what was in it", self.losses.clone());
         all.register("reads", "Keys that somebody asked for, by who could tell", self.reads.clone());
+        let invalidations = "Deletions that somebody asked for, by what became of them";
+        all.register("invalidations", invalidations, self.invalidations.clone());
+        all.register("invalidated_keys", "Keys that were deleted for somebody who asked", self.invalidated.clone());
         all.register("jobs_running", "Runs under way", self.running.clone());
         all.register("next_start_timestamp_seconds", "When the job runs next", self.next.clone());
         let last = "When a run of the job ended well last";
@@ -98,6 +106,7 @@ impl Series {
         self.reloaded(true, 0);
         [Loss::Restarted, Loss::Emptied].into_iter().for_each(|loss| self.lost(loss, 0));
         READS.into_iter().for_each(|told| self.read(told, 0));
+        INVALIDATIONS.into_iter().for_each(|outcome| self.invalidation(outcome, 0));
     }
 
     /// The same for a job.
@@ -153,6 +162,18 @@ impl Series {
 
     pub(super) fn read(&self, told: &str, times: u64) {
         add(&self.reads, [("from", told.to_owned())], times);
+    }
+
+    pub(super) fn invalidation(&self, outcome: &str, times: u64) {
+        add(&self.invalidations, [("outcome", outcome.to_owned())], times);
+    }
+
+    pub(super) fn invalidated(&self, set: &str, keys: u64) {
+        add(&self.invalidated, [("set", set.to_owned())], keys);
+    }
+
+    pub(super) fn forget_set(&self, set: &str) {
+        self.invalidated.remove(&[("set", set.to_owned())]);
     }
 
     pub(super) fn finished(&self, report: &Report) {

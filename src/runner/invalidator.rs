@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cache::{Act, Invalidated, Redis};
+use crate::cache::{Act, Halt, Invalidated, Redis};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::invalidate::Targets;
 
@@ -21,6 +21,7 @@ use crate::ground::invalidate::Targets;
 pub struct Invalidator {
     keys: Lane,
     patterns: Lane,
+    halt: Halt,
 }
 
 /// Where requests wait for their turn.
@@ -36,16 +37,22 @@ struct Asked {
 impl Invalidator {
     /// Begins, within a runtime; nothing is connected until somebody asks.
     pub fn new(redis: &Redis) -> Self {
-        let (named, found) = (redis.clone(), redis.clone());
+        let halt = Halt::default();
+        let (named, found) = ((redis.clone(), halt.clone()), (redis.clone(), halt.clone()));
         let keys = lane(move |wanted| {
-            let redis = named.clone();
-            async move { redis.invalidate_keys(wanted, Act::Delete).await }
+            let (redis, halt) = named.clone();
+            async move { redis.invalidate_keys(wanted, Act::Delete, halt).await }
         });
         let patterns = lane(move |wanted| {
-            let redis = found.clone();
-            async move { redis.invalidate_patterns(wanted, Act::Delete).await }
+            let (redis, halt) = found.clone();
+            async move { redis.invalidate_patterns(wanted, Act::Delete, halt).await }
         });
-        Invalidator { keys, patterns }
+        Invalidator { keys, patterns, halt }
+    }
+
+    /// Ends what is under way at its next step: whoever waits is told that keys may be left.
+    pub fn halt(&self) {
+        self.halt.now();
     }
 
     /// Deletes these keys, and what matches these patterns. Who stops waiting stops nothing.

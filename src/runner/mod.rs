@@ -37,6 +37,7 @@ mod prepare;
 mod read;
 mod run;
 mod seen;
+mod under_way;
 mod upkeep;
 mod worker;
 

@@ -1,7 +1,8 @@
 //! Reading through: a value comes from this process' own memory, else from Redis, else from the database, and then it is in both.
 //!
 //! However many ask for one key at the same time, one of them asks for all (a library sees to that: `moka`). What is in the own memory (level 1) is as old as `level1_ttl` at
-//! most, since nobody tells this process what the application invalidates. That there is no row for a key is remembered for as long.
+//! most, since nobody has to tell this process what the application invalidates. That there is no row for a key is remembered for as long. Who does tell ([`ReadThrough::forget`]) is told
+//! nothing old any more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use moka::future::Cache;
 use tokio::sync::{Semaphore, watch};
 
 use super::Runner;
+use super::under_way::UnderWay;
 use crate::cache::{Live, Reader};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
+use crate::ground::invalidate::Targets;
 use crate::ground::job::{Job, Mode};
 use crate::ground::kind::Kind;
 use crate::ground::request::{Purpose, Request, Scope, Trigger};
@@ -24,12 +27,16 @@ use crate::ground::settings::Level1;
 /// What keeping one value costs beside its bytes.
 const OVERHEAD: usize = 256;
 
+/// Where something is kept: a key, and the round of it in which it was read.
+type Place = (Arc<[u8]>, u64);
+
 /// Reads values through.
 pub struct ReadThrough {
     runner: Arc<Runner>,
     jobs: HashMap<String, Arc<Job>>,
     reader: Reader,
-    known: Cache<Arc<[u8]>, Known>,
+    known: Cache<Place, Known>,
+    under_way: Arc<UnderWay>,
     keep: Duration,
     /// How many keys are filled at a time.
     fills: Arc<Semaphore>,
@@ -90,8 +97,8 @@ pub enum NoAnswer {
 
 struct Keeps;
 
-impl Expiry<Arc<[u8]>, Known> for Keeps {
-    fn expire_after_create(&self, _: &Arc<[u8]>, known: &Known, _: Instant) -> Option<Duration> {
+impl Expiry<Place, Known> for Keeps {
+    fn expire_after_create(&self, _: &Place, known: &Known, _: Instant) -> Option<Duration> {
         Some(known.keep)
     }
 }
@@ -109,7 +116,7 @@ impl ReadThrough {
     /// # Errors
     /// If there can be no thread for it.
     pub fn new(runner: &Arc<Runner>, jobs: &[Arc<Job>], level1: Level1) -> Result<Self, Error> {
-        let weight = |key: &Arc<[u8]>, known: &Known| {
+        let weight = |(key, _): &Place, known: &Known| {
             let bytes = key.len() + known.value.as_ref().map_or(0, |value| value.len()) + OVERHEAD;
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
@@ -120,6 +127,7 @@ impl ReadThrough {
             runner: Arc::new(runner.with_observer(Arc::new(Nobody))),
             jobs: jobs.iter().map(|job| (job.name.clone(), Arc::clone(job))).collect(),
             known,
+            under_way: UnderWay::new(),
             keep: level1.ttl,
             stop: watch::channel(false).0,
         })
@@ -132,6 +140,10 @@ impl ReadThrough {
     pub async fn read(self: &Arc<Self>, key: &[u8]) -> Result<Known, NoAnswer> {
         let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
         let job = self.job_of(key)?;
+        if let Some(why) = job.disabled() {
+            let message = format!("the job `{}` is disabled: {why}", job.name);
+            return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, message)));
+        }
         let kind = job.key_type.kind();
         if kind != Kind::String {
             // Before it is filled for nothing.
@@ -139,13 +151,26 @@ impl ReadThrough {
             return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, why)));
         }
         let key: Arc<[u8]> = Arc::from(key);
-        let (this, wanted) = (Arc::clone(self), Arc::clone(&key));
+        if let Some(known) = self.known.get(&(Arc::clone(&key), self.under_way.round(&key))).await {
+            return Ok(Known { level: Level::Own, ..known });
+        }
+        // Until what was found is kept, and until the search has ended, also if nobody waits for it any more.
+        let under_way = Arc::new(self.under_way.begin(&key));
+        let round = self.under_way.round(&key);
+        let (this, wanted, searching) = (Arc::clone(self), Arc::clone(&key), Arc::clone(&under_way));
         // A task of its own: who asked first may break off, and the others wait for the answer all the same.
         let find = async move {
-            let found = tokio::spawn(async move { this.find(&job, wanted).await }).await;
+            let search = async move {
+                let found = this.find(&job, wanted).await;
+                drop(searching);
+                found
+            };
+            let found = tokio::spawn(search).await;
             found.unwrap_or_else(|error| Err(NoAnswer::Failed(Error::new(ErrorKind::Panic, error.to_string()))))
         };
-        let entry = self.known.entry(key).or_try_insert_with(find).await.map_err(|error| (*error).clone())?;
+        let entry = self.known.entry((key, round)).or_try_insert_with(find).await;
+        drop(under_way);
+        let entry = entry.map_err(|error| (*error).clone())?;
         let is_fresh = entry.is_fresh();
         let mut known = entry.into_value();
         if !is_fresh {
@@ -154,11 +179,32 @@ impl ReadThrough {
         Ok(known)
     }
 
-    /// Forgets what is kept of these keys, which are given without the installation's prefix.
-    pub async fn forget(&self, is_meant: impl Fn(&[u8]) -> bool) {
-        let keys: Vec<_> = self.known.iter().map(|(key, _)| key).filter(|key| is_meant(key)).collect();
-        for key in keys {
-            self.known.invalidate(&*key).await;
+    /// Forgets what is kept of these keys, since they have been deleted. Whoever asks for one when this has returned is given what was read after it was called.
+    ///
+    /// A fill that began before the deletion may have written what it had read before: it is waited for, since it makes sure of that before it ends.
+    pub async fn forget(&self, targets: &Targets) {
+        self.begin_anew(targets).await;
+        let fills = self.under_way.of(|key| targets.has(key));
+        if !fills.is_empty() {
+            for (_, mut over) in fills {
+                // It fails, when the reading is over.
+                let _ = over.changed().await;
+            }
+            self.begin_anew(targets).await;
+        }
+    }
+
+    async fn begin_anew(&self, targets: &Targets) {
+        targets.keys().for_each(|key| self.under_way.advance(key));
+        if targets.patterns().next().is_none() {
+            return;
+        }
+        // In this order: a reading that is not among them any more has kept what it found.
+        self.under_way.of(|key| targets.has(key)).iter().for_each(|(key, _)| self.under_way.advance(key));
+        let kept: Vec<_> = self.known.iter().map(|(place, _)| place).filter(|place| targets.has(&place.0)).collect();
+        for place in kept {
+            self.under_way.advance(&place.0);
+            self.known.invalidate(&*place).await;
         }
     }
 

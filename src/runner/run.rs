@@ -23,6 +23,7 @@ use crate::ground::history::{Measure, NamedType, Record};
 use crate::ground::job::{Job, Mode};
 use crate::ground::request::{Purpose, Request, Scope, Trigger};
 use crate::ground::run::{Report, Stats};
+use crate::seal::Opener;
 
 /// What one run has done so far; it outlives attempts, so that the report is true after the last one.
 #[derive(Debug, Default, Clone)]
@@ -156,6 +157,8 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             if job.on_demand {
                 return Ok(());
             }
+            let opener = Opener::new(&job.sealing, runner.redis.key_prefix(), job.max_value);
+            opener.into_iter().for_each(|opener| progress.tally.open_with(Arc::new(opener)));
             let limit = Limit::new(&job, stop);
             let admission = limit.within(Admission::ask(&runner, &job, &request, &progress.upkeep)).await?;
             let gate = Gate::of(&runner, &job, &request).await;

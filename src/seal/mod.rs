@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! value ─► compress ─► envelope ─► what stands in Redis        Sealer::seal
-//! value ◄─ compress ◄─ envelope ◄─ what stands in Redis        open
+//! value ◄─ compress ◄─ envelope ◄─ what stands in Redis        open, Opener
 //! ```
 //!
 //! What an application has to know is in `docs/sealed-values.md`; `examples/read-values` reads them.
@@ -31,7 +31,7 @@ mod sealer;
 mod tests;
 
 pub use error::{OpenError, SealError};
-pub use open::open;
+pub use open::{Opener, open};
 pub use sealer::Sealer;
 
 /// The longest string that Redis takes.

@@ -1,4 +1,4 @@
-//! The values of keys, over HTTP on a socket of the file system or an address of this machine: `GET /keys/{key}`.
+//! The values of keys, over HTTP on a socket of the file system or an address of this machine: `GET /keys/{key}`. In the same places keys are deleted, where that is allowed.
 //!
 //! Any program can read through it, whatever language it is written in. Only keys of jobs are given: whoever may connect can read those, and nothing else of Redis.
 
@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::invalidate::{Deletes, invalidate};
 use crate::ground::error::ErrorKind;
 use crate::ground::event::{Event, Observer};
 use crate::runner::{Known, NoAnswer, ReadThrough};
@@ -50,8 +51,16 @@ pub enum KeysListener {
     Address(TcpListener),
 }
 
+/// What is given to those who ask.
+pub struct Given {
+    /// The values of keys.
+    pub reads: Arc<ReadThrough>,
+    /// What they may delete; `None`: nothing.
+    pub deletes: Option<Deletes>,
+}
+
 /// Whom to ask: another one after the configuration was read again.
-pub type Source = watch::Receiver<Arc<ReadThrough>>;
+pub type Source = watch::Receiver<Arc<Given>>;
 
 /// Gives values until the other end of `life` is gone.
 pub async fn serve_keys(
@@ -117,8 +126,8 @@ async fn talk(
     observer: Arc<dyn Observer>,
 ) {
     let answer = service_fn(|request: Request<Incoming>| {
-        let (source, observer) = (Arc::clone(&source.borrow()), Arc::clone(&observer));
-        async move { Ok::<_, Infallible>(answer(&request, is_network, &source, observer.as_ref()).await) }
+        let (source, observer) = (source.clone(), Arc::clone(&observer));
+        async move { Ok::<_, Infallible>(answer(request, is_network, &source, &observer).await) }
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(IDLE);
@@ -127,24 +136,31 @@ async fn talk(
 }
 
 async fn answer(
-    request: &Request<Incoming>,
+    request: Request<Incoming>,
     is_network: bool,
-    source: &Arc<ReadThrough>,
-    observer: &dyn Observer,
+    source: &Source,
+    observer: &Arc<dyn Observer>,
 ) -> Response<Full<Bytes>> {
     // A page in a browser could otherwise be told by its own name server that it comes from this machine.
-    if is_network && !is_named_plainly(request) {
+    if is_network && !is_named_plainly(&request) {
         return text(StatusCode::FORBIDDEN, "the Host of the request must be an address, or localhost\n");
     }
-    let Some(key) = request.uri().path().strip_prefix("/keys/") else {
-        return text(StatusCode::NOT_FOUND, "there is GET /keys/{key}\n");
-    };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    let path = request.uri().path().to_owned();
+    match (path.strip_prefix("/keys/"), path.strip_prefix("/invalidate/")) {
+        (Some(key), _) => read(request.method(), key, source, observer.as_ref()).await,
+        (_, Some(set)) => invalidate(request, set, source, observer).await,
+        (None, None) => text(StatusCode::NOT_FOUND, "there is GET /keys/{key}, and POST /invalidate/{set}\n"),
+    }
+}
+
+async fn read(method: &Method, key: &str, source: &Source, observer: &dyn Observer) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
         let refused = text(StatusCode::METHOD_NOT_ALLOWED, "keys are only read\n");
         return with(refused, ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
     let key: Vec<u8> = percent_decode_str(key).collect();
-    let answer = timeout(ANSWER, source.read(&key)).await;
+    let reads = Arc::clone(&source.borrow().reads);
+    let answer = timeout(ANSWER, reads.read(&key)).await;
     let told = match &answer {
         Ok(Ok(Known { value: Some(_), level, .. })) => level.name(),
         Ok(Ok(_)) => "none",
@@ -181,18 +197,18 @@ fn found(known: &Known) -> Response<Full<Bytes>> {
     response
 }
 
-fn later(why: &str) -> Response<Full<Bytes>> {
+pub(super) fn later(why: &str) -> Response<Full<Bytes>> {
     with(text(StatusCode::SERVICE_UNAVAILABLE, why), RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
-fn text(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
+pub(super) fn text(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::copy_from_slice(words.as_bytes())));
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     with(with(response, CONTENT_TYPE, plain), CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
-fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value: HeaderValue) -> Response<Full<Bytes>> {
+pub(super) fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value: HeaderValue) -> Response<Full<Bytes>> {
     response.headers_mut().insert(name, value);
     response
 }

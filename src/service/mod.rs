@@ -7,6 +7,7 @@
 //! freshness  when each job succeeded last
 //! http       what anybody is told who asks: /healthz, /readyz, /metrics
 //! keys       the values of keys, for whoever asks
+//! invalidate what a change has made stale, deleted for whoever says so
 //! notify     what systemd is told
 //! ```
 //!
@@ -17,10 +18,12 @@ mod daemon;
 mod freshness;
 mod http;
 mod inputs;
+mod invalidate;
 mod keys;
 mod notify;
 
 pub use daemon::Daemon;
 pub use http::{MetricsText, serve_pages};
 pub use inputs::{Inputs, Setup, Stop};
-pub use keys::{KeysListener, Source, serve_keys};
+pub use invalidate::Deletes;
+pub use keys::{Given, KeysListener, Source, serve_keys};

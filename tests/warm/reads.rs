@@ -18,13 +18,13 @@ const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v text); GRANT SELECT O
 const JOB: &str = "schedule = '@yearly'\nquery = 'SELECT id, v FROM t ORDER BY id LIMIT 3'\nfill_query = 'SELECT id, v FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'";
 
 /// What was answered.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
-fn serving(change: impl FnOnce(&mut World)) -> Serving {
+pub(crate) fn serving(change: impl FnOnce(&mut World)) -> Serving {
     let mut world = World::new();
     world.sql(TABLE);
     world.job("job", JOB);
@@ -35,7 +35,7 @@ fn serving(change: impl FnOnce(&mut World)) -> Serving {
     serving
 }
 
-fn parse(text: &str) -> Answer {
+pub(crate) fn parse(text: &str) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
@@ -48,20 +48,20 @@ fn ask(mut stream: impl Read + Write, request: &str) -> Answer {
     parse(&text)
 }
 
-fn get(serving: &Serving, path: &str) -> Answer {
+pub(crate) fn get(serving: &Serving, path: &str) -> Answer {
     let stream = UnixStream::connect(serving.world.folder.path.join("keys.sock")).unwrap();
     ask(stream, &format!("GET {path} HTTP/1.1\r\nHost: x"))
 }
 
 impl Answer {
     /// From which level it came.
-    fn from(&self) -> &str {
+    pub(crate) fn from(&self) -> &str {
         let line = self.head.lines().find_map(|line| line.strip_prefix("x-warm-from: "));
         line.unwrap_or("nowhere")
     }
 
     #[track_caller]
-    fn is(&self, status: u16, from: &str, body: &str) {
+    pub(crate) fn is(&self, status: u16, from: &str, body: &str) {
         assert_eq!((self.status, self.from(), self.body.as_str()), (status, from, body), "{}", self.head);
     }
 }
@@ -117,7 +117,7 @@ fn only_keys_of_jobs_are_given_and_only_strings() {
     let _: () = world.ask(&["SET", "session:1", "secret"]);
     get(&serving, "/keys/session:1").is(404, "nowhere", "it is a key of no job\n");
     get(&serving, "/keys/warm:marker").is(404, "nowhere", "it is a key of no job\n");
-    get(&serving, "/keys").is(404, "nowhere", "there is GET /keys/{key}\n");
+    get(&serving, "/keys").is(404, "nowhere", "there is GET /keys/{key}, and POST /invalidate/{set}\n");
     let _: () = world.ask(&["LPUSH", "t:list", "x"]);
     get(&serving, "/keys/t:list").is(409, "nowhere", "the key holds another type than a string\n");
     // What the application wrote itself is given, too.

@@ -11,18 +11,18 @@ use crate::support::readers::readers;
 use crate::support::server::wait_for;
 use crate::support::world::{CONFIG, World};
 
-const OLD: &str = "old AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
-const NEW: &str = "new AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+pub(crate) const OLD: &str = "old AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+pub(crate) const NEW: &str = "new AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 
 /// With `encrypt`, and a file with this key.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let world = World::new();
     write_keys(&world, OLD);
     world.config(&format!("{CONFIG}[encryption]\nkeys_file = 'keys'\n"));
     world
 }
 
-fn write_keys(world: &World, text: &str) -> PathBuf {
+pub(crate) fn write_keys(world: &World, text: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let file = world.folder.path.join("keys");
     fs::write(&file, text).unwrap();
@@ -30,16 +30,16 @@ fn write_keys(world: &World, text: &str) -> PathBuf {
     file
 }
 
-fn job(query: &str, value: &str, more: &str) -> String {
+pub(crate) fn job(query: &str, value: &str, more: &str) -> String {
     format!("query = '''{query}'''\nkey = 't:{{id}}'\nvalue = '{value}'\n{more}\n")
 }
 
-fn bytes(world: &World, key: &str) -> Vec<u8> {
+pub(crate) fn bytes(world: &World, key: &str) -> Vec<u8> {
     world.ask(&["GET", key])
 }
 
 /// The value at a key, by `warm`'s own way back.
-fn opened(world: &World, key: &str) -> String {
+pub(crate) fn opened(world: &World, key: &str) -> String {
     let [node, _] = readers();
     let value = node.open(Some(&world.folder.path.join("keys")), key, &bytes(world, key));
     String::from_utf8(value.unwrap_or_else(|error| panic!("{key}: {error}"))).unwrap()

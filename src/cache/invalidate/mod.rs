@@ -11,6 +11,7 @@
 //! Redis executes commands on one thread, so each step is small, and a slow Redis is given pauses ([`Pace`]). A pass that breaks off is begun again: what was looked at before says
 //! nothing about what came since.
 
+mod halt;
 mod matcher;
 mod pass;
 
@@ -20,11 +21,13 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, RedisResult, Value};
 
+pub use self::halt::Halt;
 use self::matcher::Matcher;
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, translate};
 use super::pace::Pace;
 use super::rate::Cost;
+use super::retract::into_error;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::invalidate::Targets;
 use crate::ground::show::visible;
@@ -69,9 +72,14 @@ impl Invalidated {
 
 impl Redis {
     /// Deletes, or counts, the keys that the targets name; for each caller what became of his.
-    pub async fn invalidate_keys(&self, wanted: Vec<Arc<Targets>>, act: Act) -> Vec<Result<Invalidated, Error>> {
+    pub async fn invalidate_keys(
+        &self,
+        wanted: Vec<Arc<Targets>>,
+        act: Act,
+        halt: Halt,
+    ) -> Vec<Result<Invalidated, Error>> {
         let callers = wanted.len();
-        self.invalidate(callers, act, move |work| {
+        self.invalidate((callers, act, halt), move |work| {
             let mut keys = BTreeMap::<&[u8], Vec<usize>>::new();
             for (caller, targets) in wanted.iter().enumerate() {
                 targets.keys().for_each(|key| keys.entry(key).or_default().push(caller));
@@ -85,31 +93,36 @@ impl Redis {
 
     /// Deletes, or counts, the keys that match the targets' patterns, in one pass over all keys that are there; for each caller what became of his.
     /// Keys that a caller also names are not counted again.
-    pub async fn invalidate_patterns(&self, wanted: Vec<Arc<Targets>>, act: Act) -> Vec<Result<Invalidated, Error>> {
+    pub async fn invalidate_patterns(
+        &self,
+        wanted: Vec<Arc<Targets>>,
+        act: Act,
+        halt: Halt,
+    ) -> Vec<Result<Invalidated, Error>> {
         let (callers, matcher) = (wanted.len(), Matcher::new(&wanted));
         if matcher.is_empty() {
             return vec![Ok(Invalidated::default()); callers];
         }
-        self.invalidate(callers, act, move |work| pass::run(work, &matcher, &wanted)).await
+        self.invalidate((callers, act, halt), move |work| pass::run(work, &matcher, &wanted)).await
     }
 
     /// Does the work from its beginning to its end on one connection, however often that takes.
     async fn invalidate(
         &self,
-        callers: usize,
-        act: Act,
+        (callers, act, halt): (usize, Act, Halt),
         work: impl Fn(&mut Work<'_>) -> Result<(), Trouble> + Send + 'static,
     ) -> Vec<Result<Invalidated, Error>> {
         let done = self.apart(move |redis| {
             let mut results = vec![Answer::default(); callers];
             let (mut broken, mut waiting) = (0, None);
             loop {
+                halt.sleep(Duration::ZERO).map_err(into_error)?;
                 let connected = redis.connect()?;
                 if act == Act::Look {
                     results.fill(Answer::default());
                 }
                 let pace = Pace::new(redis.latency_limit(), connected.round_trip);
-                let mut trying = Work { redis, act, connected, pace, answers: &mut results };
+                let mut trying = Work { redis, act, halt: &halt, connected, pace, answers: &mut results };
                 match work(&mut trying) {
                     Ok(()) => return Ok(results),
                     Err(Trouble::Stop(error)) => return Err(error),
@@ -118,7 +131,7 @@ impl Redis {
                         if since.elapsed() > redis.connect_timeout() {
                             return Err(not_done(error));
                         }
-                        std::thread::sleep(PATIENCE);
+                        halt.sleep(PATIENCE).map_err(into_error)?;
                     }
                     Err(Trouble::Reconnect(error)) => {
                         broken += 1;
@@ -126,7 +139,7 @@ impl Redis {
                             return Err(not_done(error));
                         }
                         if broken > 1 {
-                            std::thread::sleep(PATIENCE);
+                            halt.sleep(PATIENCE).map_err(into_error)?;
                         }
                     }
                 }
@@ -174,6 +187,7 @@ impl Answer {
 struct Work<'r> {
     redis: &'r Redis,
     act: Act,
+    halt: &'r Halt,
     connected: Connected,
     pace: Pace,
     answers: &'r mut Vec<Answer>,
@@ -198,7 +212,7 @@ impl Work<'_> {
             cost.keys += 1;
             cost.bytes += found.key.len() as u64;
         }
-        std::thread::sleep(self.redis.rate().claim(cost, Instant::now()));
+        self.halt.sleep(self.redis.rate().claim(cost, Instant::now()))?;
         let bytes = usize::try_from(cost.bytes).unwrap_or(usize::MAX);
         let replies: Vec<RedisResult<Value>> =
             self.timed(|connected| pipe.ignore_errors().query(&mut connected.connection), |_| bytes)?;
@@ -245,7 +259,7 @@ impl Work<'_> {
         ask: impl FnOnce(&mut Connected) -> RedisResult<T>,
         size: impl FnOnce(&T) -> usize,
     ) -> Result<T, Trouble> {
-        std::thread::sleep(self.pace.pause(Instant::now()));
+        self.halt.sleep(self.pace.pause(Instant::now()))?;
         let sent = Instant::now();
         let answer = ask(&mut self.connected).map_err(|error| translate(&error))?;
         self.pace.answered(sent, Instant::now(), size(&answer));

@@ -4,9 +4,9 @@ use std::io::{BufRead, Read};
 
 use serde_json::Value;
 
-use crate::commands::{Failure, nearest};
+use crate::commands::Failure;
 use crate::config::{Diagnostic, Diagnostics};
-use crate::ground::invalidate::{Set, Targets, ValueError};
+use crate::ground::invalidate::{Targets, find, values_of};
 use crate::ground::settings::Settings;
 
 /// The most bytes that are read from standard input.
@@ -78,46 +78,12 @@ fn object(line: &str) -> Result<Change, String> {
     let (Some((name, Value::Object(values))), None) = (sets.next(), sets.next()) else {
         return Err(format!("this is not what was expected: {EXPECTED}"));
     };
-    let text = |name: &String, value: &Value| match value {
-        Value::String(text) => Ok((name.clone(), text.clone())),
-        // A fraction, or what is too large for a whole number, has several notations.
-        Value::Number(number) if number.is_i64() || number.is_u64() => Ok((name.clone(), number.to_string())),
-        Value::Bool(value) => Ok((name.clone(), value.to_string())),
-        _ => Err(format!("`{name}` must be a string, a whole number or a boolean, not {value}")),
-    };
-    Ok((name.clone(), values.iter().map(|(name, value)| text(name, value)).collect::<Result<_, _>>()?))
+    Ok((name.clone(), values_of(values)?))
 }
 
 /// What a change names.
 fn targets(settings: &Settings, (name, values): &Change) -> Result<Targets, Vec<String>> {
-    let Some(set) = settings.sets.iter().find(|set| set.name == *name) else {
-        return Err(vec![unknown(settings, name)]);
-    };
-    set.targets(values).map_err(|wrong| wrong.into_iter().map(|wrong| explain(set, &wrong)).collect())
-}
-
-fn unknown(settings: &Settings, name: &str) -> String {
-    let names = settings.sets.iter().map(|set| set.name.as_str());
-    let way_out = match nearest(name, names.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if settings.sets.is_empty() => {
-            format!("{} has none: [invalidate.{name}] would be its table", settings.file.display())
-        }
-        None => format!("the sets are {}", names.collect::<Vec<_>>().join(", ")),
-    };
-    format!("there is no set `{name}`; {way_out}")
-}
-
-fn explain(set: &Set, wrong: &ValueError) -> String {
-    let near = match wrong {
-        ValueError::Unknown(name) => nearest(name, set.parameters.iter().map(String::as_str)),
-        _ => None,
-    };
-    let way_out = match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("it is called `{}`", set.usage()),
-    };
-    format!("{}: {wrong}; {way_out}", set.name)
+    find(&settings.sets, name, &settings.file).map_err(|wrong| vec![wrong])?.wanted(values)
 }
 
 fn failure(mistakes: impl Iterator<Item = String>) -> Failure {

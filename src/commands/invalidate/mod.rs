@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use self::report::Done;
 use super::{Failure, read, redis, runtime};
-use crate::cache::{Act, Invalidated, Redis};
+use crate::cache::{Act, Halt, Invalidated, Redis};
 use crate::cli::{Common, Invalidate};
 use crate::ground::error::Error;
 use crate::ground::exit;
@@ -52,7 +52,7 @@ pub fn run(common: &Common, invalidate: &Invalidate) -> Result<u8, Failure> {
 /// What would be deleted.
 async fn look(redis: &Redis, targets: Targets) -> Result<Invalidated, Error> {
     let wanted = vec![Arc::new(targets)];
-    let named = redis.invalidate_keys(wanted.clone(), Act::Look).await;
-    let found = redis.invalidate_patterns(wanted, Act::Look).await;
+    let named = redis.invalidate_keys(wanted.clone(), Act::Look, Halt::default()).await;
+    let found = redis.invalidate_patterns(wanted, Act::Look, Halt::default()).await;
     named.into_iter().chain(found).try_fold(Invalidated::default(), |all, some| Ok(all.and(some?)))
 }

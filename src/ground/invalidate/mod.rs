@@ -9,11 +9,13 @@
 //! What a set takes from others (`then`) has been written out when it was read, so that a set is flat. A value is literal: whatever
 //! stands in it, it widens no pattern.
 
+mod change;
 mod targets;
 mod template;
 
 use std::fmt;
 
+pub use change::{find, values_of};
 pub use targets::{Pattern, Targets};
 pub use template::Template;
 

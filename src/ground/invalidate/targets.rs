@@ -48,6 +48,11 @@ impl Targets {
         self.keys.contains(key)
     }
 
+    /// Whether this key is deleted, by name or because it is looked for.
+    pub fn has(&self, key: &[u8]) -> bool {
+        self.names(key) || self.patterns.iter().any(|pattern| pattern.matches(key))
+    }
+
     /// The patterns of keys that are looked for.
     pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
         self.patterns.iter()
@@ -115,5 +120,6 @@ mod tests {
         targets.extend(more);
         assert_eq!((targets.keys().count(), targets.patterns().count()), (2, 1));
         assert!(targets.names(b"b") && !targets.names(b"c"));
+        assert!(targets.has(b"b") && targets.has(b"abc") && !targets.has(b"c"));
     }
 }
