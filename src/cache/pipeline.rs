@@ -323,7 +323,7 @@ impl Pipeline {
         let asking = item.asking(&[], &self.scripts, now);
         let prefix = self.redis.key_prefix();
         if self.policy.compares() {
-            match compare::settle(&self.tally, prefix, &entry, &answer) {
+            match compare::settle(&self.tally, prefix, &entry, answer) {
                 Some(mark) => return item.loaded.batch.mark(index, mark),
                 None => return open.nonsense(index),
             }
