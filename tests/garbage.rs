@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use warm::encode::{Encoder, KeyText, RowError, ValueSpec, format};
+use warm::ground::kind::{Element, KeyType, parts};
 use warm::ground::row::{Column, PgField, PgKind, PgType, Row};
 use warm::ground::value::{BigInt, ValueShape};
 
@@ -45,7 +46,13 @@ fn feed(bytes: &[u8]) {
             let _ = key.append(bytes, &mut Vec::new());
         }
         for name in ["prisma", "prisma5"] {
-            let spec = ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[], bigint: BigInt::String };
+            let spec = ValueSpec {
+                shape: &ValueShape::Row,
+                key_type: &KeyType::String,
+                hide: &[],
+                key_columns: &[],
+                bigint: BigInt::String,
+            };
             let encoder = Encoder::new(format(name).unwrap(), &columns, &spec).unwrap();
             let mut out = Vec::new();
             match encoder.row(&One(bytes), &mut out, LIMIT) {
@@ -54,7 +61,30 @@ fn feed(bytes: &[u8]) {
                 Err(RowError::TooLarge) => {}
             }
             assert!(out.len() <= 2 * LIMIT + bytes.len());
+            feed_parts(bytes, &columns, &spec);
         }
+    }
+}
+
+/// The same where the column is a field, an element, or a score, which not every type can be.
+fn feed_parts(bytes: &[u8], columns: &[Column], spec: &ValueSpec<'_>) {
+    const LIMIT: usize = 200;
+    let element = || Element::Column("v".to_owned());
+    for key_type in [KeyType::Hash, KeyType::SortedSet { score: "v".to_owned(), element: element() }] {
+        let spec = ValueSpec { key_type: &key_type, ..*spec };
+        let Ok(encoder) = Encoder::new(format("prisma").unwrap(), columns, &spec) else { continue };
+        let mut out = Vec::new();
+        match encoder.row(&One(bytes), &mut out, LIMIT) {
+            Ok(()) => {
+                let parts: Vec<&[u8]> = parts(&out).collect();
+                assert!(parts.len() == 2 && out.len() <= LIMIT && out.len() == parts.concat().len() + 2 * 4);
+                let score = std::str::from_utf8(parts[0]).ok().and_then(|text| text.parse::<f64>().ok());
+                assert!(key_type == KeyType::Hash || score.is_some_and(f64::is_finite));
+            }
+            Err(RowError::Bad { column, .. }) => assert!(column.starts_with('v')),
+            Err(RowError::TooLarge) => {}
+        }
+        assert!(out.len() <= 2 * LIMIT + bytes.len());
     }
 }
 
@@ -83,7 +113,13 @@ fn lengths_that_lie() {
 fn a_type_that_was_altered_is_noticed() {
     let bad = |kind: PgKind, bytes: &[u8]| {
         let columns = [Column { name: "v".into(), ty: ty(90_003, kind) }];
-        let spec = ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[], bigint: BigInt::String };
+        let spec = ValueSpec {
+            shape: &ValueShape::Row,
+            key_type: &KeyType::String,
+            hide: &[],
+            key_columns: &[],
+            bigint: BigInt::String,
+        };
         let encoder = Encoder::new(format("prisma").unwrap(), &columns, &spec).unwrap();
         encoder.row(&One(bytes), &mut Vec::new(), 100).is_err()
     };

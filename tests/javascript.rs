@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use warm::encode::{Encoder, ValueSpec, format};
+use warm::ground::kind::KeyType;
 use warm::ground::row::{Column, PgKind, PgType, Row};
 use warm::ground::value::{BigInt, ValueShape};
 
@@ -19,7 +20,13 @@ impl Row for One<'_> {
 fn encoder(name: &str, oid: u32) -> Encoder {
     let ty = Arc::new(PgType { oid, name: format!("type {oid}"), kind: PgKind::Base });
     let columns = [Column { name: "x".into(), ty }];
-    let spec = ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[], bigint: BigInt::String };
+    let spec = ValueSpec {
+        shape: &ValueShape::Row,
+        key_type: &KeyType::String,
+        hide: &[],
+        key_columns: &[],
+        bigint: BigInt::String,
+    };
     Encoder::new(format(name).unwrap(), &columns, &spec).unwrap()
 }
 

@@ -22,6 +22,7 @@ use support::redis::Redis as Server;
 use tokio::runtime::Runtime;
 use warm::cache::{Policy, Redis, Tally, Writer};
 use warm::encode::{Encoder, ValueSpec, format};
+use warm::ground::kind::{KeyType, Kind};
 use warm::ground::row::Row;
 use warm::ground::sealing::{Compress, Compression, Encrypt, Key, Keyring, SECRET, Sealing};
 use warm::ground::settings::{Limits, RedisSettings, Restraint};
@@ -34,7 +35,13 @@ const TOGETHER: usize = 64;
 const TTL: Duration = Duration::from_secs(1800);
 
 fn encoder(name: &str) -> Encoder {
-    let spec = ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[], bigint: BigInt::String };
+    let spec = ValueSpec {
+        shape: &ValueShape::Row,
+        key_type: &KeyType::String,
+        hide: &[],
+        key_columns: &[],
+        bigint: BigInt::String,
+    };
     Encoder::new(format(name).unwrap(), &row::columns(), &spec).unwrap()
 }
 
@@ -126,7 +133,8 @@ fn settings(server: &Server) -> RedisSettings {
 
 async fn fill(redis: &Redis, policy: Policy, value: &[u8]) {
     let tally = Tally::default();
-    let mut writer = Writer::open(redis, policy, Limits::default().in_flight, tally.clone()).await.unwrap();
+    let mut writer =
+        Writer::open(redis, (policy, Kind::String), Limits::default().in_flight, tally.clone()).await.unwrap();
     for from in (0..KEYS).step_by(TOGETHER) {
         let mut batch = writer.batch();
         for key in from..from + TOGETHER {

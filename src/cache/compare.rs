@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::tally::Tally;
 use crate::ground::drift::{Found, holds_the_same};
 use crate::ground::entry::{Entry, Mark};
+use crate::ground::kind::{Kind, put_part};
 
 /// Looks at a key. ARGV: the value that should be there. -2: it is absent; another number: it is there, and dies in so many milliseconds, or never (-1);
 /// an array of the type, if that is another one; or of how long it lives, and of the other value.
@@ -23,8 +24,8 @@ pub(super) const COMPARE: &str = "local t = redis.call('TYPE', KEYS[1])['ok'] \
 
 /// Acts on the answer about one entry: counts it, or notes how it differs, so that the next look can tell whether it still does. `None` for an answer that makes no
 /// sense.
-pub(super) fn settle(tally: &Tally, prefix: &str, entry: &Entry<'_>, answer: &Value) -> Option<Mark> {
-    let found = found(answer)?;
+pub(super) fn settle(tally: &Tally, prefix: &str, kind: Kind, entry: &Entry<'_>, answer: &Value) -> Option<Mark> {
+    let found = found(kind, answer)?;
     let digest = match &found {
         Found::Same(left) => {
             tally.same(prefix, entry, *left);
@@ -40,14 +41,17 @@ pub(super) fn settle(tally: &Tally, prefix: &str, entry: &Entry<'_>, answer: &Va
         Found::Other(_, value) => xxh3_64(value) >> 4,
     };
     match entry.mark {
-        Mark::Different(before) if before == digest => tally.differs(prefix, entry, &found),
+        Mark::Different(before) if before == digest => tally.differs(prefix, kind, entry, &found),
         Mark::Different(_) => tally.overtaken(entry),
-        _ => return Some(Mark::Different(digest)),
+        _ => {
+            tally.looked_at(entry);
+            return Some(Mark::Different(digest));
+        }
     }
     Some(Mark::Done)
 }
 
-fn found(answer: &Value) -> Option<Found> {
+fn found(kind: Kind, answer: &Value) -> Option<Found> {
     let left = |value: &Value| match value {
         Value::Int(left) => Some(u64::try_from(*left).ok()),
         _ => None,
@@ -58,8 +62,35 @@ fn found(answer: &Value) -> Option<Found> {
         Value::Array(parts) => match &parts[..] {
             [Value::BulkString(name)] => Some(Found::OtherType(String::from_utf8_lossy(name).into_owned())),
             [time, Value::BulkString(value)] => Some(Found::Other(left(time)?, value.clone())),
+            [time, Value::Array(parts)] => Some(Found::Other(left(time)?, put_together(kind, parts)?)),
             _ => None,
         },
         _ => None,
     }
+}
+
+/// What is at a key that is no string, as one value. What has no order of its own gets one, so that it is the same at each look.
+fn put_together(kind: Kind, parts: &[Value]) -> Option<Vec<u8>> {
+    let bytes = |part: &Value| match part {
+        Value::BulkString(bytes) => Some(bytes.clone()),
+        _ => None,
+    };
+    let parts: Vec<Vec<u8>> = parts.iter().map(bytes).collect::<Option<_>>()?;
+    if kind == Kind::Json {
+        return parts.into_iter().next();
+    }
+    let mut all: Vec<Vec<Vec<u8>>> = parts.chunks(kind.parts_of_one()).map(<[_]>::to_vec).collect();
+    if matches!(kind, Kind::Hash | Kind::Set) {
+        all.sort_unstable();
+    }
+    let reversed = kind == Kind::SortedSet;
+    let mut value = Vec::new();
+    for mut one in all {
+        // Redis gives an element before its score, and takes it behind.
+        if reversed {
+            one.reverse();
+        }
+        one.iter().for_each(|part| put_part(&mut value, part));
+    }
+    Some(value)
 }

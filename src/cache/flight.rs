@@ -7,8 +7,9 @@ use super::memory::KEY_OVERHEAD;
 use super::scripts::Scripts;
 use super::strategy::{Asking, Round};
 use super::writer::Loaded;
-use crate::ground::entry::Mark;
+use crate::ground::entry::{Entry, Mark};
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::kind::Kind;
 
 /// A batch on its way: which of its entries were asked about, and in which round.
 pub(super) struct InFlight {
@@ -74,10 +75,11 @@ impl InFlight {
     }
 
     /// What it may add to the memory in use, in bytes.
-    pub(super) fn growth(&self) -> usize {
+    pub(super) fn growth(&self, kind: Kind) -> usize {
         let entries = self.asked.iter().filter_map(|index| self.loaded.batch.get(*index));
         let written = entries.filter(|entry| matches!(entry.mark, Mark::New | Mark::Different(_) | Mark::Outdated(_)));
-        written.map(|entry| entry.key.len() + entry.payload.len() + KEY_OVERHEAD).sum()
+        let of = |entry: Entry<'_>| entry.key.len() + entry.payload.len() + KEY_OVERHEAD + kind.overhead(entry.payload);
+        written.map(of).sum()
     }
 }
 

@@ -1,11 +1,13 @@
-//! What `warm check` wants to know about a Redis server. Nothing here changes anything.
+//! What `warm check` wants to know about a Redis server. Nothing here changes anything that lasts.
 
 use redis::{Cmd, Connection, Value};
 
 use super::connect::{Redis, field, number};
 use super::error::{Trouble, translate};
 use super::retract::into_error;
+use super::typed::Typed;
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::kind::Kind;
 
 /// What a server says about itself. A number is `None` when the account may not ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,9 +31,30 @@ pub struct Rights {
     pub refused: Vec<String>,
     /// The same for warm's own keys.
     pub refused_own: Vec<String>,
+    /// What of it the jobs with keys of other types need, for each of these types.
+    pub refused_types: Vec<RefusedType>,
+    /// Whether jobs write JSON documents, of which the server knows nothing.
+    pub lacks_json: bool,
     /// Whether the account may even empty the server.
     pub may_flush: bool,
 }
+
+/// A type of keys that the account may not write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedType {
+    /// The type.
+    pub kind: Kind,
+    /// The commands that it needs.
+    pub needs: &'static [&'static str],
+    /// Redis' words.
+    pub words: String,
+}
+
+/// What is said where a job writes JSON documents and the server knows none.
+pub const NO_JSON: &str = "type = \"json\" needs the commands of RedisJSON (Redis 8, Redis Stack, or a module), which this server does not have";
+
+/// What Redis says of a command in a script.
+const OF_SCRIPTS: &str = "can't run this command";
 
 /// What the account lacks for deleting what somebody names stale, each in Redis' words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +69,17 @@ pub struct Withheld {
 const LOOK: &str = "return redis.call('TYPE', KEYS[1])";
 
 impl Redis {
+    /// Whether the server knows JSON documents.
+    pub(super) fn knows_json(&self, connection: &mut Connection) -> Result<bool, Trouble> {
+        let ask = redis::cmd("JSON.GET").arg(format!("{}warm:check", self.key_prefix())).take();
+        match ask.query::<Value>(connection) {
+            // It is asked whether there is such a command before it is asked who may use it.
+            Err(error) if error.detail().unwrap_or_default().starts_with("unknown command") => Ok(false),
+            Err(error) if error.code().is_none() => Err(translate(&error)),
+            _ => Ok(true),
+        }
+    }
+
     /// Asks the server about itself. Blocks.
     ///
     /// # Errors
@@ -68,11 +102,11 @@ impl Redis {
     }
 
     /// Asks for the rights that a run needs, on keys that begin with the given literal prefixes. A prefix may be a whole key and exist: nothing is
-    /// written. Blocks.
+    /// written. Keys of other types than strings are tried with one of warm's own, which is gone again at once. Blocks.
     ///
     /// # Errors
     /// When the server cannot be reached or rejects us altogether.
-    pub fn rights(&self, prefixes: &[&str]) -> Result<Rights, Error> {
+    pub fn rights(&self, prefixes: &[&str], kinds: &[Kind]) -> Result<Rights, Error> {
         let mut connection = self.connect()?.connection;
         let mut rights = Rights::default();
         let load = redis::cmd("SCRIPT").arg("LOAD").arg(LOOK).take();
@@ -90,6 +124,9 @@ impl Redis {
             rights.refused_own.extend(refusal(&mut connection, &probe)?);
         }
         rights.refused.extend(refusal(&mut connection, &redis::cmd("TIME"))?);
+        for kind in kinds {
+            self.rights_for(&mut connection, (*kind, &own), &mut rights)?;
+        }
         // A key of which nobody knows; whether it is one of the account's own does not matter.
         let unlink = redis::cmd("UNLINK").arg(own).take();
         rights.refused.extend(refusal(&mut connection, &unlink)?.filter(|words| words.contains("'unlink'")));
@@ -121,6 +158,25 @@ impl Redis {
         }
         Ok(withheld)
     }
+
+    fn rights_for(
+        &self,
+        connection: &mut Connection,
+        (kind, own): (Kind, &str),
+        rights: &mut Rights,
+    ) -> Result<(), Error> {
+        let Some(typed) = Typed::new(kind) else { return Ok(()) };
+        if kind == Kind::Json && !self.knows_json(connection).map_err(into_error)? {
+            rights.lacks_json = true;
+            return Ok(());
+        }
+        let (value, needs) = Typed::example(kind);
+        let attempt = redis::cmd("EVAL").arg(typed.attempt).arg(1).arg(own).arg(value).take();
+        // That warm's own keys are refused, or EVAL, is said elsewhere.
+        let words = refusal(connection, &attempt)?.filter(|words| words.contains(OF_SCRIPTS));
+        rights.refused_types.extend(words.map(|words| RefusedType { kind, needs, words }));
+        Ok(())
+    }
 }
 
 /// What is done to keys, in a way that changes nothing.
@@ -147,7 +203,7 @@ fn refusal(connection: &mut Connection, command: &Cmd) -> Result<Option<String>,
         Err(error) => match (error.code(), error.detail().unwrap_or_default()) {
             (Some("NOPERM"), words) => Ok(Some(words.to_owned())),
             // What a script says for its commands.
-            (_, words) if words.contains("can't run this command") => Ok(Some(words.to_owned())),
+            (_, words) if words.contains(OF_SCRIPTS) => Ok(Some(words.to_owned())),
             // The probes' own mistakes: the rights were there.
             (Some("ERR" | "NOSCRIPT" | "WRONGTYPE"), _) => Ok(None),
             _ => match translate(&error) {

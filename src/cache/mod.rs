@@ -28,11 +28,12 @@ mod session;
 mod state;
 mod strategy;
 mod tally;
+mod typed;
 mod watch;
 mod writer;
 
 pub use connect::Redis;
-pub use inspect::{Inspection, Rights, Withheld};
+pub use inspect::{Inspection, NO_JSON, RefusedType, Rights, Withheld};
 pub use invalidate::{Act, Halt, Invalidated};
 pub use memory::KEY_OVERHEAD;
 pub use reader::{Live, Reader};

@@ -33,6 +33,7 @@ use super::tally::Tally;
 use super::writer::{Loaded, Spare};
 use crate::ground::entry::Mark;
 use crate::ground::error::Error;
+use crate::ground::kind::Kind;
 
 /// Batches in flight on the connection. With two, Redis always has the next one in its buffer.
 const WINDOW: usize = 4;
@@ -74,13 +75,13 @@ impl Pipeline {
     /// Connects.
     pub(super) fn new(
         redis: Redis,
-        policy: Policy,
+        (policy, kind): (Policy, Kind),
         tally: Tally,
         spare: Spare,
         halted: Arc<AtomicBool>,
         slow: oneshot::Sender<Duration>,
     ) -> Result<Self, Error> {
-        let (connected, scripts) = recovery::connect(&redis, policy)?;
+        let (connected, scripts) = recovery::connect(&redis, policy, kind)?;
         let pace = Pace::new(redis.latency_limit(), connected.round_trip);
         let guard = if policy.only_looks() || policy.compares() { MemoryGuard::off() } else { redis.guard(&connected) };
         Ok(Pipeline {
@@ -132,7 +133,7 @@ impl Pipeline {
                     self.end_first_rounds()?;
                     let batch = InFlight::new(loaded, self.policy.first_round(self.mostly_there));
                     self.end_confirmations(&batch)?;
-                    self.make_sure_of_room(batch.growth())?;
+                    self.make_sure_of_room(batch.growth(self.scripts.kind))?;
                     self.send(batch)?;
                 }
                 None => self.settle_or_recover()?,
@@ -234,7 +235,7 @@ impl Pipeline {
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);
         item.asked_for_memory = self.guard.ask(&mut self.buffer);
-        let growth = item.growth();
+        let growth = item.growth(self.scripts.kind);
         item.tight = growth > 0 && self.guard.is_tight_for(growth);
         self.guard.sending(growth);
         let asking = item.asking(self.redis.key_prefix().as_bytes(), &self.scripts, now);
@@ -323,7 +324,7 @@ impl Pipeline {
         let asking = item.asking(&[], &self.scripts, now);
         let prefix = self.redis.key_prefix();
         if self.policy.compares() {
-            match compare::settle(&self.tally, prefix, &entry, answer) {
+            match compare::settle(&self.tally, prefix, self.scripts.kind, &entry, answer) {
                 Some(mark) => return item.loaded.batch.mark(index, mark),
                 None => return open.nonsense(index),
             }

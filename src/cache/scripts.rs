@@ -2,11 +2,16 @@
 //!
 //! Between a look and a write of our own the application could change the key; inside a script nobody can. Times are absolute, on Redis' clock
 //! (`PXAT`, Redis 7.0): a command that was held up on its way, and arrives when we have given it up, can then do no harm that outlives them.
+//!
+//! These are for strings; for keys of other types there are those of `typed`.
 
 use redis::Connection;
 
 use super::compare::COMPARE;
 use super::error::{Trouble, translate};
+use super::strategy::Policy;
+use super::typed::Typed;
+use crate::ground::kind::Kind;
 
 /// Replaces a string with a TTL, or writes an absent key. ARGV: value, lifetime, and perhaps that memory is tight: then an absent key stays absent, and
 /// a value may grow by a tenth, or 64 bytes. 1: written, 2: another type, 3: no TTL, 4: no room, 6: written, and nothing was there.
@@ -61,6 +66,10 @@ const WITHDRAW: &str = "if redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[1
 /// The hashes by which a server knows the scripts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scripts {
+    /// The type of the keys that they are for.
+    pub(super) kind: Kind,
+    /// Writes an absent key; a string needs no script for that.
+    pub(super) add: Vec<u8>,
     pub(super) replace: Vec<u8>,
     pub(super) look: Vec<u8>,
     pub(super) confirm: Vec<u8>,
@@ -70,26 +79,35 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// Loads what comparing needs.
-    pub(super) fn load_compare(connection: &mut Connection) -> Result<Self, Trouble> {
-        let hash: String =
-            redis::cmd("SCRIPT").arg("LOAD").arg(COMPARE).query(connection).map_err(|error| translate(&error))?;
-        Ok(Scripts { compare: hash.into_bytes(), ..Scripts::default() })
-    }
-
-    /// Loads what writing needs.
-    pub(super) fn load(connection: &mut Connection, verified: bool) -> Result<Self, Trouble> {
-        let wanted: &[&str] = if verified { &[LOOK, CONFIRM, SWAP, WITHDRAW] } else { &[REPLACE] };
+    /// Loads what a run needs that does so.
+    pub(super) fn load(connection: &mut Connection, policy: Policy, kind: Kind) -> Result<Self, Trouble> {
+        let mut scripts = Scripts { kind, ..Scripts::default() };
+        let typed = Typed::new(kind);
+        let typed = typed.as_ref();
+        let mut wanted: Vec<(&mut Vec<u8>, &str)> = Vec::new();
+        if policy.compares() {
+            wanted.push((&mut scripts.compare, typed.map_or(COMPARE, |typed| &typed.compare)));
+        } else if !policy.only_looks() {
+            let verified = policy.verified();
+            wanted.extend(typed.map(|typed| (&mut scripts.add, if verified { &*typed.add } else { &typed.add_for })));
+            if verified {
+                wanted.push((&mut scripts.look, typed.map_or(LOOK, |typed| &typed.look)));
+                wanted.push((&mut scripts.confirm, typed.map_or(CONFIRM, |typed| &typed.confirm)));
+                wanted.push((&mut scripts.swap, typed.map_or(SWAP, |typed| &typed.swap)));
+                wanted.push((&mut scripts.withdraw, WITHDRAW));
+            } else if !policy.only_missing() {
+                wanted.push((&mut scripts.replace, typed.map_or(REPLACE, |typed| &typed.replace)));
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(scripts);
+        }
         let mut pipe = redis::pipe();
-        for script in wanted {
+        for (_, script) in &wanted {
             pipe.cmd("SCRIPT").arg("LOAD").arg(script);
         }
         let hashes: Vec<String> = pipe.query(connection).map_err(|error| translate(&error))?;
-        let mut hashes = hashes.into_iter().map(String::into_bytes);
-        let mut next = || hashes.next().unwrap_or_default();
-        Ok(match verified {
-            true => Scripts { look: next(), confirm: next(), swap: next(), withdraw: next(), ..Scripts::default() },
-            false => Scripts { replace: next(), ..Scripts::default() },
-        })
+        wanted.into_iter().zip(hashes).for_each(|((place, _), hash)| *place = hash.into_bytes());
+        Ok(scripts)
     }
 }

@@ -11,12 +11,13 @@ use redis::Value;
 use super::resp;
 use super::scripts::Scripts;
 use crate::ground::entry::{Batch, Entry, Mark};
+use crate::ground::kind::Kind;
 use crate::ground::run::Left;
 
 /// What a run may do to the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// Write every key that is absent, or holds a string with a TTL.
+    /// Write every key that is absent, or holds a value of the job's type with a TTL.
     Refresh {
         /// Whether values are provisional until they have been verified.
         verified: bool,
@@ -175,16 +176,22 @@ impl Policy {
                 resp::part_of_two(out, prefix, entry.key);
             }
             (Mark::Provisional(dies) | Mark::Equal(dies), _) => {
-                script(out, &scripts.confirm, 2);
+                let compared: &[usize] = if scripts.kind == Kind::String { &[] } else { indexes };
+                script(out, &scripts.confirm, 2 + compared.len());
                 resp::number(out, dies);
                 // What lives longer already keeps its life.
                 resp::number(out, dies.max(asking.now + millis(entry.ttl)));
+                compared.iter().filter_map(|index| batch.get(*index)).for_each(|entry| resp::part(out, entry.payload));
             }
             (Mark::Different(digest), _) => swap(out, b"digest", format!("{digest:015x}").as_bytes()),
             (Mark::Outdated(dies), _) => swap(out, b"dies", dies.to_string().as_bytes()),
             (Mark::Withdrawn(dies), _) => {
                 script(out, &scripts.withdraw, 1);
                 resp::number(out, dies);
+            }
+            (Mark::New | Mark::Done, Round::First) if !tight && scripts.kind != Kind::String => {
+                script(out, &scripts.add, 2);
+                value(out);
             }
             (Mark::New | Mark::Done, Round::First) if !tight => {
                 let moment = (self.verified(), self.dies(asking, entry.ttl));
@@ -209,7 +216,7 @@ impl Policy {
     /// What the answer to [`Policy::ask`] means for the entry, the one at `position` of those that went together.
     pub(super) fn judge(self, asking: &Asking<'_>, entry: &Entry<'_>, position: usize, answer: &Value) -> Verdict {
         match (entry.mark, answer) {
-            _ if self.only_looks() => self.judge_look(asking.round, answer),
+            _ if self.only_looks() => self.judge_look(asking, answer),
             (Mark::Provisional(_) | Mark::Equal(_), Value::Array(others)) => {
                 let number = i64::try_from(position + 1).unwrap_or(i64::MAX);
                 let refused = others.contains(&Value::Int(number));
@@ -240,11 +247,11 @@ impl Policy {
         }
     }
 
-    fn judge_look(self, round: Round, answer: &Value) -> Verdict {
-        match (round, answer, self) {
+    fn judge_look(self, asking: &Asking<'_>, answer: &Value) -> Verdict {
+        match (asking.round, answer, self) {
             (Round::First, Value::SimpleString(ty), _) if ty == "none" => Verdict::Written(Mark::Done),
             (Round::First, Value::SimpleString(_), Policy::LookAtMissing) => Verdict::Left(Left::Present),
-            (Round::First, Value::SimpleString(ty), _) if ty == "string" => Verdict::LookCloser,
+            (Round::First, Value::SimpleString(ty), _) if ty == asking.scripts.kind.name() => Verdict::LookCloser,
             (Round::First, Value::SimpleString(_), _) => Verdict::Left(Left::OtherType),
             (Round::Second, Value::Int(-1), Policy::LookAtAll) => Verdict::Left(Left::NoTtl),
             (Round::Second, Value::Int(_), Policy::LookAtAll) => Verdict::Written(Mark::Done),

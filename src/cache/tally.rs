@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ground::drift::{Drift, Found};
 use crate::ground::entry::{Entry, Mark};
+use crate::ground::kind::Kind;
 use crate::ground::run::{Left, SAMPLES, Sample, Stats};
 use crate::ground::sealing::Opens;
 use crate::ground::waits::Waits;
@@ -142,15 +143,20 @@ impl Tally {
         self.lock().drift.same(prefix, entry, left);
     }
 
+    /// Notes that the key of an entry was looked at, whatever comes of it.
+    pub(super) fn looked_at(&self, entry: &Entry<'_>) {
+        self.lock().drift.looked_at(entry.key);
+    }
+
     /// Counts an entry whose key does, though it is sealed in another way.
     pub(super) fn same_when_opened(&self, prefix: &str, entry: &Entry<'_>, left: Option<u64>) {
         self.lock().drift.same_when_opened(prefix, entry, left);
     }
 
     /// Counts an entry whose key does not.
-    pub(super) fn differs(&self, prefix: &str, entry: &Entry<'_>, found: &Found) {
+    pub(super) fn differs(&self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found) {
         let opens = self.opens();
-        self.lock().drift.differs(prefix, entry, found, opens.as_deref());
+        self.lock().drift.differs(prefix, kind, entry, found, opens.as_deref());
     }
 
     /// Says how values are opened that are to be compared.

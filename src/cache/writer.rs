@@ -13,6 +13,7 @@ use super::strategy::Policy;
 use super::tally::Tally;
 use crate::ground::entry::Batch;
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::kind::Kind;
 
 /// The unit in which bytes in flight are counted: the semaphore counts in 32 bits.
 const UNIT: usize = 1024;
@@ -53,7 +54,12 @@ impl Writer {
     ///
     /// # Errors
     /// What connecting gave; nothing has been written then.
-    pub async fn open(redis: &Redis, policy: Policy, in_flight: usize, tally: Tally) -> Result<Self, Error> {
+    pub async fn open(
+        redis: &Redis,
+        (policy, kind): (Policy, Kind),
+        in_flight: usize,
+        tally: Tally,
+    ) -> Result<Self, Error> {
         let (batches, receiver) = mpsc::unbounded_channel();
         let (connected_tx, connected) = oneshot::channel();
         let (ended_tx, ended) = oneshot::channel();
@@ -62,7 +68,7 @@ impl Writer {
         let (to, pool, counts) = (redis.clone(), spare.clone(), tally.clone());
         let halted = Arc::new(AtomicBool::new(false));
         let halt = Arc::clone(&halted);
-        let work = move || match Pipeline::new(to, policy, counts, pool, halt, slow_tx) {
+        let work = move || match Pipeline::new(to, (policy, kind), counts, pool, halt, slow_tx) {
             Ok(pipeline) => {
                 // Nobody listens any more if the run was cancelled meanwhile.
                 let _ = connected_tx.send(Ok(pipeline.is_guarded()));

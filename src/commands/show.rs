@@ -141,7 +141,7 @@ impl Seen {
             What::Stale(difference) => Some(format!("has other rows: {difference}")),
             What::OtherShape(difference) => Some(format!("makes another value: {difference}")),
             What::Unopened(why) => Some(format!("makes another value than the one in Redis: {why}")),
-            What::OtherType(_) => Some("makes a string".to_owned()),
+            What::OtherType(_) => Some(format!("makes {}", self.owned.job.key_type.kind().in_words())),
             What::OtherTtl(left, most) => Some(other_ttl(*left, *most)),
             What::Extra => None,
         });

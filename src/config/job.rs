@@ -85,6 +85,7 @@ pub(super) fn resolve(
         collector.push(warning.help("add the prefix to [ttl], so that the policy names all key families"));
     }
     let value = value.zip(key.as_ref()).and_then(|(value, key)| reader.paginate(value, &raw, key, collector));
+    let key_type = reader.key_type(&raw, collector);
     let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
     match on_demand {
@@ -94,6 +95,7 @@ pub(super) fn resolve(
     let fill_query = reader.fill_query(&raw, &key, collector);
     let sweep = raw.sweep.as_ref().filter(|sweep| *sweep.get_ref());
     sweep.inspect(|sweep| reader.sweep(sweep.span(), &raw, &context.defaults, &common, collector));
+    reader.typed(&raw, &context.defaults, &common, collector);
     reader.verified_pages(&common.verify, &raw, &context.defaults, collector);
     idle_invalidates(sources, &raw, &context.defaults, &common).into_iter().for_each(|warning| collector.push(warning));
     let job = Job {
@@ -108,6 +110,7 @@ pub(super) fn resolve(
         only: None,
         key,
         value: value?,
+        key_type: key_type?,
         format: common.format.name,
         bigint: common.bigint,
         hide: hide?,

@@ -29,6 +29,7 @@ mod guard;
 mod invalidate;
 mod job;
 mod keys;
+mod kind;
 mod mask;
 mod pages;
 mod partition;

@@ -257,6 +257,10 @@ pub(super) struct Job {
     pub(super) fill_query: Option<Text>,
     pub(super) key: Option<Text>,
     pub(super) value: Option<Text>,
+    #[serde(rename = "type")]
+    pub(super) key_type: Option<Text>,
+    pub(super) element: Option<Text>,
+    pub(super) score: Option<Text>,
     pub(super) ttl: Option<Spanned<Length>>,
     pub(super) hide: Option<Texts>,
     pub(super) compress: Option<Spanned<Compress>>,

@@ -6,6 +6,7 @@ use super::error::{Fail, RowError, TypeError};
 use super::format::Format;
 use super::layout::{self, Item};
 use super::out::Out;
+use super::parts::Parts;
 use super::value::{Member, Node};
 use crate::ground::row::{Column, PgType, Row};
 use crate::ground::value::ValueShape;
@@ -22,11 +23,13 @@ enum Program {
     Object(Vec<Member<Slot>>),
     /// One column is the value.
     Single { index: usize, name: Box<str>, node: Node },
+    /// The value is made of parts.
+    Parts(Parts),
 }
 
 /// Where the value of a row's member comes from.
 #[derive(Debug)]
-enum Slot {
+pub(super) enum Slot {
     Column(usize, Node),
     Object(Vec<Member<Slot>>),
 }
@@ -35,11 +38,18 @@ impl Encoder {
     /// Compiles an encoder for the columns of the statement that runs, which for a format whose values the
     /// server prints is the one that [`rewrite`](super::rewrite) made.
     pub fn new(format: &'static dyn Format, columns: &[Column], spec: &ValueSpec<'_>) -> Result<Self, TypeError> {
+        let has_parts = spec.key_type.kind().has_parts();
         if format.server().is_some() {
-            return Self::printed(columns);
+            return match has_parts {
+                true => Ok(Self { program: Program::Parts(Parts::printed(columns, spec)?) }),
+                false => Self::printed(columns),
+            };
         }
         layout::check_names(columns, spec)?;
         let compiler = Compiler { format, style: format.style(), bigint: spec.bigint };
+        if has_parts {
+            return Ok(Self { program: Program::Parts(Parts::new(&compiler, columns, spec)?) });
+        }
         let program = match spec.shape {
             ValueShape::Column(name) => {
                 let index = layout::single(columns, name, spec.hide)?;
@@ -51,8 +61,7 @@ impl Encoder {
                 Program::Single { index, name: name.as_str().into(), node }
             }
             ValueShape::Row | ValueShape::Rows | ValueShape::Pages(_) => {
-                let members = layout::members(columns, spec.hide, compiler.style.members)?;
-                Program::Object(slots(&compiler, &members, columns, "")?)
+                Program::Object(row_members(&compiler, columns, spec.hide)?)
             }
         };
         Ok(Self { program })
@@ -82,13 +91,24 @@ impl Encoder {
                     return Err(RowError::Bad { column: name.to_string(), reason });
                 }
             },
+            Program::Parts(parts) => parts.write(row, &mut out)?,
         }
         out.room(0)?;
         Ok(())
     }
 }
 
-fn slots(
+/// The members of the object that a row becomes.
+pub(super) fn row_members(
+    compiler: &Compiler,
+    columns: &[Column],
+    hide: &[String],
+) -> Result<Vec<Member<Slot>>, TypeError> {
+    let members = layout::members(columns, hide, compiler.style.members)?;
+    slots(compiler, &members, columns, "")
+}
+
+pub(super) fn slots(
     compiler: &Compiler,
     members: &[layout::Member],
     columns: &[Column],
@@ -106,7 +126,7 @@ fn slots(
     Ok(compiled)
 }
 
-fn object<R: Row + ?Sized>(members: &[Member<Slot>], row: &R, out: &mut Out<'_>) -> Result<(), Fail> {
+pub(super) fn object<R: Row + ?Sized>(members: &[Member<Slot>], row: &R, out: &mut Out<'_>) -> Result<(), Fail> {
     for member in members {
         out.put(&member.prefix);
         let written = match &member.value {
@@ -125,7 +145,7 @@ fn object<R: Row + ?Sized>(members: &[Member<Slot>], row: &R, out: &mut Out<'_>)
     Ok(())
 }
 
-fn column(columns: &[Column], index: usize) -> Result<&PgType, TypeError> {
+pub(super) fn column(columns: &[Column], index: usize) -> Result<&PgType, TypeError> {
     columns
         .get(index)
         .map(|column| column.ty.as_ref())

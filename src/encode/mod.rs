@@ -9,11 +9,12 @@
 //! spec    ─┘        │
 //!                   ▼
 //! row ────► Encoder::row ─► bytes    value    arrays and composites, taken apart by wire
+//!                                    parts    fields, elements and scores, where Redis holds no string
 //!                                    text, json, number, numeric, time, literal, scalar: what stands in them
 //! ```
 //!
 //! A further format is a file beside `prisma.rs` and a line in `FORMATS`. A format whose bytes only the server
-//! can produce rewrites the query first ([`rewrite`]); its encoder then copies the last column.
+//! can produce rewrites the query first ([`rewrite`]); its encoder then copies the last columns.
 
 mod compile;
 mod encoder;
@@ -27,6 +28,7 @@ mod members;
 mod number;
 mod numeric;
 mod out;
+mod parts;
 mod postgres;
 mod prisma;
 mod prisma5;
@@ -42,6 +44,7 @@ pub use format::{Format, MemberOrder, Rewrite, Scalar, Style};
 pub use key::KeyText;
 pub use out::Out;
 
+use crate::ground::kind::KeyType;
 use crate::ground::row::Column;
 use crate::ground::value::{BigInt, FormatInfo, ValueShape};
 
@@ -63,6 +66,8 @@ pub fn formats() -> impl Iterator<Item = FormatInfo> {
 pub struct ValueSpec<'a> {
     /// How rows become values.
     pub shape: &'a ValueShape,
+    /// What those values are in Redis.
+    pub key_type: &'a KeyType,
     /// Columns that stay out of the value.
     pub hide: &'a [String],
     /// Columns that the key is made of. They are part of the value too unless they are hidden.

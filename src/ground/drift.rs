@@ -11,6 +11,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::difference::{Difference, has_other_shape};
 use super::entry::Entry;
+use super::kind::Kind;
+use super::parts::first_difference;
 use super::sealing::Opens;
 use super::show::visible;
 
@@ -29,7 +31,7 @@ pub enum Found {
     Same(Option<u64>),
     /// Another value, and how long it lives.
     Other(Option<u64>, Vec<u8>),
-    /// Something that is no string: the type's name in Redis.
+    /// Something of another type: its name in Redis.
     OtherType(String),
 }
 
@@ -125,9 +127,14 @@ impl Drift {
         self.seen.contains(&xxh3_64(key))
     }
 
+    /// Notes that a key was looked at.
+    pub fn looked_at(&mut self, key: &[u8]) {
+        self.seen.insert(xxh3_64(key));
+    }
+
     /// Counts a key that holds what it should, and lives for `left` milliseconds.
     pub fn same(&mut self, prefix: &str, entry: &Entry<'_>, left: Option<u64>) {
-        self.seen.insert(xxh3_64(entry.key));
+        self.looked_at(entry.key);
         self.same += 1;
         self.lives(prefix, entry, left);
     }
@@ -139,14 +146,17 @@ impl Drift {
     }
 
     /// Counts a key that does not. Where values are sealed, `opens` is the way back.
-    pub fn differs(&mut self, prefix: &str, entry: &Entry<'_>, found: &Found, opens: Option<&dyn Opens>) {
-        self.seen.insert(xxh3_64(entry.key));
+    pub fn differs(&mut self, prefix: &str, kind: Kind, entry: &Entry<'_>, found: &Found, opens: Option<&dyn Opens>) {
+        self.looked_at(entry.key);
         let what = match found {
             Found::Same(_) => return,
             Found::Absent => What::Missing,
             Found::OtherType(name) => What::OtherType(name.clone()),
             Found::Other(left, value) => {
                 self.lives(prefix, entry, *left);
+                if kind.has_parts() {
+                    return self.find(prefix, entry.key, What::Stale(first_difference(kind, entry.payload, value)));
+                }
                 match opens {
                     None => differing(entry.payload, value, false),
                     Some(opens) => match opened(opens, entry, value) {

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::fingerprint::Fingerprint;
 use super::guard::Guard;
 use super::key::{KeyTemplate, PAGE};
+use super::kind::KeyType;
 use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
 use super::sealing::{Encrypt, NO_KEY, Sealing};
@@ -41,6 +42,8 @@ pub struct Job {
     pub key: KeyTemplate,
     /// How rows become values.
     pub value: ValueShape,
+    /// What those values are in Redis.
+    pub key_type: KeyType,
     /// The name of the value format, one that `encode` knows.
     pub format: &'static str,
     /// How the format writes an `int8`, where it leaves the choice.

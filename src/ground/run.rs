@@ -16,7 +16,7 @@ use super::request::Trigger;
 pub enum Left {
     /// It is present, and the run writes absent keys only.
     Present,
-    /// It holds another type than a string.
+    /// It holds another type than the job writes.
     OtherType,
     /// It has no TTL, so it is not ours.
     NoTtl,

@@ -126,7 +126,7 @@ impl<'a> Assembler<'a> {
     ) -> Result<Option<HashSet<Vec<u8>>>, Error> {
         self.stats.queries += 1;
         self.outlet.pending.begin();
-        self.groups = Groups::default();
+        self.groups = Groups::new(self.has_parts());
         match self.reading.keys.known_beforehand(plan, combination) {
             Ok(keys) => Ok(keys.map(HashSet::from_iter)),
             Err(reason) => self.bad_row(&format!("no key for the parameters: {reason}")).map(|()| None),
@@ -201,6 +201,11 @@ impl<'a> Assembler<'a> {
         }
     }
 
+    /// Whether a value is made of parts.
+    fn has_parts(&self) -> bool {
+        self.shared.job.key_type.kind().has_parts()
+    }
+
     fn entry(&mut self, row: &impl Row) -> Result<(), Problem> {
         let version = self.reading.version_of(row, None);
         let batch = &mut self.outlet.batch;
@@ -232,6 +237,7 @@ impl<'a> Assembler<'a> {
 
     /// Puts a row onto the present page of the group at this position.
     fn put(&mut self, row: &impl Row, position: usize) -> Result<(), Problem> {
+        let has_parts = self.has_parts();
         let Some(Group { key: first, number, page }) = self.groups.at(position) else { return Ok(()) };
         page.rows += 1;
         if page.refused {
@@ -246,9 +252,12 @@ impl<'a> Assembler<'a> {
             page.key = Some(key);
         }
         let before = page.payload.len();
-        page.payload.push(if before == 0 { b'[' } else { b',' });
-        // One byte is kept for the closing bracket.
-        let room = self.shared.job.max_value.saturating_sub(page.payload.len() + 1);
+        let mut room = self.shared.job.max_value.saturating_sub(before);
+        if !has_parts {
+            page.payload.push(if before == 0 { b'[' } else { b',' });
+            // One byte is kept for the closing bracket.
+            room = room.saturating_sub(2);
+        }
         page.version = self.reading.version_of(row, page.version);
         match self.reading.value_of(row, &mut page.payload, room) {
             Ok(()) => {
@@ -284,6 +293,13 @@ impl<'a> Assembler<'a> {
         if let Some(many) = self.groups.too_many_closed(self.shared.limits.buffer) {
             let message = format!(
                 "the query gives more than {many} keys, too many to tell whether the rows of each follow one another; raise `buffer` in [limits], or split the job"
+            );
+            return Err(Error::new(ErrorKind::Definition, message));
+        }
+        if self.has_parts() && !self.shared.verified {
+            let what = self.shared.job.key_type.kind().in_words();
+            let message = format!(
+                "the query's rows are more than can be gathered here, and half of {what} that is not verified could not be taken back; say verify = \"requery\", raise `buffer` in [limits], or split the job"
             );
             return Err(Error::new(ErrorKind::Definition, message));
         }
@@ -371,6 +387,12 @@ impl<'a> Assembler<'a> {
     /// Counts keys that are there, and whose queries are not run for that reason.
     pub(super) fn count_present(&mut self, keys: usize) {
         self.stats.present += keys as u64;
+    }
+
+    /// Whether something was written of which rows may be missing, and which can only be left to die: of values that are no strings nobody knows
+    /// afterwards whether they are ours.
+    pub(super) fn may_leave_half(&self) -> bool {
+        self.has_parts() && self.outlet.early
     }
 
     /// Forgets what could not be verified.

@@ -57,7 +57,8 @@ impl Attempt<'_> {
         let Attempt { runner, progress, .. } = *self;
         let policy = self.policy();
         // Redis first: for a cache that is down, the database is not asked.
-        let open = Writer::open(&runner.redis, policy, runner.limits.in_flight, progress.tally.clone());
+        let kind = self.job.key_type.kind();
+        let open = Writer::open(&runner.redis, (policy, kind), runner.limits.in_flight, progress.tally.clone());
         let mut writer = self.limit.within(open).await?;
         if !writer.is_guarded() {
             runner.observer.on(&Event::Unguarded { job: &self.job.name });

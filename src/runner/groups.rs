@@ -28,6 +28,8 @@ pub(super) struct Groups {
     /// What was written although rows could still come: the groups' fingerprints → the key of the last page, if it has rows, and the value's fingerprint.
     closed: HashMap<u64, Option<Ours>>,
     closed_bytes: usize,
+    /// Whether rows stand beside one another as parts, and not in a JSON array.
+    is_of_parts: bool,
 }
 
 /// The rows of one key.
@@ -44,7 +46,7 @@ pub(super) struct Group {
 pub(super) struct Page {
     /// Its key, where that is not the group's.
     pub(super) key: Option<Vec<u8>>,
-    /// All but the closing bracket.
+    /// All but what closes it.
     pub(super) payload: Vec<u8>,
     pub(super) version: Option<u64>,
     /// It is too large.
@@ -58,12 +60,17 @@ pub(super) struct Page {
 /// An array that is complete.
 pub(super) struct Whole {
     pub(super) key: Vec<u8>,
-    /// Empty if it cannot be written.
+    /// Empty if it cannot be written, or there is nothing to write: Redis has no list without elements.
     pub(super) payload: Vec<u8>,
     pub(super) version: Option<u64>,
 }
 
 impl Groups {
+    /// Groups whose rows are parts, or else members of a JSON array.
+    pub(super) fn new(is_of_parts: bool) -> Self {
+        Groups { is_of_parts, ..Groups::default() }
+    }
+
     /// The position of the group with this key, if it is open.
     pub(super) fn position(&self, key: &[u8]) -> Option<usize> {
         self.index.get(key).copied()
@@ -121,7 +128,7 @@ impl Groups {
         group.number = group.number.saturating_add(1);
         let key = page.key.take().unwrap_or_else(|| group.key.clone());
         self.shrunk(page.payload.len());
-        Some(page.close(key))
+        Some(page.close(key, self.is_of_parts))
     }
 
     /// Takes the oldest group: its key's fingerprint, and its last page, if there is one without a further row.
@@ -134,7 +141,7 @@ impl Groups {
         // Where the rows fill their pages, no empty one follows.
         let exists = page.rows > 0 || number == 1;
         let key = page.key.take().unwrap_or(key);
-        Some((fingerprint, exists.then(|| page.close(key))))
+        Some((fingerprint, exists.then(|| page.close(key, self.is_of_parts))))
     }
 
     /// Remembers a group that was written although rows could still come.
@@ -150,8 +157,11 @@ impl Groups {
 }
 
 impl Page {
-    fn close(self, key: Vec<u8>) -> Whole {
+    fn close(self, key: Vec<u8>, is_of_parts: bool) -> Whole {
         let Page { mut payload, version, refused, skipped, .. } = self;
+        if is_of_parts {
+            return Whole { key, payload, version };
+        }
         if refused || (payload.is_empty() && skipped) {
             return Whole { key, payload: Vec::new(), version };
         }

@@ -53,7 +53,13 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     let narrow = narrow(job, statement.columns(), &key_columns)?;
     let mut beside = key_columns.clone();
     beside.extend(version(job).map(|version| version.column.clone()).filter(|name| !key_columns.contains(name)));
-    let spec = ValueSpec { shape: &job.value, hide: &job.hide, key_columns: &beside, bigint: job.bigint };
+    let spec = ValueSpec {
+        shape: &job.value,
+        key_type: &job.key_type,
+        hide: &job.hide,
+        key_columns: &beside,
+        bigint: job.bigint,
+    };
     if let Some(text) =
         encode::rewrite(format, &text_of(job), statement.columns(), &spec).map_err(|error| definition(&error))?
     {

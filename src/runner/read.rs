@@ -19,6 +19,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::Targets;
 use crate::ground::job::{Job, Mode};
+use crate::ground::kind::Kind;
 use crate::ground::request::{Purpose, Request, Scope, Trigger};
 use crate::ground::run::Report;
 use crate::ground::settings::Level1;
@@ -142,6 +143,12 @@ impl ReadThrough {
         if let Some(why) = job.disabled() {
             let message = format!("the job `{}` is disabled: {why}", job.name);
             return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, message)));
+        }
+        let kind = job.key_type.kind();
+        if kind != Kind::String {
+            // Before it is filled for nothing.
+            let why = format!("the key is {}, and only strings are given here; ask Redis for it", kind.in_words());
+            return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, why)));
         }
         let key: Arc<[u8]> = Arc::from(key);
         if let Some(known) = self.known.get(&(Arc::clone(&key), self.under_way.round(&key))).await {

@@ -145,7 +145,7 @@ impl<'a> Worker<'a> {
             self.unverified.push(index);
             let (begun, start, _) = (self.runner.clock.now(), Instant::now(), self.assembler.outlet.shortest.take());
             if let Err(error) = self.read(plan, index).await {
-                if error.kind == ErrorKind::Row {
+                if error.kind == ErrorKind::Row && !self.assembler.may_leave_half() {
                     // The rows before it are right if nothing was committed; if that cannot be told, they die soon.
                     let _ = timeout(LAST_LOOK, self.confirm_if_quiet()).await;
                 }

@@ -3,6 +3,7 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Column as _, Connection, Executor, Row as _, SqlSafeStr, Statement, ValueRef};
 use warm::encode::{self, Encoder, ValueSpec};
+use warm::ground::kind::KeyType;
 use warm::ground::row::{Column, Row};
 use warm::ground::value::{BigInt, ValueShape};
 use warm::source::types::resolve;
@@ -62,8 +63,13 @@ pub(crate) async fn rows(
     Ok(encoded.collect())
 }
 
-pub(crate) const WHOLE: ValueSpec<'static> =
-    ValueSpec { shape: &ValueShape::Row, hide: &[], key_columns: &[], bigint: BigInt::String };
+pub(crate) const WHOLE: ValueSpec<'static> = ValueSpec {
+    shape: &ValueShape::Row,
+    key_type: &KeyType::String,
+    hide: &[],
+    key_columns: &[],
+    bigint: BigInt::String,
+};
 
 /// The object of the one row that a query gives.
 pub(crate) async fn object(connection: &mut PgConnection, format: &str, sql: &str) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! Names, shapes, limits and keys.
 
 use warm::encode::{self, Encoder, KeyText, ValueSpec};
+use warm::ground::kind::KeyType;
 use warm::ground::row::Row;
 use warm::ground::value::{BigInt, ValueShape};
 
@@ -13,7 +14,13 @@ async fn names_nest_hide_and_order() {
     let sql = r#"SELECT 3 AS "_count.referredUserId", 'x' AS secret, 2.50 AS "_sum.rewardAmount", NULL::int AS "_count.other", 'r' AS "referrerId", 1 AS "7" -- end"#;
     let hide = ["secret".to_owned()];
     let keys = ["referrerId".to_owned(), "secret".to_owned()];
-    let spec = ValueSpec { shape: &ValueShape::Rows, hide: &hide, key_columns: &keys, bigint: BigInt::String };
+    let spec = ValueSpec {
+        shape: &ValueShape::Rows,
+        key_type: &KeyType::String,
+        hide: &hide,
+        key_columns: &keys,
+        bigint: BigInt::String,
+    };
     let prisma = rows(&mut connection, "prisma", sql, &spec).await.unwrap();
     assert_eq!(
         prisma,
@@ -41,7 +48,13 @@ async fn names_nest_hide_and_order() {
 
     let sql = "SELECT 1 AS a, 2 AS a, 3 AS b";
     let hide = ["a".to_owned()];
-    let hidden = ValueSpec { shape: &ValueShape::Row, hide: &hide, key_columns: &[], bigint: BigInt::String };
+    let hidden = ValueSpec {
+        shape: &ValueShape::Row,
+        key_type: &KeyType::String,
+        hide: &hide,
+        key_columns: &[],
+        bigint: BigInt::String,
+    };
     for format in encode::formats().map(|format| format.name) {
         assert_eq!(rows(&mut connection, format, sql, &hidden).await.unwrap(), [Ok("{\"b\":3}".into())]);
         assert!(rows(&mut connection, format, sql, &WHOLE).await.is_err());

@@ -63,6 +63,7 @@ fn programs_get_json() {
         json!({
             "job": "lists",
             "disabled": null,
+        "on_demand": false,
             "compress": null,
             "encrypt": false,
             "description": "The first page\n  of each kind",
@@ -73,6 +74,7 @@ fn programs_get_json() {
             "paused_until": null,
             "splay_seconds": 30.0,
             "key": "t:list:{kind}",
+            "type": "string",
             "paginate": null,
             "partition_by": null,
             "ttl_seconds": 5400.0,

@@ -19,6 +19,8 @@ pub enum Mode {
     DeleteAfter,
     WriteAfter,
     DeleteBefore,
+    /// It changes what is there, whose life goes on: as with a field of a hash.
+    UpdateAfter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub enum Act {
     Commit(Value),
     Delete,
     Write,
+    Update,
     /// A reader looks for the key …
     Read,
     /// … and fills it after a miss.
@@ -96,6 +99,7 @@ impl Default for Scenario {
 }
 
 impl Mode {
+    /// Those that strings know.
     pub const ALL: [Mode; 3] = [Mode::DeleteAfter, Mode::WriteAfter, Mode::DeleteBefore];
 }
 
@@ -105,6 +109,7 @@ impl Act {
         let change = |value: &Value| match mode {
             Mode::DeleteAfter => vec![Act::Commit(*value), Act::Delete],
             Mode::WriteAfter => vec![Act::Commit(*value), Act::Write],
+            Mode::UpdateAfter => vec![Act::Commit(*value), Act::Update],
             Mode::DeleteBefore => vec![Act::Begin, Act::Delete, Act::Commit(*value)],
         };
         let mut script: Vec<Act> = changes.iter().flat_map(change).collect();
@@ -208,7 +213,14 @@ impl State {
                 self.key = Some(Entry { value: row, full: true, token, by_application: true });
                 "writes"
             }
-            Act::Delete | Act::Write => {
+            Act::Update if row != 0 => match &mut self.key {
+                Some(entry) => {
+                    (entry.value, entry.by_application) = (row, true);
+                    "updates the key in place to"
+                }
+                None => "has nothing to update to",
+            },
+            Act::Delete | Act::Write | Act::Update => {
                 self.key = None;
                 return ("application", "deletes the key", 0);
             }

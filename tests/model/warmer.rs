@@ -31,6 +31,8 @@ pub enum Check {
     SecondRead,
     /// Only the write that is known is confirmed.
     TokenToExtend,
+    /// The same by its value, for keys that may be updated in place.
+    ValueToExtend,
     /// Only the write that is known is replaced by what was read again.
     TokenToReplace,
     /// The same for another value that was found: it could have gone and come back …
@@ -282,8 +284,11 @@ impl Turn<'_> {
     }
 
     fn confirm(&mut self) -> What {
-        let checks = self.checks(Check::TokenToExtend);
+        let (checks, compares) = (self.checks(Check::TokenToExtend), self.checks(Check::ValueToExtend));
         let entry = self.state.key.as_mut().filter(|entry| entry.token == self.me.write.0 || !checks)?;
+        if compares && entry.value != self.me.row {
+            return None;
+        }
         entry.full = true;
         self.end = Some(End::Confirmed);
         Some(("confirms", self.me.row))

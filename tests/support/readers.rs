@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::npm::{example, run};
+
 /// A reader: its program, and the first of its arguments.
 pub struct Reader {
     pub name: &'static str,
@@ -19,25 +21,11 @@ pub fn readers() -> [Reader; 2] {
     fs::create_dir_all(&home).unwrap();
     let lock = File::create(home.join("lock")).unwrap();
     lock.lock().unwrap();
-    [node(&sources.join("node"), &home.join("node")), python(&sources.join("python"), &home.join("python"))]
-}
-
-fn node(sources: &Path, home: &Path) -> Reader {
-    // Node looks for packages above the file that asks for them.
-    install(&sources.join("package.json"), home, || {
-        fs::copy(sources.join("package.json"), home.join("package.json")).unwrap();
-        let folder = home.to_str().unwrap();
-        let options = ["install", "--prefix", folder, "--no-audit", "--no-fund", "--no-package-lock", "--silent"];
-        run(Command::new("npm").args(options));
-    });
-    for file in ["read.mjs", "warm-values.mjs"] {
-        let text = fs::read(sources.join(file)).unwrap();
-        // Another test may just read it.
-        if fs::read(home.join(file)).ok().as_ref() != Some(&text) {
-            fs::write(home.join(file), text).unwrap();
-        }
-    }
-    Reader { name: "node", program: "node".into(), script: home.join("read.mjs") }
+    let node = example("read-values/node", |_| ()).join("read.mjs");
+    [
+        Reader { name: "node", program: "node".into(), script: node },
+        python(&sources.join("python"), &home.join("python")),
+    ]
 }
 
 fn python(sources: &Path, home: &Path) -> Reader {
@@ -60,13 +48,6 @@ fn install(wanted: &Path, home: &Path, how: impl FnOnce()) {
     fs::create_dir_all(home).unwrap();
     how();
     fs::write(done, wanted).unwrap();
-}
-
-fn run(command: &mut Command) {
-    let ran = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
-        panic!("{command:?}: {error}; scripts/test installs it (nodejs, npm, python3-venv)");
-    });
-    assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
 impl Reader {

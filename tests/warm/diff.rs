@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+use crate::freshness::end;
+use crate::support::gate::Gate;
 use crate::support::world::World;
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL DEFAULT '2026-11-24T12:00Z', v text); GRANT SELECT ON t TO PUBLIC;
@@ -174,4 +176,21 @@ fn what_is_changing_is_not_drift() {
         assert!(codes.iter().all(|(code, _)| *code == 0), "{codes:?}");
     });
     world.warm(&["diff"]).exits(0).says("job: 10 keys as in the database\n");
+}
+
+#[test]
+fn what_changes_between_reading_and_looking_is_no_drift() {
+    let world = world();
+    let query = "SELECT id, at, v FROM t WHERE id <= 10 AND (id <> 10 OR wait(1)) ORDER BY id";
+    let gate = Gate::shut(&world.database, 1);
+    world.job("job", &format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'"));
+    (1..=10).for_each(|id| set(&world, &format!("t:{id}"), &value(id, &format!("v{id}"))));
+    let child = world.start(&["diff"]);
+    gate.wait_for_query();
+    // The application changes one row and removes another, and each key with it.
+    world.sql("UPDATE t SET v = 'new' WHERE id = 1; DELETE FROM t WHERE id = 2");
+    set(&world, "t:1", &value(1, "new"));
+    let _: i64 = world.ask(&["DEL", "t:2"]);
+    gate.open();
+    end(child).exits(0).says("8 keys as in the database, 2 changed meanwhile");
 }

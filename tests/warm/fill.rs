@@ -192,7 +192,11 @@ fn the_check_says_where_a_fill_query_is_missing_or_gives_other_columns() {
         world.job("job", &format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'\n{more}"));
     };
     job("");
-    world.warm(&["check"]).exits(0).says("single keys of this job cannot be filled").says("leaves rows out (LIMIT)");
+    world
+        .warm(&["check"])
+        .exits(0)
+        .says("job: single keys cannot be filled, nor compared")
+        .says("leaves rows out (LIMIT)");
     job("fill_query = 'SELECT id, v FROM t WHERE id = :id'");
     assert!(!world.warm(&["check"]).exits(0).out.contains("single keys"));
     job("fill_query = 'SELECT v, id FROM t WHERE id = :id'");

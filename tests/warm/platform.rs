@@ -1,6 +1,10 @@
 //! The jobs and the configuration that the repository ships, against the platform's tables, with the least rights.
 
+use std::fs;
+
+use crate::pages::example;
 use crate::support::world::World;
+use crate::types::allow;
 
 fn ran() -> World {
     let world = World::platform();
@@ -92,4 +96,54 @@ fn a_second_run_over_the_same_rows_gives_the_same_bytes() {
     assert_eq!(first.len(), 61);
     world.warm(&["--now"]).exits(0);
     assert_eq!(all(), first);
+}
+
+#[test]
+fn the_leaderboard_is_a_sorted_set_if_somebody_wants_it_so() {
+    let world = ran();
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/referral-leaderboard.toml");
+    let text = fs::read_to_string(file).unwrap();
+    let option = &text[text.find("# description =").unwrap()..];
+    let lines: Vec<&str> = option.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    world.job("referral-ranking", &lines.join("\n"));
+    allow(&world, "zset");
+    world.warm(&["check"]).exits(0);
+    world.warm(&["--now", "referral-ranking"]).exits(0).says("wrote 1 key");
+    let expected = world.sql(
+        r#"SELECT string_agg(r || ' ' || n, ' ' ORDER BY n DESC, r COLLATE "C" DESC)
+           FROM (SELECT "referrerId" AS r, count("referredUserId") AS n FROM "Referral" WHERE status = 'completed' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100) x"#,
+    );
+    let found: Vec<String> = world.ask(&["ZRANGE", "leaderboard:referral:ranking", "0", "-1", "REV", "WITHSCORES"]);
+    assert_eq!(found.join(" "), expected);
+    assert_eq!(world.keys().len(), 62);
+}
+
+#[test]
+fn the_other_types_of_the_documentation_run_against_the_platform() {
+    let world = World::platform();
+    fs::remove_dir_all(world.folder.path.join("jobs")).unwrap();
+    fs::create_dir(world.folder.path.join("jobs")).unwrap();
+    for block in example("Other types than strings").split("# jobs/").skip(1) {
+        let (name, text) = block.split_once(".toml").unwrap();
+        world.job(name, &format!("#{text}"));
+    }
+    world.warm(&["check", "event-documents"]).exits(1).says("RedisJSON");
+    fs::remove_file(world.folder.path.join("jobs/event-documents.toml")).unwrap();
+    ["hash", "list", "set", "zset"].iter().for_each(|ty| allow(&world, ty));
+    world.warm(&["check"]).exits(0);
+    world.warm(&["--now"]).exits(0);
+    let same = |found: Vec<String>, expected: &str| {
+        assert!(!found.is_empty());
+        assert_eq!(found.join(" "), world.sql(expected), "{expected}");
+    };
+    let card = r#"SELECT title || ' ' || to_char("startDate", 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') FROM "Event" WHERE status = 'published' ORDER BY id LIMIT 1"#;
+    let id = world.sql(r#"SELECT id FROM "Event" WHERE status = 'published' ORDER BY id LIMIT 1"#);
+    same(world.ask(&["HMGET", &format!("event:card:{id}"), "title", "startDate"]), card);
+    let order = r#"SELECT string_agg(id, ' ' ORDER BY "startDate", id) FROM "Event" WHERE state = 'Lagos' AND "startDate" >= now() AT TIME ZONE 'UTC'"#;
+    same(world.ask(&["LRANGE", "event:order:Lagos", "0", "-1"]), order);
+    let states = r#"SELECT count(DISTINCT state) FROM "Event" WHERE status = 'published'"#;
+    same(vec![world.ask(&["SCARD", "event:states"])], states);
+    let sales = r#"SELECT string_agg(id || ' ' || n, ' ' ORDER BY n DESC, id COLLATE "C" DESC) FROM
+        (SELECT id, "ticketsSold" AS n FROM "Event" WHERE status = 'published' ORDER BY n DESC, id COLLATE "C" DESC LIMIT 10) x"#;
+    same(world.ask(&["ZRANGE", "event:sales", "0", "9", "REV", "WITHSCORES"]), sales);
 }

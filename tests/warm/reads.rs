@@ -131,6 +131,18 @@ fn only_keys_of_jobs_are_given_and_only_strings() {
 }
 
 #[test]
+fn a_key_that_is_no_string_is_neither_given_nor_filled() {
+    let serving = serving(|world| {
+        world.job("other", "schedule = '@yearly'\nquery = 'SELECT id FROM t WHERE id = :id'\nfor_each.id = [1]\nkey = 't:list:{id}'\nvalue = 'rows'\ntype = 'list'\nmode = 'missing'");
+        let _: () = world.ask(&["SET", "t:list:1", "x"]);
+    });
+    let words = "the key is a list, and only strings are given here; ask Redis for it\n";
+    get(&serving, "/keys/t:list:1").is(409, "nowhere", words);
+    get(&serving, "/keys/t:list:2").is(409, "nowhere", words);
+    assert_eq!(serving.world.ask::<i64>(&["EXISTS", "t:list:2"]), 0);
+}
+
+#[test]
 fn what_is_kept_in_memory_is_seen_to_be_old_before_long() {
     let serving = serving(|_| {});
     get(&serving, "/keys/t:1").is(200, "redis", r#"{"id":1,"v":"v1"}"#);

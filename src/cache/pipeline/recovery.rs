@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use super::Pipeline;
 use crate::cache::connect::{Connected, Redis};
 use crate::cache::error::Trouble;
+use crate::cache::inspect::NO_JSON;
 use crate::cache::retract::into_error;
 use crate::cache::scripts::Scripts;
 use crate::cache::strategy::Policy;
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::kind::Kind;
 
 /// How often a server that asks for patience is asked again.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -78,7 +80,7 @@ impl Pipeline {
         }
         self.connected = connected;
         self.pace.begin_again();
-        self.scripts = load_scripts(&mut self.connected, self.policy)?;
+        self.scripts = load_scripts(&self.redis, &mut self.connected, self.policy, self.scripts.kind)?;
         if let Some(info) = &self.connected.info {
             self.guard.observe(info).map_err(Trouble::Stop)?;
         }
@@ -87,10 +89,10 @@ impl Pipeline {
 }
 
 /// A connection that is ready to write. One that breaks before that is made anew.
-pub(super) fn connect(redis: &Redis, policy: Policy) -> Result<(Connected, Scripts), Error> {
+pub(super) fn connect(redis: &Redis, policy: Policy, kind: Kind) -> Result<(Connected, Scripts), Error> {
     for tries in 1.. {
         let mut connected = redis.connect()?;
-        match load_scripts(&mut connected, policy) {
+        match load_scripts(redis, &mut connected, policy, kind) {
             Ok(scripts) => return Ok((connected, scripts)),
             Err(Trouble::Reconnect(_)) if tries < TRIES => {}
             Err(trouble) => return Err(into_error(trouble)),
@@ -99,12 +101,10 @@ pub(super) fn connect(redis: &Redis, policy: Policy) -> Result<(Connected, Scrip
     Err(Error::new(ErrorKind::RedisUnreachable, "no connection to Redis lasts"))
 }
 
-fn load_scripts(connected: &mut Connected, policy: Policy) -> Result<Scripts, Trouble> {
-    if policy.compares() {
-        return Scripts::load_compare(&mut connected.connection);
+fn load_scripts(redis: &Redis, connected: &mut Connected, policy: Policy, kind: Kind) -> Result<Scripts, Trouble> {
+    let scripts = Scripts::load(&mut connected.connection, policy, kind)?;
+    if kind == Kind::Json && !redis.knows_json(&mut connected.connection)? {
+        return Err(Trouble::Stop(Error::new(ErrorKind::Definition, NO_JSON)));
     }
-    if policy.verified() || matches!(policy, Policy::Refresh { .. }) {
-        return Scripts::load(&mut connected.connection, policy.verified());
-    }
-    Ok(Scripts::default())
+    Ok(scripts)
 }

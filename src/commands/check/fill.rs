@@ -1,6 +1,5 @@
 //! Whether single keys of a job can be filled, and would be as the job fills them.
 
-use super::finding::Finding;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::history::NamedType;
 use crate::ground::job::Job;
@@ -20,7 +19,7 @@ pub(super) async fn check_on_demand(settings: &Settings, job: &Job, snapshot: &m
     Ok(())
 }
 
-/// What a `fill_query` lacks, or that there should be one.
+/// That there is no `fill_query` where one is needed: no mistake, for nobody may want to fill single keys.
 ///
 /// # Errors
 /// What the server says about it; other columns than those of the job's query.
@@ -28,11 +27,9 @@ pub(super) async fn check_fill(
     job: &Job,
     prepared: &Prepared,
     snapshot: &mut Snapshot,
-) -> Result<Option<Finding>, Error> {
+) -> Result<Option<String>, Error> {
     if let Some(why) = job.lacks_fill_query() {
-        let message = format!("single keys of this job cannot be filled or compared (warm fill, warm diff): {why}");
-        let advice = "fill_query = '''SELECT … WHERE … = :name''', with the same columns, and the key's placeholders as parameters";
-        return Ok(Some(Finding::warning_of(job, message, advice)));
+        return Ok(Some(format!("{}: single keys cannot be filled, nor compared with the database: {why}", job.name)));
     }
     let Some(sql) = &job.fill_query else { return Ok(None) };
     let statement = snapshot.prepare(sql).await?;

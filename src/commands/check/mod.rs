@@ -23,6 +23,7 @@ mod rate;
 mod redis;
 mod room;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Failure, load, runtime, select};
@@ -31,6 +32,7 @@ use crate::cli::Common;
 use crate::config::{Diagnostic, Loaded};
 use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
+use crate::ground::kind::Kind;
 use crate::ground::settings::Settings;
 use crate::history::{Worry, inspect};
 use crate::observe::counted;
@@ -93,9 +95,11 @@ fn ask(
     cache: Redis,
 ) -> Result<Said, Failure> {
     let prefixes: Vec<String> = jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
+    let kinds: BTreeSet<Kind> = jobs.iter().map(|job| job.key_type.kind()).collect();
+    let kinds: Vec<Kind> = kinds.into_iter().collect();
     let (worry, from_postgres, from_redis) = runtime()?.block_on(async {
         let from_redis = tokio::task::spawn_blocking(move || {
-            let (mut said, inspection) = redis::check(&cache, prefixes);
+            let (mut said, inspection) = redis::check(&cache, prefixes, &kinds);
             // A server that is away is told of once.
             if !said.findings.iter().any(Finding::is_error) {
                 said.findings.extend(invalidate::check(&cache, &sets));

@@ -1,16 +1,18 @@
 //! What Redis says: its memory and eviction policy, and the rights of the account.
 
 use super::{Finding, Said};
-use crate::cache::{Inspection, Redis};
+use crate::cache::{Inspection, NO_JSON, Redis, RefusedType};
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::kind::Kind;
 use crate::observe::human_bytes;
 
 /// What Redis says when it refuses a command, and when it refuses one inside a script.
 const OF_COMMANDS: &str = "permissions to run the '";
 const OF_SCRIPTS: &str = "can't run this command";
+const JSON_ADVICE: &str = "load the module into Redis, or write strings";
 
 /// Checks the server and the account's rights under each literal prefix; also gives what the server says about itself. Blocks.
-pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> (Said, Inspection) {
+pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>, kinds: &[Kind]) -> (Said, Inspection) {
     let mut said = Said::default();
     let inspection = match redis.inspect() {
         Ok(inspection) => inspection,
@@ -22,7 +24,7 @@ pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> (Said, Inspecti
     server(redis, &inspection, &mut said);
     prefixes.sort_unstable();
     prefixes.dedup();
-    match redis.rights(&prefixes.iter().map(String::as_str).collect::<Vec<_>>()) {
+    match redis.rights(&prefixes.iter().map(String::as_str).collect::<Vec<_>>(), kinds) {
         Ok(rights) => {
             // What a script may not do is said of its commands already.
             let commands = rights.refused.iter().any(|words| words.contains(OF_COMMANDS));
@@ -32,6 +34,10 @@ pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>) -> (Said, Inspecti
                 if !said.findings.contains(&finding) {
                     said.findings.push(finding);
                 }
+            }
+            said.findings.extend(rights.refused_types.iter().map(refused_type));
+            if rights.lacks_json {
+                said.findings.push(Finding::error(&Error::new(ErrorKind::Definition, NO_JSON)).advise(JSON_ADVICE));
             }
             said.findings.extend(refused_own(&rights.refused_own, redis.key_prefix()));
             if rights.may_flush {
@@ -61,6 +67,15 @@ fn refused(words: &str, prefixes: &[String], key_prefix: &str) -> Finding {
     }
     let error = Error::new(ErrorKind::RedisRefused, format!("the Redis account lacks a right{keys}: {words}"));
     Finding::error(&error).advise("grant it: config/redis-acl.conf has all that is needed")
+}
+
+/// What it means that keys of a type other than strings cannot be written.
+fn refused_type(RefusedType { kind, needs, words }: &RefusedType) -> Finding {
+    let needs = needs.iter().map(|command| format!("+{command}")).collect::<Vec<_>>().join(" ");
+    let message =
+        format!("the Redis account lacks a right that type = \"{}\" needs, one of {needs}: {words}", kind.word());
+    let error = Error::new(ErrorKind::RedisRefused, message);
+    Finding::error(&error).advise("grant them: config/redis-acl.conf says which type needs which")
 }
 
 /// What it means that warm's own keys are refused; a command that is refused whatever its keys has been told of already, and so has a server that is full.

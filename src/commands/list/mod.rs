@@ -17,6 +17,7 @@ use crate::config::show_duration;
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::exit;
 use crate::ground::job::Job;
+use crate::ground::kind::Kind;
 use crate::ground::pause::Pauses;
 use crate::ground::refresh::RefreshAhead;
 use crate::ground::sealing::Encrypt;
@@ -124,6 +125,7 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "paused_until": next.paused_until.map(rfc3339),
         "splay_seconds": job.splay.most().as_secs_f64(),
         "key": job.key.to_string(),
+        "type": job.key_type.kind().word(),
         "paginate": job.value.page_size(),
         "partition_by": job.partition.as_ref().map(|by| json!({ "column": by.column, "parts": by.parts })),
         "ttl_seconds": job.ttl.base().as_secs_f64(),
@@ -143,14 +145,16 @@ fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// The key's template, how many rows make a page where there are pages, in how many parts the query is read where it is cut, and what is done to values.
+/// The key's template, what its keys are if they are no strings, how many rows make a page where there are pages, in how many parts the query is read where it is cut,
+/// and what is done to values.
 fn key(job: &Job) -> String {
+    let kind = Some(job.key_type.kind()).filter(|kind| *kind != Kind::String).map(|kind| kind.word().to_owned());
     let pages = job.value.page_size().map(|size| format!("pages of {}", counted(size.get() as u64, "row", "rows")));
     let parts = job.partition.as_ref().map(|by| format!("read in {} parts by {}", by.parts, by.column));
     let compressed =
         job.sealing.compress.map(|by| format!("{} above {}", by.with.name(), human_bytes(by.above as u64)));
     let encrypted = (!matches!(job.sealing.encrypt, Encrypt::No)).then(|| "encrypted".to_owned());
-    match pages.into_iter().chain(parts).chain(compressed).chain(encrypted).collect::<Vec<_>>() {
+    match kind.into_iter().chain(pages).chain(parts).chain(compressed).chain(encrypted).collect::<Vec<_>>() {
         more if more.is_empty() => job.key.to_string(),
         more => format!("{} ({})", job.key, more.join(", ")),
     }

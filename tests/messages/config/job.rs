@@ -60,6 +60,39 @@ fn values_and_formats_have_known_names() {
 }
 
 #[test]
+fn types_go_with_values_and_with_what_they_need() {
+    let mut cases = Cases::new();
+    let job = |value: &str, ty: &str, more: &str| {
+        format!("query = 'SELECT id, n FROM thing'\nkey = 't:{{id}}'\nvalue = '{value}'\ntype = '{ty}'\n{more}")
+    };
+    cases.job("an unknown type", job("row", "stream", ""));
+    cases.job("Redis' own name", job("row", "ReJSON-RL", ""));
+    for (value, ty) in [("rows", "hash"), ("column:n", "hash"), ("row", "list"), ("row", "set"), ("column:n", "json")] {
+        cases.job(&format!("{ty} of {value}"), job(value, ty, ""));
+    }
+    cases.job("zset of a column", job("column:n", "zset", "score = 'n'"));
+    cases.job("no score", job("rows", "zset", ""));
+    cases.job("an empty score", job("rows", "zset", "score = ''"));
+    cases.job("a score for a list", job("rows", "list", "score = 'n'"));
+    cases.job("a score for strings", format!("{GOOD}score = 'n'"));
+    cases.job("an element of a hash", job("row", "hash", "element = 'column:n'"));
+    cases.job("an element of strings", format!("{GOOD}element = 'row'"));
+    for element in ["column", "column:", "rows", "n"] {
+        cases.job(&format!("element {element}"), job("rows", "set", &format!("element = '{element}'")));
+    }
+    cases.job("pages", job("rows", "list", "paginate = 20\n").replace("{id}", "{page}"));
+    cases.job("swept", job("row", "hash", "sweep = true"));
+    cases.job("swept JSON", job("row", "json", "sweep = true"));
+    cases.job("compressed", job("rows", "set", "compress = 'zstd'"));
+    cases.job("encrypted", job("row", "json", "encrypt = true"));
+    cases.job("by a version", job("rows", "zset", "score = 'n'\nverify = { version = 'n' }"));
+    cases.files.write("warm.toml", format!("{CONFIG}[defaults]\nverify = {{ version = 'n' }}"));
+    cases.job("by a version for all", job("rows", "list", ""));
+    cases.config("not for all jobs", format!("{CONFIG}[defaults]\ntype = 'hash'"));
+    cases.compare("types");
+}
+
+#[test]
 fn pages_need_rows_a_place_in_the_key_and_a_size() {
     let mut cases = Cases::new();
     let job = |key: &str, more: &str| {
