@@ -96,6 +96,7 @@ fn the_page_names_every_field_and_no_other() {
 fn keys_agree() {
     let world = World::new();
     world.job("good", "query = 'SELECT 1 AS id'\nkey = 't:{id}'\nvalue = 'row'");
+    world.job("sealed", "query = 'SELECT 1 AS id'\nkey = 't:sealed:{id}'\nvalue = 'row'\nencrypt = true");
     agrees(&world, "`warm fill`", &[&["fill", "t:1", "--json"]]);
     let _: () = world.ask(&["SET", "t:1", "{}"]);
     agrees(&world, "`warm show`", &[&["show", "t:1", "--plan", "--json"]]);

@@ -72,3 +72,19 @@ fn the_environment_adds_sets_and_replaces_fields() {
     let said = files.warm(&["invalidate"]).exits(0).out;
     assert_eq!(said, "event id=…: deletes t:e:{id}, t:top\ntop: deletes t:top\nuser-x x=…: deletes t:u:{x}\n");
 }
+
+#[test]
+fn who_may_delete_over_http_is_warned_about() {
+    let mut cases = Cases::new();
+    cases.files.write("jobs/job.toml", format!("{GOOD}schedule = 'every 8m'\n"));
+    for (title, serve) in [
+        ("nowhere", "keys_invalidate = true"),
+        ("for everybody", "keys_invalidate = true\nkeys_listen = '0.0.0.0:19277'"),
+        ("not at all", "keys_invalidate = false\nkeys_listen = '0.0.0.0:19277'"),
+    ] {
+        cases.files.write("warm.toml", format!("{CONFIG}[invalidate.one]\nkeys = ['t:{{id}}']\n[serve]\n{serve}\n"));
+        cases.warned(title);
+    }
+    cases.config("no boolean", format!("{CONFIG}[serve]\nkeys_invalidate = 'yes'\n"));
+    cases.compare("keys_invalidate");
+}
