@@ -101,6 +101,7 @@ fn keys_agree() {
     let _: () = world.ask(&["SET", "t:1", "{}"]);
     agrees(&world, "`warm show`", &[&["show", "t:1", "--plan", "--json"]]);
     let mut found = BTreeSet::new();
+    world.job("disabled", "query = 'SELECT 1 AS id'\nkey = 't:disabled:{id}'\nvalue = 'row'\nencrypt = true");
     fields(&world.warm(&["diff", "--json"]).json(), "", &mut found);
     let _: () = world.ask(&["DEL", "t:1"]);
     fields(&world.warm(&["diff", "--repair", "--json"]).json(), "", &mut found);
