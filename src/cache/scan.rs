@@ -16,7 +16,7 @@ impl Redis {
     /// # Errors
     /// When the server cannot be reached or rejects us.
     pub async fn keys_with(&self, beginning: &str) -> Result<Vec<Vec<u8>>, Error> {
-        let pattern = [literal(self.key_prefix()), literal(beginning), b"*".to_vec()].concat();
+        let pattern = beginning_with(format!("{}{beginning}", self.key_prefix()).as_bytes());
         self.apart(move |redis| {
             let mut connected = redis.connect()?;
             let mut keys = scan(&mut connected.connection, &pattern)?;
@@ -44,8 +44,25 @@ fn scan(connection: &mut Connection, pattern: &[u8]) -> Result<Vec<Vec<u8>>, Err
     }
 }
 
-/// The pattern that matches this text only.
-fn literal(text: &str) -> Vec<u8> {
-    let escaped = |byte: u8| if b"*?[]\\^-".contains(&byte) { vec![b'\\', byte] } else { vec![byte] };
-    text.bytes().flat_map(escaped).collect()
+/// The pattern, in Redis' language, of all keys that begin so.
+pub(super) fn beginning_with(start: &[u8]) -> Vec<u8> {
+    let mut pattern = Vec::with_capacity(start.len() + 1);
+    for byte in start {
+        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'^' | b'-' | b'\\') {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_something_to_redis_is_escaped() {
+        assert_eq!(beginning_with(b"a*b?[c]\\:"), b"a\\*b\\?\\[c\\]\\\\:*");
+    }
 }

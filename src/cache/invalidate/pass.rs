@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::matcher::Matcher;
 use super::{AT_A_TIME, Act, Found, Work};
 use crate::cache::error::Trouble;
+use crate::cache::scan::beginning_with;
 use crate::ground::invalidate::Targets;
 
 /// How many keys Redis looks at in one go: it takes hardly longer than for a batch of ours, less than half a millisecond.
@@ -49,28 +50,5 @@ pub(super) fn run(work: &mut Work<'_>, matcher: &Matcher, wanted: &[Arc<Targets>
             return Ok(());
         }
         cursor = next;
-    }
-}
-
-/// The pattern, in Redis' language, of all keys that begin so.
-fn beginning_with(start: &[u8]) -> Vec<u8> {
-    let mut pattern = Vec::with_capacity(start.len() + 1);
-    for byte in start {
-        if matches!(byte, b'*' | b'?' | b'[' | b']' | b'^' | b'-' | b'\\') {
-            pattern.push(b'\\');
-        }
-        pattern.push(*byte);
-    }
-    pattern.push(b'*');
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_means_something_to_redis_is_escaped() {
-        assert_eq!(beginning_with(b"a*b?[c]\\:"), b"a\\*b\\?\\[c\\]\\\\:*");
     }
 }
