@@ -36,6 +36,8 @@ pub enum ErrorKind {
     SnapshotLost,
     /// The query does not fit the database: syntax, a column or a type.
     Query,
+    /// A text is no value of the type that the query compares it with: no row can have it.
+    NoValue,
     /// A row cannot become a key and a value.
     Row,
     /// The job's definition does not fit what the query gives.
@@ -112,6 +114,7 @@ pub const TABLE: &[Consequence] = &[
     row(ErrorKind::StandbyBehind, Retry::Run, exit::JOB_FAILED, "look why the standby is behind (pg_stat_replication on the primary, recovery conflicts and pg_is_wal_replay_paused() on the standby); or name another server in DATABASE_URL, or raise max_lag in [postgres]; the old keys stay"),
     row(ErrorKind::SnapshotLost, Retry::Attempt, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
     row(ErrorKind::Query, Retry::Never, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
+    row(ErrorKind::NoValue, Retry::Never, exit::JOB_FAILED, "correct the value: in the key, or in [for_each]"),
     row(ErrorKind::Row, Retry::Never, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),
     row(ErrorKind::Definition, Retry::Never, exit::JOB_FAILED, "run `warm check`: it compares every job with the database"),
     row(ErrorKind::RedisUnreachable, Retry::Run, exit::REDIS, "check that Redis runs and that REDIS_URL names its host and port"),

@@ -20,6 +20,7 @@ use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::Targets;
 use crate::ground::job::{Job, Mode};
 use crate::ground::kind::Kind;
+use crate::ground::one_key::Unfillable;
 use crate::ground::request::{Purpose, Request, Scope, Trigger};
 use crate::ground::run::Report;
 use crate::ground::settings::Level1;
@@ -218,7 +219,11 @@ impl ReadThrough {
         if let Some(live) = self.reader.get(&key).await.map_err(NoAnswer::Failed)? {
             return Ok(self.known(Some(live), Level::Redis));
         }
-        job.for_key(&key).map_err(|why| NoAnswer::NotOurs(why.to_string()))?;
+        job.for_key(&key).map_err(|why| match why {
+            Unfillable::NotItsKey(why) => NoAnswer::NotOurs(why),
+            // There may be a row all the same.
+            Unfillable::NoFillQuery(why) => NoAnswer::Failed(Error::new(ErrorKind::Definition, why)),
+        })?;
         // Nobody closes it.
         let _place = self.fills.acquire().await;
         let request = Request {
@@ -230,8 +235,11 @@ impl ReadThrough {
             accept: false,
         };
         let report = Arc::clone(&self.runner).run_one(Arc::clone(job), request, self.stop.subscribe()).await;
-        if let Some(failure) = report.failure {
-            return Err(NoAnswer::Failed(failure));
+        match report.failure {
+            // No row has such a value.
+            Some(failure) if failure.kind == ErrorKind::NoValue => return Ok(self.known(None, Level::Database)),
+            Some(failure) => return Err(NoAnswer::Failed(failure)),
+            None => {}
         }
         match self.reader.get(&key).await.map_err(NoAnswer::Failed)? {
             Some(live) => Ok(self.known(Some(live), Level::Database)),

@@ -21,6 +21,11 @@ fn kind_of(code: &str) -> ErrorKind {
     }
 }
 
+/// Whether a text could not be read as a value of some type. What is computed may be out of range, too, which says something else.
+fn is_no_value(code: &str, message: &str) -> bool {
+    matches!(code, "22P02" | "22007" | "22008" | "22021") || (code == "22003" && message.starts_with("value \""))
+}
+
 /// The same for an error about a query: it names the line of the job's file that the server points at.
 pub(super) fn translate_at(error: sqlx::Error, sql: &Sql, sent: &Rendered) -> Error {
     let position = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()?.position());
@@ -47,7 +52,8 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
             let code = error.code().unwrap_or_default().into_owned();
             let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
             let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            Error::new(kind_of(&code), format!("{}{hint} (SQLSTATE {code})", error.message()))
+            let kind = if is_no_value(&code, error.message()) { ErrorKind::NoValue } else { kind_of(&code) };
+            Error::new(kind, format!("{}{hint} (SQLSTATE {code})", error.message()))
         }
         sqlx::Error::Io(error) if encryption_is_refused(&error) => {
             let hint = "sslrootcert=FILE in the URL names the authority to trust";
