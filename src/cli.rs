@@ -39,6 +39,12 @@ const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 2 a job file is wrong, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
 
+const AFTER_FILL: &str = "\
+Exit codes: 0 each key holds now what it should · 1 one of them does not: no row makes it, or it was left alone · 2 one belongs to no job, and none was filled · else as for a run";
+
+const AFTER_SHOW: &str = "\
+Exit codes: 0 cache and database agree, also that there is nothing · 1 they do not · 2 the key belongs to no job · else as for a run";
+
 const AFTER_DIFF: &str = "\
 Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \
 type or never dies.";
@@ -109,8 +115,10 @@ enum Command {
     #[command(after_help = AFTER_DIFF)]
     Diff(Diff),
     /// Fill single keys, each from its job
+    #[command(after_help = AFTER_FILL)]
     Fill(Fill),
     /// Show where one key stands in the cache and in the database; change nothing
+    #[command(after_help = AFTER_SHOW)]
     Show(Show),
     /// Delete what a change has made stale: the keys of a set in the configuration
     #[command(after_help = AFTER_INVALIDATE)]

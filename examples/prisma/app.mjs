@@ -66,7 +66,7 @@ const todo = {
     await this.read();
     for (const { id } of await prisma.event.findMany({ orderBy: { id: 'asc' }, take: 100, select: { id: true } })) await event(id);
     for (const state of ['Cross River', 'Ogun', 'Nowhere']) await list(state);
-    for (const number of [1, 2, 3]) await page('Lagos', 'concert', number);
+    for (const number of [1, 2, 3]) await page('Lagos', 'Music Concert', number);
     for (const { id, userId } of await prisma.ticket.findMany({ orderBy: { id: 'asc' }, take: 20 })) await Promise.all([ticket(id), tickets(userId)]);
     await tickets('nobody');
   },

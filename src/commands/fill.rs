@@ -10,6 +10,7 @@ use super::one_key::{Owned, find};
 use super::report::stats_notes;
 use super::{Failure, load, runner, runtime, signals};
 use crate::cli::{Common, Fill};
+use crate::ground::error::ErrorKind;
 use crate::ground::exit;
 use crate::ground::job::Mode;
 use crate::ground::request::{Purpose, Request, Scope, Trigger};
@@ -60,6 +61,10 @@ fn is_filled(report: &Report) -> bool {
     report.failure.is_none() && report.stats.written + report.stats.present > 0
 }
 
+fn is_no_value(report: &Report) -> bool {
+    report.failure.as_ref().is_some_and(|failure| failure.kind == ErrorKind::NoValue)
+}
+
 fn code(report: &Report) -> u8 {
     match &report.failure {
         Some(failure) => failure.kind.consequence().exit,
@@ -72,6 +77,7 @@ fn outcome(report: &Report) -> String {
     let stats = &report.stats;
     let notes: Vec<String> = stats_notes(stats, false).collect();
     match report.sample.first() {
+        _ if is_no_value(report) => "no row can have such a value; nothing was written".to_owned(),
         _ if report.failure.is_some() => "failed".to_owned(),
         Some(sample) => {
             let (bytes, ttl) = (human_bytes(sample.bytes as u64), humantime::format_duration(sample.ttl));

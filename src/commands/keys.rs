@@ -102,6 +102,14 @@ async fn listeners(keys: &KeysSettings, file: &Path, observer: &dyn Observer) ->
         )
     };
     if let Some(path) = &keys.socket {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+        if let Some(folder) = folder {
+            let message = format!(
+                "the folder {} of `keys_socket` does not exist: make it, or change `keys_socket`",
+                folder.display()
+            );
+            return Err(anyhow!("{message} in [serve] of {}", file.display()).into());
+        }
         let listener =
             socket(path, keys.socket_mode).map_err(|error| refused(&path.display(), "keys_socket", &error))?;
         observer.on(&Event::GivesKeys { place: &path.display().to_string() });

@@ -13,7 +13,7 @@ use super::{Failure, load, runner, runtime, signals};
 use crate::cache::KeyState;
 use crate::cli::{Common, Show};
 use crate::ground::drift::What;
-use crate::ground::error::Error;
+use crate::ground::error::{Error, ErrorKind};
 use crate::ground::exit;
 use crate::ground::request::{Purpose, Request, Sample, Scope, Trigger};
 use crate::ground::run::Report;
@@ -73,13 +73,22 @@ impl Seen {
     fn agrees(&self) -> bool {
         match self.has_row() {
             true => self.report.drift.is_none(),
-            false => self.is_absent(),
+            false => self.is_absent() && self.refused().is_none(),
         }
     }
 
     /// Whether the database has something to put there.
     fn has_row(&self) -> bool {
         self.report.drift.same > 0 || !self.report.drift.shown.is_empty()
+    }
+
+    /// Why nothing is made of a row that is there.
+    fn refused(&self) -> Option<&'static str> {
+        match &self.report.stats {
+            stats if stats.too_large > 0 => Some("has a row, whose value is refused: it is larger than max_value"),
+            stats if stats.bad_rows > 0 => Some("has a row, which cannot become a value and is skipped"),
+            _ => None,
+        }
     }
 
     fn is_absent(&self) -> bool {
@@ -124,17 +133,25 @@ impl Seen {
                     Some(left) => format!("dies in {}", human_seconds(left.as_secs_f64())),
                     None => "never dies".to_owned(),
                 };
-                format!("{ty}{bytes}, {left}")
+                let other = self.report.drift.shown.iter().find_map(|finding| match &finding.what {
+                    What::OtherTtl(_, most) => {
+                        Some(format!(", instead of after {} at the most", human_seconds(most.as_secs_f64())))
+                    }
+                    _ => None,
+                });
+                format!("{ty}{bytes}, {left}{}", other.unwrap_or_default())
             }
         }
     }
 
     fn in_database(&self) -> String {
-        if self.report.failure.is_some() {
-            return "not known".to_owned();
+        match &self.report.failure {
+            Some(failure) if failure.kind == ErrorKind::NoValue => return "no row can have such a value".to_owned(),
+            Some(_) => return "not known".to_owned(),
+            None => {}
         }
         if !self.has_row() {
-            return "no row makes this key".to_owned();
+            return self.refused().unwrap_or("no row makes this key").to_owned();
         }
         let told = self.report.drift.shown.iter().filter_map(|finding| match &finding.what {
             What::Missing => Some("has it, so that it could be filled".to_owned()),
@@ -142,7 +159,8 @@ impl Seen {
             What::OtherShape(difference) => Some(format!("makes another value: {difference}")),
             What::Unopened(why) => Some(format!("makes another value than the one in Redis: {why}")),
             What::OtherType(_) => Some(format!("makes {}", self.owned.job.key_type.kind().in_words())),
-            What::OtherTtl(left, most) => Some(other_ttl(*left, *most)),
+            // That is said of Redis.
+            What::OtherTtl(..) => None,
             What::Extra => None,
         });
         let told: Vec<String> = told.collect();

@@ -132,7 +132,12 @@ impl Reader<'_> {
 
     /// `query`.
     pub(super) fn query(&self, text: Option<&Text>) -> Result<Sql, Diagnostic> {
-        let text = text.ok_or_else(|| self.missing("query", "query = '''SELECT …''' gives the rows"))?;
+        let text = text.ok_or_else(|| {
+            self.missing(
+                "query",
+                "query = '''SELECT …''' gives the rows (a job for single keys only has `fill_query` instead)",
+            )
+        })?;
         self.sql(text)
     }
 

@@ -1,5 +1,7 @@
 //! `fill_query`: the rows of one key, for a job whose own query cannot tell them from none.
 
+use std::ops::Range;
+
 use super::diagnostic::Collector;
 use super::fields::Reader;
 use super::raw;
@@ -17,6 +19,8 @@ impl Reader<'_> {
             raw.refresh_ahead.as_ref().map(|given| ("`refresh_ahead`", given.span())),
             raw.max_age.as_ref().map(|given| ("`max_age`", given.span())),
             raw.sweep.as_ref().map(|given| ("`sweep`", given.span())),
+            raw.mode.as_ref().map(|given| ("`mode`", given.span())),
+            rows(raw.guard.as_ref()),
             raw.partition_by.as_ref().map(|given| ("`partition_by`", given.span())),
         ];
         for (field, span) in fields.into_iter().flatten() {
@@ -67,4 +71,13 @@ impl Reader<'_> {
         }
         is_good.then_some(Some(sql))
     }
+}
+
+/// What a guard demands of the rows of a run.
+fn rows(guard: Option<&raw::Guard>) -> Option<(&'static str, Range<usize>)> {
+    let guard = guard?;
+    let numbers = [("`min_rows`", &guard.min_rows), ("`max_rows`", &guard.max_rows)];
+    let number = numbers.into_iter().find_map(|(name, given)| Some((name, given.as_ref()?.span())));
+    let shrink = guard.max_shrink.as_ref().map(|given| ("`max_shrink`", given.span()));
+    number.or(shrink).or_else(|| guard.same_columns.as_ref().map(|given| ("`same_columns`", given.span())))
 }

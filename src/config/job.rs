@@ -107,6 +107,7 @@ pub(super) fn resolve(
         query,
         fill_query: fill_query?,
         on_demand,
+        columns_of: None,
         only: None,
         key,
         value: value?,

@@ -36,6 +36,8 @@ pub struct Job {
     pub fill_query: Option<Sql>,
     /// Whether it has no query of its own: then it never runs, and only fills single keys for who asks.
     pub on_demand: bool,
+    /// The query whose columns the job's own must have, in a job that is narrowed to one key by another query.
+    pub columns_of: Option<Sql>,
     /// The only key that is written: this is a job narrowed to it.
     pub only: Option<Arc<[u8]>>,
     /// How keys are made from parameters and columns.

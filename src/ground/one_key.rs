@@ -80,6 +80,7 @@ impl Job {
             |name: &str| parts.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
         Ok(Job {
             query: sql.on(self.fill_query.as_ref().unwrap_or(&self.query).lines()),
+            columns_of: self.fill_query.is_some().then(|| self.query.clone()),
             fill_query: None,
             on_demand: false,
             for_each: self.parameters_for_key(&parts, &compared, value_of),

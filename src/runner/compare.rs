@@ -93,9 +93,11 @@ impl Runner {
             let failure = report.failure.as_ref().map(|failure| failure.kind);
             match failure {
                 // It cannot even be asked for: no row has such a value.
-                Some(ErrorKind::Definition) => drift.extra(self.redis.key_prefix(), &key),
+                Some(ErrorKind::NoValue) => drift.extra(self.redis.key_prefix(), &key),
                 Some(_) => drift.unknown += 1,
                 None if report.stats.overtaken + report.stats.unverified > 0 => drift.unknown += 1,
+                // There is a row, of which nothing can be made.
+                None if report.stats.too_large + report.stats.bad_rows > 0 => drift.unknown += 1,
                 None if report.drift.compared() == 0 => drift.extra(self.redis.key_prefix(), &key),
                 None => drift.add(&key, report.drift),
             }

@@ -64,7 +64,7 @@ pub use crate::cache::Invalidated;
 pub use invalidator::Invalidator;
 pub use keys::Keys;
 pub use plan::{Combination, Plan};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, prepare, same_columns};
 pub use read::{Known, Level, NoAnswer, ReadThrough};
 
 /// Everything that a run needs beside its job.

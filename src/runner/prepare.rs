@@ -43,6 +43,11 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     can_be_verified(job, snapshot)?;
     let mut statement = snapshot.prepare(&job.query).await?;
     let columns: Vec<_> = statement.columns().iter().map(NamedType::from).collect();
+    if let Some(sql) = &job.columns_of {
+        let wanted = snapshot.prepare(sql).await?;
+        let wanted: Vec<_> = wanted.columns().iter().map(NamedType::from).collect();
+        same_columns(&wanted, &columns).map_err(|message| definition(&message))?;
+    }
     check_page(job, statement.columns()).map_err(|message| definition(&message))?;
     let key_columns = key_columns(job, &statement);
     if let Some(Partition { column, at, .. }) = &job.partition {
@@ -68,6 +73,25 @@ pub async fn prepare(job: &Job, snapshot: &mut Snapshot) -> Result<Prepared, Err
     }
     let encoder = Encoder::new(format, statement.columns(), &spec).map_err(|error| definition(&error))?;
     Ok(Prepared { statement, columns, key_columns, encoder: Some(encoder), narrow })
+}
+
+/// Makes sure that a query that gives the rows of one key has the columns of the job's own: else the same key would get another value.
+///
+/// # Errors
+/// The first column that differs.
+pub fn same_columns(wanted: &[NamedType], given: &[NamedType]) -> Result<(), String> {
+    let all = wanted.len().max(given.len());
+    let Some(place) = (0..all).find(|at| wanted.get(*at) != given.get(*at)) else { return Ok(()) };
+    let show = |column: Option<&NamedType>| match column {
+        Some(NamedType { name, ty }) => format!("`{name}` ({ty})"),
+        None => "none".to_owned(),
+    };
+    Err(format!(
+        "column {} of fill_query is {}, and that of query is {}: the same key would get another value; let both give the same columns in the same order",
+        place + 1,
+        show(given.get(place)),
+        show(wanted.get(place))
+    ))
 }
 
 /// What is read from a standby can be verified only if its primary is known.

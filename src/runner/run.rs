@@ -21,6 +21,7 @@ use crate::ground::error::{Error, ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::history::{Measure, NamedType, Record};
 use crate::ground::job::{Job, Mode};
+use crate::ground::one_key::Unfillable;
 use crate::ground::request::{Purpose, Request, Scope, Trigger};
 use crate::ground::run::{Report, Stats};
 use crate::seal::Opener;
@@ -212,7 +213,8 @@ fn narrowed(job: Arc<Job>, scope: &Scope) -> Result<Arc<Job>, Error> {
     match scope {
         Scope::Key(key) => match job.for_key(key) {
             Ok(narrowed) => Ok(Arc::new(narrowed)),
-            Err(why) => Err(Error::new(ErrorKind::Definition, why.to_string())),
+            Err(Unfillable::NotItsKey(why)) => Err(Error::new(ErrorKind::NoValue, why)),
+            Err(Unfillable::NoFillQuery(why)) => Err(Error::new(ErrorKind::Definition, why)),
         },
         Scope::All | Scope::Units(_) => Ok(job),
     }

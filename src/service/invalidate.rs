@@ -14,13 +14,13 @@ use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use super::keys::{Given, Source, later, text, with};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
-use crate::ground::invalidate::{Set, Targets, find, values_of};
+use crate::ground::invalidate::{Object, Set, Targets, find, values_of};
 use crate::runner::{Invalidated, Invalidator};
 
 /// The most bytes of a request's body.
@@ -133,9 +133,9 @@ fn values(body: &[u8]) -> Result<Vec<(String, String)>, String> {
     if body.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
-    let object: Map<String, Value> = serde_json::from_slice(body)
+    let Object(members) = serde_json::from_slice(body)
         .map_err(|error| format!("this is no JSON object, such as {{\"id\": 42}}: {error}"))?;
-    values_of(&object)
+    values_of(&members)
 }
 
 /// Deletes, and then forgets what is kept in memory. Also if not all could be deleted: some may have been.

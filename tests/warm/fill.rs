@@ -176,12 +176,41 @@ fn a_job_without_a_query_has_no_runs_and_fills_who_asks() {
     world.warm(&["diff", "--repair"]).exits(0).says("asked: 1 key as in the database (before the repair: 1 stale)");
     world.job("asked", "fill_query = 'SELECT id, nothing FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'");
     world.warm(&["check"]).exits(1).says("column \"nothing\" does not exist");
-    world.job("asked", "fill_query = 'SELECT id FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'\nschedule = '@daily'\nsweep = true\nfor_each.x = ['1']");
+    world.job("asked", "fill_query = 'SELECT id FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'\nschedule = '@daily'\nsweep = true\nfor_each.x = ['1']\nguard.min_rows = 3");
     let wrong = world.warm(&["check"]).exits(2);
     wrong
         .says("`schedule` is about runs, and a job without `query` has none")
         .says("`sweep` is about runs")
+        .says("`min_rows` is about runs")
         .says("[for_each] is about runs");
+}
+
+#[test]
+fn a_row_of_which_nothing_can_be_made_is_not_taken_for_none() {
+    let world = world();
+    rows_job(&world, "guard.max_value = '10'");
+    world.warm(&["fill", "t:7"]).exits(1).says("t:7: not written: 1 refused: larger than max_value");
+    world.warm(&["show", "t:7"]).exits(1).says("has a row, whose value is refused: it is larger than max_value");
+    let _: () = world.ask(&["SET", "t:2000", "x", "EX", "99"]);
+    rows_job(&world, "");
+    world.warm(&["show", "t:x"]).exits(1).says("no row can have such a value");
+    world.warm(&["fill", "t:99999999999999999999"]).exits(1).says("no row can have such a value; nothing was written");
+    assert_eq!(world.keys(), ["t:2000"]);
+}
+
+#[test]
+fn a_fill_query_with_other_columns_writes_nothing() {
+    let world = world();
+    let query = "SELECT id, v FROM t ORDER BY id LIMIT 3";
+    let fill = "SELECT v, id FROM t WHERE id = :id";
+    world.job("job", &format!("query = '{query}'\nfill_query = '{fill}'\nkey = 't:{{id}}'\nvalue = 'row'"));
+    world.warm(&["--now"]).exits(0);
+    let before = world.value("t:1");
+    world
+        .warm(&["fill", "t:1", "t:9"])
+        .exits(1)
+        .says("column 1 of fill_query is `v` (text), and that of query is `id` (integer)");
+    assert_eq!((world.value("t:1"), world.value("t:9")), (before, None));
 }
 
 #[test]

@@ -280,3 +280,11 @@ fn the_platforms_sets_are_allowed_to_the_least_account_which_reads_none_that_no_
     let read = redis::cmd("GET").arg("user:9").query::<String>(&mut warm).unwrap_err();
     assert_eq!(read.code(), Some("NOPERM"));
 }
+
+#[test]
+fn two_values_for_one_parameter_are_a_mistake_in_json_too() {
+    let world = world();
+    fill(&world, ["t:event:1", "t:event:2"]);
+    with_input(&world, &["invalidate", "--stdin"], b"{\"event\": {\"id\": 1, \"id\": 2}}\n").exits(2);
+    assert_eq!(world.keys(), ["t:event:1", "t:event:2"]);
+}

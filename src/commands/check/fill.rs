@@ -4,7 +4,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::history::NamedType;
 use crate::ground::job::Job;
 use crate::ground::settings::Settings;
-use crate::runner::{Keys, Prepared, prepare};
+use crate::runner::{Keys, Prepared, prepare, same_columns};
 use crate::source::Snapshot;
 
 /// A job that fills single keys only: its query, columns and key.
@@ -34,20 +34,6 @@ pub(super) async fn check_fill(
     let Some(sql) = &job.fill_query else { return Ok(None) };
     let statement = snapshot.prepare(sql).await?;
     let columns: Vec<_> = statement.columns().iter().map(NamedType::from).collect();
-    let Some(place) =
-        (0..columns.len().max(prepared.columns.len())).find(|at| columns.get(*at) != prepared.columns.get(*at))
-    else {
-        return Ok(None);
-    };
-    let show = |column: Option<&NamedType>| match column {
-        Some(NamedType { name, ty, .. }) => format!("`{name}` ({ty})"),
-        None => "none".to_owned(),
-    };
-    let message = format!(
-        "column {} of fill_query is {}, and that of query is {}: the same key would get another value; let both give the same columns in the same order",
-        place + 1,
-        show(columns.get(place)),
-        show(prepared.columns.get(place))
-    );
-    Err(Error::new(ErrorKind::Definition, message).at_line(sql.line(0)))
+    let differ = |message| Error::new(ErrorKind::Definition, message).at_line(sql.line(0));
+    same_columns(&prepared.columns, &columns).map(|()| None).map_err(differ)
 }

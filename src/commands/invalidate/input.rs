@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::commands::Failure;
 use crate::config::{Diagnostic, Diagnostics};
-use crate::ground::invalidate::{Targets, find, values_of};
+use crate::ground::invalidate::{Object, Targets, find, values_of};
 use crate::ground::settings::Settings;
 
 /// The most bytes that are read from standard input.
@@ -73,12 +73,12 @@ fn change<'w>(name: &str, words: impl Iterator<Item = &'w str>) -> Result<Change
 /// `{"ticket": {"id": 1, "userId": "a b"}}`.
 fn object(line: &str) -> Result<Change, String> {
     const EXPECTED: &str = "one set with its values, such as {\"event\": {\"id\": 42}}";
-    let value: Value = serde_json::from_str(line).map_err(|error| format!("this is no JSON: {error}"))?;
-    let mut sets = value.as_object().into_iter().flatten();
-    let (Some((name, Value::Object(values))), None) = (sets.next(), sets.next()) else {
-        return Err(format!("this is not what was expected: {EXPECTED}"));
-    };
-    Ok((name.clone(), values_of(values)?))
+    let Object(sets) = serde_json::from_str::<Object<Object<Value>>>(line)
+        .map_err(|error| format!("this is not what was expected: {EXPECTED}; {error}"))?;
+    match sets.as_slice() {
+        [(name, Object(values))] => Ok((name.clone(), values_of(values)?)),
+        _ => Err(format!("this is not what was expected: {EXPECTED}")),
+    }
 }
 
 /// What a change names.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Set, Targets, ValueError};
 use crate::ground::near::nearest;
@@ -27,8 +27,8 @@ pub fn find<'s>(sets: &'s [Set], name: &str, file: &Path) -> Result<&'s Set, Str
 ///
 /// # Errors
 /// One has several notations, or is no value.
-pub fn values_of(object: &Map<String, Value>) -> Result<Vec<(String, String)>, String> {
-    let text = |(name, value): (&String, &Value)| match value {
+pub fn values_of(object: &[(String, Value)]) -> Result<Vec<(String, String)>, String> {
+    let text = |(name, value): &(String, Value)| match value {
         Value::String(text) => Ok((name.clone(), text.clone())),
         // A fraction, or what is too large for a whole number, has several notations.
         Value::Number(number) if number.is_i64() || number.is_u64() => Ok((name.clone(), number.to_string())),

@@ -10,12 +10,14 @@
 //! stands in it, it widens no pattern.
 
 mod change;
+mod object;
 mod targets;
 mod template;
 
 use std::fmt;
 
 pub use change::{find, values_of};
+pub use object::Object;
 pub use targets::{Pattern, Targets};
 pub use template::Template;
 
