@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use crate::serve::Serving;
 use crate::support::gate::Gate;
@@ -190,6 +191,24 @@ fn a_fill_that_has_begun_is_for_all_who_ask_although_the_first_leaves() {
             other.join().unwrap().is(200, "level1", r#"{"id":5,"v":5}"#);
         }
     });
+}
+
+#[test]
+fn who_asks_nothing_makes_room_for_who_asks() {
+    let serving = serving(|_| {});
+    let mut used = begin(&serving, "/keys/t:1");
+    assert!(used.read(&mut [0; 4096]).unwrap() > 0);
+    let path = serving.world.folder.path.join("keys.sock");
+    let silent: Vec<_> = (0..1023).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    let begin = Instant::now();
+    assert_eq!(get(&serving, "/keys/t:1").status, 200);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    // The one that is idle for the longest time had to go, and no other.
+    assert_eq!(used.read(&mut [0; 4096]).unwrap(), 0);
+    for mut one in &silent {
+        one.set_nonblocking(true).unwrap();
+        assert!(one.read(&mut [0; 1]).is_err(), "it was closed");
+    }
 }
 
 #[test]
