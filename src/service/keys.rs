@@ -200,7 +200,7 @@ fn found(known: &Known) -> Response<Full<Bytes>> {
     let Some(value) = &known.value else {
         return text(StatusCode::NOT_FOUND, "no row makes this key\n");
     };
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(value)));
+    let mut response = Response::new(Full::new(Bytes::from_owner(Arc::clone(value))));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
