@@ -4,14 +4,20 @@
 //! most, since nobody has to tell this process what the application invalidates. That there is no row for a key is remembered for as long. Who does tell ([`ReadThrough::forget`]) is told
 //! nothing old any more.
 
+mod fills;
+mod wanted;
+
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
 use moka::future::Cache;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use self::fills::Fills;
+use self::wanted::Wanted;
 use super::Runner;
 use super::under_way::UnderWay;
 use crate::cache::{Live, Reader};
@@ -39,8 +45,7 @@ pub struct ReadThrough {
     known: Cache<Place, Known>,
     under_way: Arc<UnderWay>,
     keep: Duration,
-    /// How many keys are filled at a time.
-    fills: Arc<Semaphore>,
+    fills: Fills,
     stop: watch::Sender<bool>,
 }
 
@@ -124,7 +129,7 @@ impl ReadThrough {
         let known = Cache::builder().max_capacity(level1.bytes as u64).weigher(weight).expire_after(Keeps).build();
         Ok(ReadThrough {
             reader: runner.redis.reader()?,
-            fills: Arc::new(Semaphore::new(runner.slots())),
+            fills: Fills::new(runner.slots(), jobs.iter().map(|job| &*job.name)),
             runner: Arc::new(runner.with_observer(Arc::new(Nobody))),
             jobs: jobs.iter().map(|job| (job.name.clone(), Arc::clone(job))).collect(),
             known,
@@ -155,20 +160,22 @@ impl ReadThrough {
         if let Some(known) = self.known.get(&(Arc::clone(&key), self.under_way.round(&key))).await {
             return Ok(Known { level: Level::Own, ..known });
         }
-        // Until what was found is kept, and until the search has ended, also if nobody waits for it any more.
-        let under_way = Arc::new(self.under_way.begin(&key));
-        let round = self.under_way.round(&key);
-        let (this, wanted, searching) = (Arc::clone(self), Arc::clone(&key), Arc::clone(&under_way));
-        // A task of its own: who asked first may break off, and the others wait for the answer all the same.
-        let find = async move {
-            let search = async move {
-                let found = this.find(&job, wanted).await;
-                drop(searching);
-                found
-            };
-            let found = tokio::spawn(search).await;
-            found.unwrap_or_else(|error| Err(NoAnswer::Failed(Error::new(ErrorKind::Panic, error.to_string()))))
+        let (this, wanted) = (Arc::clone(self), Wanted::default());
+        let reading = {
+            let wanted = wanted.clone();
+            async move { this.read_once(&job, key, &wanted).await }
         };
+        // Whoever asked first may break off: once its fill has begun, the others wait for it all the same.
+        let found = wanted::wait_for(&wanted, reading).await;
+        found.unwrap_or_else(|error| Err(NoAnswer::Failed(Error::new(ErrorKind::Panic, error.to_string()))))
+    }
+
+    /// Looks for the value, or waits for whoever does so already.
+    async fn read_once(&self, job: &Arc<Job>, key: Arc<[u8]>, wanted: &Wanted) -> Result<Known, NoAnswer> {
+        // Until what was found is kept.
+        let under_way = self.under_way.begin(&key);
+        let round = self.under_way.round(&key);
+        let find = self.find(job, Arc::clone(&key), wanted);
         let entry = self.known.entry((key, round)).or_try_insert_with(find).await;
         drop(under_way);
         let entry = entry.map_err(|error| (*error).clone())?;
@@ -215,7 +222,7 @@ impl ReadThrough {
         job.ok_or_else(|| NoAnswer::NotOurs("it is a key of no job".to_owned()))
     }
 
-    async fn find(&self, job: &Arc<Job>, key: Arc<[u8]>) -> Result<Known, NoAnswer> {
+    async fn find(&self, job: &Arc<Job>, key: Arc<[u8]>, wanted: &Wanted) -> Result<Known, NoAnswer> {
         if let Some(live) = self.reader.get(&key).await.map_err(NoAnswer::Failed)? {
             return Ok(self.known(Some(live), Level::Redis));
         }
@@ -224,8 +231,11 @@ impl ReadThrough {
             // There may be a row all the same.
             Unfillable::NoFillQuery(why) => NoAnswer::Failed(Error::new(ErrorKind::Definition, why)),
         })?;
-        // Nobody closes it.
-        let _place = self.fills.acquire().await;
+        let _place = self.fills.place(&job.name).await.map_err(NoAnswer::Failed)?;
+        if !wanted.begin() {
+            // It is dropped in a moment; an error would be told to others who wait for the same key.
+            pending::<()>().await;
+        }
         let request = Request {
             trigger: Trigger::Fill,
             due: None,

@@ -2,6 +2,8 @@
 //!
 //! Any program can read through it, whatever language it is written in. Only keys of jobs are given: whoever may connect can read those, and nothing else of Redis.
 
+mod connections;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -18,25 +20,28 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use self::connections::{Bounded, Connections, Usage};
 use super::invalidate::{Deletes, invalidate};
 use crate::ground::error::ErrorKind;
 use crate::ground::event::{Event, Observer};
 use crate::runner::{Known, NoAnswer, ReadThrough};
 
-/// The most connections at once.
-const CONNECTIONS: usize = 1024;
 /// How long a connection may be idle, or take for a request's head.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long whoever asked may take to read the answer.
+const TAKEN: Duration = Duration::from_secs(30);
 /// The longest head of a request in bytes: a key may be long.
 const HEAD: usize = 16 << 10;
 /// How long nobody is let in when that has failed.
 const PAUSE: Duration = Duration::from_millis(200);
+/// What the operating system says when this process, or the machine, can open no further file.
+const NO_FILES_HERE: i32 = 24;
+const NO_FILES_AT_ALL: i32 = 23;
 /// How long connections may still take when the service has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -69,35 +74,37 @@ pub async fn serve_keys(
     observer: Arc<dyn Observer>,
     mut life: watch::Receiver<()>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::default();
     loop {
-        while connections.try_join_next().is_some() {}
         let next = async {
-            // Nobody closes it.
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((place, listener.accept().await?))
-        };
-        tokio::select! {
-            _ = life.changed() => break,
-            accepted = next => match accepted {
-                Ok((place, stream)) => {
-                    let (source, observer) = (source.clone(), Arc::clone(&observer));
-                    connections.spawn(async move {
-                        match stream {
-                            Stream::Socket(stream) => talk(stream, false, source, observer).await,
-                            Stream::Address(stream) => talk(stream, true, source, observer).await,
-                        }
-                        drop(place);
-                    });
+            let accepted = listener.accept().await;
+            match &accepted {
+                Ok(_) => connections.make_room().await,
+                Err(error) if matches!(error.raw_os_error(), Some(NO_FILES_HERE | NO_FILES_AT_ALL)) => {
+                    connections.close_idle().await;
                 }
-                Err(_) => sleep(PAUSE).await,
-            },
+                Err(_) => {}
+            }
+            accepted
+        };
+        let accepted = tokio::select! {
+            _ = life.changed() => break,
+            accepted = next => accepted,
+        };
+        let (source, observer, usage) = (source.clone(), Arc::clone(&observer), Usage::new());
+        match accepted {
+            Ok(Stream::Socket(stream)) => {
+                connections.take(usage.clone(), talk(stream, false, usage, source, observer));
+            }
+            Ok(Stream::Address(stream)) => {
+                connections.take(usage.clone(), talk(stream, true, usage, source, observer));
+            }
+            Err(_) => sleep(PAUSE).await,
         }
     }
     drop(listener);
     // What takes longer is given up.
-    let _ = timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = timeout(FAREWELL, connections.end()).await;
 }
 
 enum Stream {
@@ -122,12 +129,19 @@ impl KeysListener {
 async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     is_network: bool,
+    usage: Usage,
     source: Source,
     observer: Arc<dyn Observer>,
 ) {
+    let stream = Bounded::new(stream, usage.clone(), TAKEN);
     let answer = service_fn(|request: Request<Incoming>| {
-        let (source, observer) = (source.clone(), Arc::clone(&observer));
-        async move { Ok::<_, Infallible>(answer(request, is_network, &source, &observer).await) }
+        let (source, observer, usage) = (source.clone(), Arc::clone(&observer), usage.clone());
+        async move {
+            usage.asked();
+            let answer = answer(request, is_network, &source, &observer).await;
+            usage.told();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(IDLE);
@@ -186,7 +200,7 @@ fn found(known: &Known) -> Response<Full<Bytes>> {
     let Some(value) = &known.value else {
         return text(StatusCode::NOT_FOUND, "no row makes this key\n");
     };
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(value)));
+    let mut response = Response::new(Full::new(Bytes::from_owner(Arc::clone(value))));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

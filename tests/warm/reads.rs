@@ -6,8 +6,10 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use crate::serve::Serving;
+use crate::support::gate::Gate;
 use crate::support::server::wait_for;
 use crate::support::world::World;
 
@@ -108,6 +110,105 @@ fn a_thousand_who_ask_for_a_missing_key_make_one_query() {
     get(&serving, "/keys/t:9").is(200, "database", r#"{"id":9,"v":"v9"}"#);
     let after = wait_for("the count of the last query", || Some(count()).filter(|count| *count >= before + 2));
     assert_eq!(after, before + 2);
+}
+
+/// One with a further job, whose fills stand before the gate 7.
+fn with_slow_fills() -> Serving {
+    serving(|world| {
+        drop(Gate::shut(&world.database, 7));
+        world.job("slow", "schedule = '@yearly'\nquery = 'SELECT 0 AS id, 0 AS v'\nkey = 't:slow:{id}'\nvalue = 'row'\nfill_query = 'SELECT id, v::int FROM (SELECT id, substr(v, 2) AS v, wait(7) FROM t WHERE id = :id::int OFFSET 0) AS q'");
+    })
+}
+
+/// Asks, and does not wait for the answer.
+fn begin(serving: &Serving, path: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(serving.world.folder.path.join("keys.sock")).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream
+}
+
+/// What has been answered, if anything has.
+fn answer_now(mut stream: &UnixStream) -> Option<Answer> {
+    stream.set_nonblocking(true).unwrap();
+    let mut text = [0; 4096];
+    let length = stream.read(&mut text).ok()?;
+    Some(parse(std::str::from_utf8(&text[..length]).unwrap()))
+}
+
+fn open_files(serving: &Serving) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", serving.pid())).unwrap().count()
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_filled() {
+    let serving = with_slow_fills();
+    let gate = Gate::shut(&serving.world.database, 7);
+    let first = begin(&serving, "/keys/t:slow:1");
+    gate.wait_for_query();
+    let before = open_files(&serving);
+    (100..300).for_each(|id| drop(begin(&serving, &format!("/keys/t:slow:{id}"))));
+    wait_for("their end", || (open_files(&serving) <= before).then_some(()));
+    std::thread::scope(|scope| {
+        let last = scope.spawn(|| get(&serving, "/keys/t:slow:4000"));
+        gate.open();
+        assert_eq!(last.join().unwrap().status, 200);
+    });
+    let filled = serving.world.keys().into_iter().filter(|key| key.starts_with("t:slow:")).count();
+    // The first of those who left may have begun.
+    assert!(filled <= 8, "{filled}");
+    drop(first);
+}
+
+#[test]
+fn who_would_wait_too_long_is_told_so_and_other_jobs_have_a_place() {
+    let serving = with_slow_fills();
+    let gate = Gate::shut(&serving.world.database, 7);
+    let first = begin(&serving, "/keys/t:slow:1");
+    gate.wait_for_query();
+    let waiting: Vec<_> = (2..=300).map(|id| begin(&serving, &format!("/keys/t:slow:{id}"))).collect();
+    let refused = wait_for("the refusal", || waiting.iter().find_map(answer_now));
+    assert_eq!((refused.status, refused.head.contains("retry-after: 1")), (503, true));
+    assert_eq!(refused.body, "256 other keys of the job `slow` wait to be filled already\n");
+    get(&serving, "/keys/t:7").is(200, "database", r#"{"id":7,"v":"v7"}"#);
+    drop((first, waiting));
+    gate.open();
+}
+
+#[test]
+fn a_fill_that_has_begun_is_for_all_who_ask_although_the_first_leaves() {
+    let serving = with_slow_fills();
+    let gate = Gate::shut(&serving.world.database, 7);
+    let first = begin(&serving, "/keys/t:slow:5");
+    gate.wait_for_query();
+    let before = open_files(&serving);
+    drop(first);
+    wait_for("its end", || (open_files(&serving) < before).then_some(()));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (0..5).map(|_| scope.spawn(|| get(&serving, "/keys/t:slow:5"))).collect();
+        wait_for("the others", || (open_files(&serving) >= before + 4).then_some(()));
+        gate.open();
+        for other in others {
+            other.join().unwrap().is(200, "level1", r#"{"id":5,"v":5}"#);
+        }
+    });
+}
+
+#[test]
+fn who_asks_nothing_makes_room_for_who_asks() {
+    let serving = serving(|_| {});
+    let mut used = begin(&serving, "/keys/t:1");
+    assert!(used.read(&mut [0; 4096]).unwrap() > 0);
+    let path = serving.world.folder.path.join("keys.sock");
+    let silent: Vec<_> = (0..1023).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    let begin = Instant::now();
+    assert_eq!(get(&serving, "/keys/t:1").status, 200);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    // The one that is idle for the longest time had to go, and no other.
+    assert_eq!(used.read(&mut [0; 4096]).unwrap(), 0);
+    for mut one in &silent {
+        one.set_nonblocking(true).unwrap();
+        assert!(one.read(&mut [0; 1]).is_err(), "it was closed");
+    }
 }
 
 #[test]
