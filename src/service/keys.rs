@@ -157,7 +157,10 @@ async fn answer(
 ) -> Response<Full<Bytes>> {
     // A page in a browser could otherwise be told by its own name server that it comes from this machine.
     if is_network && !is_named_plainly(&request) {
-        return text(StatusCode::FORBIDDEN, "the Host of the request must be an address, or localhost\n");
+        return text(
+            StatusCode::FORBIDDEN,
+            "the request must have one Host, an address or localhost, and a path as its target\n",
+        );
     }
     let path = request.uri().path().to_owned();
     match (path.strip_prefix("/keys/"), path.strip_prefix("/invalidate/")) {
@@ -227,9 +230,11 @@ pub(super) fn with(mut response: Response<Full<Bytes>>, name: HeaderName, value:
     response
 }
 
-/// Whether the request names this machine by an address, or as `localhost`.
+/// Whether the request names this machine by an address, or as `localhost`: once, and nowhere else than in its `Host`.
 fn is_named_plainly(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (Some(host), None, None) = (hosts.next(), hosts.next(), request.uri().authority()) else { return false };
+    let host = host.to_str().unwrap_or_default();
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

@@ -279,6 +279,12 @@ fn an_address_answers_only_who_names_it_as_one() {
     for host in ["evil.example", "127.0.0.1.evil.example:80", ""] {
         assert_eq!(get(host).status, 403, "{host}");
     }
+    for request in [
+        "GET http://evil.example/keys/t:1 HTTP/1.1\r\nHost: localhost",
+        "GET /keys/t:1 HTTP/1.1\r\nHost: localhost\r\nHost: evil.example",
+    ] {
+        assert_eq!(ask(TcpStream::connect(address).unwrap(), request).status, 403, "{request}");
+    }
 }
 
 #[test]
