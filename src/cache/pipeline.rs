@@ -83,7 +83,7 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         let (connected, scripts) = recovery::connect(&redis, policy, kind)?;
         let pace = Pace::new(redis.latency_limit(), connected.round_trip);
-        let guard = if policy.only_looks() || policy.compares() { MemoryGuard::off() } else { redis.guard(&connected) };
+        let guard = if policy.writes() { redis.guard(&connected) } else { MemoryGuard::off() };
         Ok(Pipeline {
             redis,
             policy,
@@ -105,7 +105,7 @@ impl Pipeline {
 
     /// Whether the server says how full it is, as far as that matters to this run.
     pub(super) fn is_guarded(&self) -> bool {
-        self.policy.only_looks() || self.policy.compares() || self.connected.info.is_some()
+        !self.policy.writes() || self.connected.info.is_some()
     }
 
     /// Writes what it is given until nobody gives any more.

@@ -120,6 +120,11 @@ impl Policy {
         self == Policy::Compare
     }
 
+    /// Whether anything is written.
+    pub fn writes(self) -> bool {
+        !self.only_looks() && !self.compares()
+    }
+
     /// Whether only absent keys are written.
     pub fn only_missing(self) -> bool {
         matches!(self, Policy::Missing { .. } | Policy::LookAtMissing)

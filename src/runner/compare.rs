@@ -12,18 +12,11 @@ use tokio::sync::watch;
 
 use super::Runner;
 use crate::ground::drift::Drift;
-use crate::ground::error::ErrorKind;
-use crate::ground::event::{Event, Observer};
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode};
 use crate::ground::request::{Purpose, Request, Sample, Scope, Trigger};
 use crate::ground::run::Report;
-
-/// Hears what happens at single keys, of which there may be many: the report says what came of them.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn on(&self, _: &Event<'_>) {}
-}
 
 impl Runner {
     /// Compares the job's keys with what is in the cache.
@@ -47,7 +40,7 @@ impl Runner {
     pub async fn repair(self: &Arc<Self>, job: &Arc<Job>, drift: &Drift, stop: watch::Receiver<bool>) -> Report {
         let whole = request(Scope::All, Some(Mode::Refresh), Purpose::Write);
         let report = Arc::clone(self).run_one(Arc::clone(job), whole, stop.clone()).await;
-        let quiet = Arc::new(self.with_observer(Arc::new(Nobody)));
+        let quiet = Arc::new(self.unheard());
         for key in &drift.others {
             let fill = request(Scope::Key(Arc::clone(key)), Some(Mode::Refresh), Purpose::Write);
             Arc::clone(&quiet).run_one(Arc::clone(job), fill, stop.clone()).await;
@@ -56,12 +49,7 @@ impl Runner {
     }
 
     /// The keys that belong to the job and were not compared.
-    async fn others(
-        &self,
-        job: &Job,
-        sample: Sample,
-        drift: &Drift,
-    ) -> Result<Vec<Arc<[u8]>>, crate::ground::error::Error> {
+    async fn others(&self, job: &Job, sample: Sample, drift: &Drift) -> Result<Vec<Arc<[u8]>>, Error> {
         let rivals = self.key_space.rivals(&job.name);
         let mut keys = self.redis.keys_with(job.key.prefix()).await?;
         keys.retain(|key| {
@@ -82,7 +70,7 @@ impl Runner {
             drift.unknown += others.len() as u64;
             return;
         }
-        let quiet = Arc::new(self.with_observer(Arc::new(Nobody)));
+        let quiet = Arc::new(self.unheard());
         let runs = others.into_iter().map(|key| {
             let request = request(Scope::Key(Arc::clone(&key)), None, Purpose::Compare(Sample::ALL));
             let run = Arc::clone(&quiet).run_one(Arc::clone(job), request, stop.clone());
@@ -101,20 +89,6 @@ impl Runner {
                 None if report.drift.compared() == 0 => drift.extra(self.redis.key_prefix(), &key),
                 None => drift.add(&key, report.drift),
             }
-        }
-    }
-
-    /// The same runner, heard by somebody else.
-    pub(super) fn with_observer(&self, observer: Arc<dyn Observer>) -> Runner {
-        Runner {
-            source: self.source.clone(),
-            redis: self.redis.clone(),
-            key_space: self.key_space.clone(),
-            limits: self.limits,
-            clock: Arc::clone(&self.clock),
-            observer,
-            leases: self.leases.clone(),
-            history: None,
         }
     }
 }

@@ -68,6 +68,7 @@ pub use prepare::{Prepared, prepare, same_columns};
 pub use read::{Known, Level, NoAnswer, ReadThrough};
 
 /// Everything that a run needs beside its job.
+#[derive(Clone)]
 pub struct Runner {
     /// Where rows come from.
     pub source: Postgres,
@@ -87,7 +88,19 @@ pub struct Runner {
     pub history: Option<History>,
 }
 
+/// Hears nothing.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn on(&self, _: &Event<'_>) {}
+}
+
 impl Runner {
+    /// The same runner for single keys, of which there may be many: what happens at them is told by their reports alone, and is no history.
+    fn unheard(&self) -> Runner {
+        Runner { observer: Arc::new(Nobody), history: None, ..self.clone() }
+    }
+
     /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more.
     pub fn slots(&self) -> usize {
         self.source.connections().saturating_sub(usize::from(self.leases.is_some())).max(1)

@@ -22,7 +22,6 @@ use super::Runner;
 use super::under_way::UnderWay;
 use crate::cache::{Live, Reader};
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::Targets;
 use crate::ground::job::{Job, Mode};
 use crate::ground::kind::Kind;
@@ -109,13 +108,6 @@ impl Expiry<Place, Known> for Keeps {
     }
 }
 
-/// The reader tells whoever asks what went wrong; the log of runs is not for that.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn on(&self, _: &Event<'_>) {}
-}
-
 impl ReadThrough {
     /// A reader of the jobs' keys.
     ///
@@ -130,7 +122,8 @@ impl ReadThrough {
         Ok(ReadThrough {
             reader: runner.redis.reader()?,
             fills: Fills::new(runner.slots(), jobs.iter().map(|job| &*job.name)),
-            runner: Arc::new(runner.with_observer(Arc::new(Nobody))),
+            // Whoever asks is told what went wrong; the log of runs is not for that.
+            runner: Arc::new(runner.unheard()),
             jobs: jobs.iter().map(|job| (job.name.clone(), Arc::clone(job))).collect(),
             known,
             under_way: UnderWay::new(),

@@ -66,7 +66,7 @@ impl Progress {
         let mut values = std::mem::take(&mut *lock(&self.doubtful));
         // What was there before, or was left alone, is not ours to take.
         values.retain(|ours| self.tally.unwatch(xxh3_64(&ours.key)));
-        if values.is_empty() || policy.only_looks() || policy.compares() {
+        if values.is_empty() || !policy.writes() {
             return Ok(());
         }
         redis.retract(values).await.map(|_| ())
