@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod calls;
 pub mod clock;
+pub mod demand;
 pub mod difference;
 pub mod drift;
 pub mod due;
