@@ -48,6 +48,12 @@ Exit codes: 0 cache and database agree, also that there is nothing · 1 they do 
 const AFTER_DIFF: &str = "\
 Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \
 type or never dies.";
+
+const AFTER_LEARN: &str = "\
+Redis has to tell of misses: notify-keyspace-events with the letters Em, which this command never sets. It changes nothing, and asks PostgreSQL nothing. A signal ends it earlier, with what it has.
+
+Exit codes: 0 what there was has been heard · 4 Redis unreachable or refused, or it tells nobody of misses · 128+n signal n";
+
 const AFTER_INVALIDATE: &str = "\
 With --stdin each line is NAME param=value… (values without blanks), or an object such as {\"ticket\": {\"id\": 1, \"userId\": \"a b\"}}. All lines are read before anything is deleted, \
 and all patterns share one pass over the keys.
@@ -120,6 +126,9 @@ enum Command {
     /// Show where one key stands in the cache and in the database; change nothing
     #[command(after_help = AFTER_SHOW)]
     Show(Show),
+    /// Watch for a while what is missed in Redis; say what would be worth warming
+    #[command(after_help = AFTER_LEARN)]
+    Learn(Learn),
     /// Delete what a change has made stale: the keys of a set in the configuration
     #[command(after_help = AFTER_INVALIDATE)]
     Invalidate(Invalidate),
@@ -200,6 +209,26 @@ pub struct Show {
     pub key: String,
 }
 
+/// `warm learn`.
+#[derive(Debug, Clone, Args)]
+pub struct Learn {
+    /// For how long, written 30m or 1h 30m (1s … 30d)
+    #[arg(long = "for", value_name = "TIME", value_parser = length, default_value = "60s")]
+    pub length: Duration,
+    /// How many keys of each job are shown (1 … 1000)
+    #[arg(long, value_name = "N", value_parser = times, default_value = "20")]
+    pub top: usize,
+    /// How many keys of each job are counted at a time (10 … 1000000), some 150 bytes each
+    #[arg(long, value_name = "N", value_parser = counters, default_value = "4096")]
+    pub keys: usize,
+    /// In which time half of what was seen is forgotten (1s … 30d)
+    #[arg(long, value_name = "TIME", value_parser = length, default_value = "2h")]
+    pub half_life: Duration,
+    /// The jobs whose keys are watched [default: all]
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
+}
+
 /// `warm list`.
 #[derive(Debug, Clone, Args)]
 pub struct List {
@@ -213,6 +242,10 @@ pub struct List {
 
 fn times(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|times| (1..=1000).contains(times)).ok_or("it is a number from 1 to 1000")
+}
+
+fn counters(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|keys| (10..=1_000_000).contains(keys)).ok_or("it is a number from 10 to 1000000")
 }
 
 fn share(text: &str) -> Result<f64, &'static str> {
@@ -260,6 +293,7 @@ pub fn main() -> ExitCode {
         Some(Command::Diff(diff)) => commands::diff::run(&cli.common, &diff),
         Some(Command::Fill(fill)) => commands::fill::run(&cli.common, &fill),
         Some(Command::Show(show)) => commands::show::run(&cli.common, &show),
+        Some(Command::Learn(learn)) => commands::learn::run(&cli.common, &learn),
         Some(Command::Invalidate(invalidate)) => commands::invalidate::run(&cli.common, &invalidate),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
         Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),

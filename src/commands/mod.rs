@@ -6,6 +6,7 @@ pub mod due;
 pub mod fill;
 pub mod invalidate;
 mod keys;
+pub mod learn;
 pub mod list;
 pub mod now;
 mod one_key;

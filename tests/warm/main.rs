@@ -21,6 +21,7 @@ mod instances;
 mod invalidate;
 mod jobs;
 mod json;
+mod learn;
 mod load;
 mod log;
 mod memory;

@@ -10,6 +10,8 @@
 //!
 //! Warmed keys are so compared with cold ones in one currency, misses saved in an hour; whoever is left out is soon seen by its misses again, if it was wrong.
 
+mod jobs;
+mod proposal;
 mod reads;
 mod space_saving;
 
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use jobs::{Demands, Memory};
 pub use reads::{Look, Reads};
 pub use space_saving::{Count, SpaceSaving};
 
@@ -31,6 +34,8 @@ const AT_ONCE: TimeDelta = TimeDelta::seconds(2);
 #[derive(Debug, Clone)]
 pub struct Demand {
     misses: SpaceSaving,
+    /// How many there were, from the beginning.
+    heard: u64,
     begun: DateTime<Utc>,
     half_life: Duration,
     /// How long a key of the job lives.
@@ -56,11 +61,12 @@ impl Demand {
     /// Nothing is known yet. `keys` is the number of counters, `life` how long a key of the job lives.
     pub fn new(keys: usize, half_life: Duration, life: Duration, now: DateTime<Utc>) -> Self {
         let misses = SpaceSaving::new(keys, half_life, now);
-        Demand { misses, begun: now, half_life, life, again: (0, 0), followed: HashMap::new() }
+        Demand { misses, heard: 0, begun: now, half_life, life, again: (0, 0), followed: HashMap::new() }
     }
 
     /// A key was missed.
     pub fn missed(&mut self, key: &[u8], now: DateTime<Utc>) {
+        self.heard += 1;
         if let Some(last) = self.misses.add(key, now).filter(|last| now - *last > AT_ONCE) {
             let lives = (now - last).as_seconds_f64() / self.life.as_secs_f64().max(1e-3);
             self.again.0 += u64::from(lives < 0.5);
@@ -126,6 +132,11 @@ impl Demand {
         self.followed.iter().filter(|(_, reads)| reads.left.is_none()).map(|(key, _)| key)
     }
 
+    /// How many misses there were, from the beginning.
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// Misses of all its keys in an hour.
     pub fn per_hour(&self, now: DateTime<Utc>) -> f64 {
         self.misses.total(now) / self.window(now)
@@ -136,11 +147,15 @@ impl Demand {
         self.misses.error(now) / self.window(now)
     }
 
-    /// Whether the application writes keys itself that it misses, as far as can be told.
-    pub fn is_filled_by_others(&self) -> bool {
+    /// Whether the application writes keys itself that it misses, if that can be told.
+    pub fn fills(&self) -> Option<bool> {
         // Of misses that come by chance, more come in the first half of a life than in any other.
         let (soon, later) = self.again;
-        soon <= later
+        (soon + later > 0).then_some(soon <= later)
+    }
+
+    fn is_filled_by_others(&self) -> bool {
+        self.fills().unwrap_or(true)
     }
 
     /// How many keys have a counter.

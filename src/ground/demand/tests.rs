@@ -40,10 +40,10 @@ fn what_is_missed_most_is_wanted_most_and_the_rate_is_that_of_the_time_watched()
 fn whether_the_application_fills_keys_itself_is_told_by_when_they_are_missed_again() {
     let mut fills = demand();
     (0..5).for_each(|n| fills.missed(b"a", at(n * 1900)));
-    assert!(fills.is_filled_by_others());
+    assert_eq!(fills.fills(), Some(true));
     let mut does_not = demand();
     (0..5).for_each(|n| does_not.missed(b"a", at(n * 60)));
-    assert!(!does_not.is_filled_by_others());
+    assert_eq!(does_not.fills(), Some(false));
     let mut seldom = demand();
     let mut random = fastrand::Rng::with_seed(7);
     for key in 0..100_u8 {
@@ -53,10 +53,10 @@ fn whether_the_application_fills_keys_itself_is_told_by_when_they_are_missed_aga
             seldom.missed(&[key], at(now as i64));
         }
     }
-    assert!(!seldom.is_filled_by_others(), "keys that are read once in two lives");
+    assert_eq!(seldom.fills(), Some(false), "keys that are read once in two lives");
     let mut at_once = demand();
     (0..5).for_each(|_| at_once.missed(b"a", at(7)));
-    assert!(at_once.is_filled_by_others(), "five readers at once tell nothing");
+    assert_eq!(at_once.fills(), None, "five readers at once tell nothing");
 }
 
 /// Keys that nobody but `warm` writes: `hot` is missed once a minute for an hour, then it is warmed; `mild` is missed all the time.
