@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use warm::ground::demand::{Demand, Look};
+use warm::ground::demand::Demand;
 
 use crate::log::Log;
 
@@ -58,29 +58,23 @@ pub trait Policy {
 pub struct Cache(HashMap<u32, Entry>);
 
 struct Entry {
-    written: f64,
     read: f64,
     dies: f64,
 }
 
 impl Cache {
     fn write(&mut self, key: u32, now: f64, life: f64) {
-        self.0.insert(key, Entry { written: now, read: now, dies: now + life });
+        self.0.insert(key, Entry { read: now, dies: now + life });
     }
 
     fn dies(&self, key: u32) -> f64 {
         self.0.get(&key).map_or(f64::NEG_INFINITY, |entry| entry.dies)
     }
 
-    /// What `OBJECT IDLETIME` and `PTTL` say, in whole seconds.
-    fn look(&self, key: u32, now: f64) -> Look {
-        match self.0.get(&key).filter(|entry| entry.dies > now) {
-            Some(entry) => Look::There {
-                idle: Duration::from_secs((now - entry.read) as u64),
-                age: Duration::from_secs_f64(now - entry.written),
-            },
-            None => Look::Unknown,
-        }
+    /// What `OBJECT IDLETIME` says, in whole seconds.
+    fn idle(&self, key: u32, now: f64) -> Option<Duration> {
+        let entry = self.0.get(&key).filter(|entry| entry.dies > now)?;
+        Some(Duration::from_secs((now - entry.read) as u64))
     }
 }
 
@@ -162,7 +156,7 @@ impl Policy for Predict {
     fn look(&mut self, now: f64, cache: &Cache) {
         let warm: Vec<_> = self.demand.warm().cloned().collect();
         for key in warm {
-            self.demand.looked(&key, cache.look(number(&key), now), at(now));
+            self.demand.looked(&key, cache.idle(number(&key), now), at(now));
         }
     }
 

@@ -9,6 +9,7 @@ mod connect;
 mod error;
 mod flight;
 mod fresh;
+mod idle;
 mod inspect;
 mod invalidate;
 mod loss;

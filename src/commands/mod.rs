@@ -11,6 +11,7 @@ pub mod list;
 pub mod now;
 mod one_key;
 pub mod pause;
+mod predict;
 mod presence;
 mod report;
 mod scheduling;

@@ -14,6 +14,7 @@ use tokio::time::interval;
 
 use super::keys::{Keys, Sources, source};
 use super::now::observer;
+use super::predict::{Ends, Predicting, Subject};
 use super::presence::{Announced, Said};
 use super::setup::{InUse, pause_stamp, pauses, setup};
 use super::{Failure, load, presence, runtime, signals};
@@ -38,7 +39,9 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let jobs = loaded.settings.enabled().map(|job| job.name.as_str());
     let metrics = Arc::new(Metrics::new(jobs));
-    let observer: Arc<dyn Observer> = Arc::new(Several(vec![observer(), Arc::clone(&metrics) as _]));
+    let ends = Ends::new();
+    let all = vec![observer(), Arc::clone(&metrics) as _, Arc::new(ends.clone()) as _];
+    let observer: Arc<dyn Observer> = Arc::new(Several(all));
     observer.on(&Event::Serving { file: &loaded.settings.file, jobs: loaded.settings.enabled().count() });
     warn(&loaded, observer.as_ref());
     let runtime = runtime()?;
@@ -57,10 +60,12 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         };
         let (in_use, first) = begun?;
         let (keys, sources) = Keys::begin(&in_use, &observer).await?;
+        let (predicting, subjects) = Predicting::begin(&in_use, &ends);
         let (setups, more) = mpsc::channel(1);
         let (watching, cache) = Watching::start(&in_use.runner);
         let (paused, pauses) = mpsc::channel(1);
-        let reload = reload(common.clone(), in_use, Arc::clone(&observer), hangup, watching, (setups, paused, sources));
+        let tell = Tell { setups, paused, sources, subjects };
+        let reload = reload(common.clone(), in_use, Arc::clone(&observer), hangup, watching, tell);
         let reloading = tokio::spawn(reload);
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
@@ -73,7 +78,7 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         let (all_done, _) = tokio::join!(serve, say_ending);
         reloading.abort();
         // They end with the daemon.
-        let _ = tokio::join!(pages, keys.end());
+        let _ = tokio::join!(pages, keys.end(), predicting.end());
         observer.on(&Event::Ended);
         Ok::<_, Failure>(Some(caught.exit_code().filter(|_| !all_done).unwrap_or(exit::OK)))
     });
@@ -126,6 +131,14 @@ fn warn(loaded: &Loaded, observer: &dyn Observer) {
     }
 }
 
+/// Who takes other jobs and settings.
+struct Tell {
+    setups: mpsc::Sender<Setup>,
+    paused: mpsc::Sender<Pauses>,
+    sources: Option<Sources>,
+    subjects: watch::Sender<Subject>,
+}
+
 /// Reads the configuration again when the files have changed, or SIGHUP comes. Only a good one is handed on.
 async fn reload(
     common: Common,
@@ -133,7 +146,7 @@ async fn reload(
     observer: Arc<dyn Observer>,
     mut hangup: Signal,
     mut watching: Watching,
-    (setups, paused, sources): (mpsc::Sender<Setup>, mpsc::Sender<Pauses>, Option<Sources>),
+    Tell { setups, paused, sources, subjects }: Tell,
 ) {
     let mut looks = interval(LOOK);
     let mut used = Stamp::of(&in_use.loaded.places);
@@ -176,6 +189,7 @@ async fn reload(
                 {
                     sources.send_replace(source);
                 }
+                subjects.send_replace(Subject::of(&in_use));
                 if setups.send(setup).await.is_err() {
                     return drop(watching);
                 }

@@ -22,6 +22,7 @@ impl Reader<'_> {
             raw.mode.as_ref().map(|given| ("`mode`", given.span())),
             rows(raw.guard.as_ref()),
             raw.partition_by.as_ref().map(|given| ("`partition_by`", given.span())),
+            raw.predict.as_ref().map(|given| ("`predict`", given.span())),
         ];
         for (field, span) in fields.into_iter().flatten() {
             let message = format!("{field} is about runs, and a job without `query` has none: it fills single keys");

@@ -87,6 +87,7 @@ pub(super) fn resolve(
     let value = value.zip(key.as_ref()).and_then(|(value, key)| reader.paginate(value, &raw, key, collector));
     let key_type = reader.key_type(&raw, collector);
     let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
+    let predict = reader.predict(&raw, collector);
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
     match on_demand {
         true => reader.runs_never(&raw, collector),
@@ -98,11 +99,12 @@ pub(super) fn resolve(
     reader.typed(&raw, &context.defaults, &common, collector);
     reader.verified_pages(&common.verify, &raw, &context.defaults, collector);
     idle_invalidates(sources, &raw, &context.defaults, &common).into_iter().for_each(|warning| collector.push(warning));
+    let description = raw.description.clone();
     let job = Job {
         splay: Splay::new(common.splay, &name),
         name,
         file: file.to_owned(),
-        description: raw.description,
+        description,
         schedule: common.schedule,
         query,
         fill_query: fill_query?,
@@ -135,7 +137,9 @@ pub(super) fn resolve(
         overlap: common.overlap,
         refresh_ahead: common.refresh_ahead,
         max_age: common.max_age,
+        predict,
     };
+    reader.predicts_what_can_be_filled(&raw, &job, collector);
     Some(Read { job, key: sources.place(key_span)? })
 }
 

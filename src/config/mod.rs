@@ -35,6 +35,7 @@ mod pages;
 mod partition;
 mod paths;
 mod paused;
+mod predict;
 mod raw;
 mod read_through;
 mod restraint;

@@ -268,6 +268,8 @@ pub(super) struct Job {
     pub(super) sweep: Option<Spanned<bool>>,
     pub(super) paginate: Option<Number>,
     pub(super) partition_by: Option<Spanned<PartitionBy>>,
+    pub(super) predict: Option<Spanned<bool>>,
+    pub(super) predict_top: Option<Number>,
     #[serde(default)]
     pub(super) for_each: Table<Spanned<Values>>,
     // The fields below are those of [defaults].

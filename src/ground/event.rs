@@ -240,6 +240,27 @@ pub enum Event<'a> {
         /// The names of the sets.
         sets: &'a [&'a str],
     },
+    /// Keys were filled after a run because they are missed most.
+    Predicted {
+        /// The job's name.
+        job: &'a str,
+        /// How many.
+        filled: u64,
+        /// How many turned out to have no row.
+        none: u64,
+        /// What ended it early.
+        failed: Option<&'a Error>,
+    },
+    /// Misses are not heard of: nothing is learned from them. Told once for each reason.
+    Deaf {
+        /// Why, and the way out.
+        error: &'a Error,
+    },
+    /// Nobody can tell whether warmed keys are still read. Told once for each reason.
+    NoIdleTimes {
+        /// Why.
+        error: &'a Error,
+    },
     /// The service gives the values of keys to whoever asks.
     GivesKeys {
         /// Where.

@@ -92,6 +92,8 @@ pub struct Job {
     pub refresh_ahead: Option<RefreshAhead>,
     /// How long ago a run may have ended well at the most, before somebody is told.
     pub max_age: Option<Duration>,
+    /// How many keys each run of `warm serve` fills beside its own, by what is missed, if it does.
+    pub predict: Option<usize>,
 }
 
 impl Job {

@@ -90,6 +90,7 @@ impl Job {
             guard: Guard::default(),
             sweep: false,
             refresh_ahead: None,
+            predict: None,
             only: Some(Arc::from(key)),
             ..self.clone()
         })

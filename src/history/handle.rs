@@ -105,6 +105,19 @@ impl History {
         self.ask(Order::Summaries).await.flatten().ok_or(Unknown)
     }
 
+    /// Notes what was learned of each job's keys, soon; nothing is kept of other jobs.
+    pub fn learn(&self, learned: Vec<(String, String)>) {
+        let _ = self.orders.send(Order::Learn(learned));
+    }
+
+    /// What was learned of each job's keys, by its name.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn learned(&self) -> Result<HashMap<String, String>, Unknown> {
+        self.ask(Order::Learned).await.flatten().ok_or(Unknown)
+    }
+
     /// Begins a run of a sweeping job.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::file::{self, Opened};
 use super::handle::Place;
 use super::manifest::Asked;
 use super::passed::{self, Unwritten};
-use super::{served, summary, table};
+use super::{demand, served, summary, table};
 use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Record, Summary};
@@ -33,6 +33,10 @@ pub(super) enum Order {
     LastPassed(oneshot::Sender<Option<HashMap<String, DateTime<Utc>>>>),
     /// Gives what is known of each job's runs. `None` when that cannot be done.
     Summaries(oneshot::Sender<Option<HashMap<String, Summary>>>),
+    /// Notes what was learned of each job's keys.
+    Learn(Vec<(String, String)>),
+    /// Gives it. `None` when that cannot be done.
+    Learned(oneshot::Sender<Option<HashMap<String, String>>>),
     /// Something about the manifest.
     Manifest(Asked),
     /// Says when everything before is done.
@@ -123,6 +127,15 @@ impl Keeper {
             Order::Passed => {
                 let (installation, starts) = (self.installation.clone(), self.unwritten.take());
                 self.with(async |connection| passed::record(connection, &installation, &starts).await).await;
+            }
+            Order::Learn(learned) => {
+                let installation = self.installation.clone();
+                self.with(async |connection| demand::note(connection, &installation, &learned).await).await;
+            }
+            Order::Learned(answer) => {
+                let installation = self.installation.clone();
+                let look = async |connection: &mut SqliteConnection| demand::all(connection, &installation).await;
+                let _ = answer.send(self.with(look).await);
             }
             Order::Served(answer) => {
                 let installation = self.installation.clone();

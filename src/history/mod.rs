@@ -12,6 +12,7 @@
 //! passed   those about starts without a run
 //! summary  what all runs of a job come to
 //! manifest those about the keys that sweeping jobs have written
+//! demand   those about what was learned of keys
 //! inspect  what is wrong with folder and file, for `warm check`: looks, and leaves everything as it is
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! Several processes may use the file at once. SQLite's locks order their transactions; whoever begins or replaces the file holds the
 //! folder's lock meanwhile, so that nobody takes a file that is just being begun for a damaged one, or moves another's new file aside.
 
+mod demand;
 mod error;
 mod file;
 mod handle;

@@ -73,6 +73,13 @@ impl Observer for LogObserver {
                 debug!("deleting what is asked for of {}", counted(sets.len() as u64, "set", "sets"))
             }
             Event::ReadFailed { error } => self.read_failed(error),
+            Event::Predicted { job, filled, none, failed } => predicted(job, *filled, *none, *failed),
+            Event::Deaf { error } => {
+                warn!(kind = ?error.kind, "nothing is learned of what is missed (predict): {error}");
+            }
+            Event::NoIdleTimes { error } => {
+                warn!(kind = ?error.kind, "nobody can tell which warmed keys are still read (predict): {error}");
+            }
             Event::Retry { job, error, attempt } => {
                 warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
             }
@@ -282,6 +289,17 @@ fn behind(job: &Job, took: Duration) {
         "{job}: refreshing took {took}, too long for keys that live for {ttl}, so that they may die before they are written again; \
          make the query quicker, ttl longer, or raise `connections` in [postgres]"
     );
+}
+
+fn predicted(job: &str, filled: u64, none: u64, failed: Option<&Error>) {
+    let keys = counted(filled, "key that is missed most", "keys that are missed most");
+    let none = if none > 0 { format!("; {none} without a row") } else { String::new() };
+    match failed {
+        None => info!(job, filled, "{job}: also filled {keys}{none}"),
+        Some(error) => {
+            warn!(job, filled, kind = ?error.kind, "{job}: also filled {keys}{none}; then it ended early: {error}");
+        }
+    }
 }
 
 fn cache(seen: &Seen) {

@@ -116,7 +116,8 @@ impl Observer for Metrics {
             | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
-            Event::Unwise { .. } | Event::Disabled { .. } => {}
+            Event::Predicted { job, filled, .. } => self.about(job, |series| add(&series.predicted, of(job), *filled)),
+            Event::Unwise { .. } | Event::Disabled { .. } | Event::Deaf { .. } | Event::NoIdleTimes { .. } => {}
         }
     }
 }

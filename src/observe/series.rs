@@ -38,6 +38,7 @@ pub(super) struct Series {
     pub(super) rows: Family<OfJob, Counter>,
     pub(super) keys: Family<OfJob, Counter>,
     pub(super) bytes: Family<OfJob, Counter>,
+    pub(super) predicted: Family<OfJob, Counter>,
     pub(super) left: Family<Which, Counter>,
     held_back: Family<Which, Counter<f64, AtomicU64>>,
     pub(super) retries: Family<OfJob, Counter>,
@@ -73,6 +74,8 @@ impl Series {
         all.register("rows_read", "Rows read", self.rows.clone());
         all.register("keys_written", "Keys written or renewed", self.keys.clone());
         all.register("written_bytes", "Bytes of keys and values written", self.bytes.clone());
+        let predicted = "Keys filled beside those of the job's runs, because they are missed most";
+        all.register("predicted_keys", predicted, self.predicted.clone());
         all.register("keys_left", "Keys left alone, by the reason", self.left.clone());
         let held_back = "How long runs were held back so that others can use the servers, by the reason, in seconds";
         all.register("held_back_seconds", held_back, self.held_back.clone());
@@ -121,7 +124,7 @@ impl Series {
         for reason in Reason::ALL {
             add(&self.passed, which(job, "reason", reason.name()), 0);
         }
-        for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
+        for counter in [&self.rows, &self.keys, &self.bytes, &self.predicted, &self.retries] {
             add(counter, of(job), 0);
         }
         drop(self.durations.0.get_or_create(&of(job)));
@@ -131,7 +134,7 @@ impl Series {
         for outcome in TABLE.iter().map(|row| outcome(Some(row.kind))).chain([outcome(None)]) {
             self.runs.remove(&which(job, "outcome", &outcome));
         }
-        for counter in [&self.rows, &self.keys, &self.bytes, &self.retries] {
+        for counter in [&self.rows, &self.keys, &self.bytes, &self.predicted, &self.retries] {
             counter.remove(&of(job));
         }
         for (reason, _) in left(&Stats::default()) {

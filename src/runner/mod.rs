@@ -15,7 +15,7 @@
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
 //!
-//! Beside that path there is the [`Invalidator`], which deletes what a change has made stale.
+//! Beside that path there is the [`Invalidator`], which deletes what a change has made stale; and the [`Predictor`], which takes it for single keys.
 
 mod admission;
 mod assemble;
@@ -33,6 +33,7 @@ mod outlet;
 mod pace;
 mod pending;
 mod plan;
+mod predict;
 mod prepare;
 mod read;
 mod run;
@@ -64,6 +65,7 @@ pub use crate::cache::Invalidated;
 pub use invalidator::Invalidator;
 pub use keys::Keys;
 pub use plan::{Combination, Plan};
+pub use predict::{Muted, Predictor};
 pub use prepare::{Prepared, prepare, same_columns};
 pub use read::{Known, Level, NoAnswer, ReadThrough};
 

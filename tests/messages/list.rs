@@ -79,6 +79,7 @@ fn programs_get_json() {
             "partition_by": null,
             "ttl_seconds": 5400.0,
             "refresh_ahead": 0.2,
+            "predict": null,
             "format": "prisma",
             "priority": 5,
         })

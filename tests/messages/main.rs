@@ -14,3 +14,4 @@ mod files;
 mod invalidate;
 mod list;
 mod pause;
+mod predict;

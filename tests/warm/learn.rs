@@ -23,7 +23,7 @@ fn world() -> World {
     world
 }
 
-fn is_heard(world: &World) -> bool {
+pub(crate) fn is_heard(world: &World) -> bool {
     world.ask::<(String, u64)>(&["PUBSUB", "NUMSUB", CHANNEL]).1 == 1
 }
 

@@ -33,6 +33,7 @@ mod partitions;
 mod pause;
 mod platform;
 mod postgres_faults;
+mod predict;
 mod prisma;
 mod process;
 mod rate;

@@ -6,6 +6,7 @@
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
+//! predict    whether Redis tells of misses                                        │
 //! invalidate rights to the keys of [invalidate]                                  │
 //! room       what the jobs write, against what Redis has left                    │
 //! rate       the same, against what may be written in a second                  ─┘
@@ -19,12 +20,15 @@ mod hold;
 mod invalidate;
 mod offline;
 mod postgres;
+mod predict;
 mod rate;
 mod redis;
 mod room;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use tokio::task::JoinError;
 
 use super::{Failure, load, runtime, select};
 use crate::cache::Redis;
@@ -96,7 +100,7 @@ fn ask(
 ) -> Result<Said, Failure> {
     let prefixes: Vec<String> = jobs.iter().map(|job| job.key.prefix().to_owned()).collect();
     let kinds: BTreeSet<Kind> = jobs.iter().map(|job| job.key_type.kind()).collect();
-    let kinds: Vec<Kind> = kinds.into_iter().collect();
+    let (kinds, told_by): (Vec<Kind>, _) = (kinds.into_iter().collect(), cache.clone());
     let (worry, from_postgres, from_redis) = runtime()?.block_on(async {
         let from_redis = tokio::task::spawn_blocking(move || {
             let (mut said, inspection) = redis::check(&cache, prefixes, &kinds);
@@ -106,15 +110,25 @@ fn ask(
             }
             (said, inspection)
         });
-        let (worry, from_postgres) =
-            tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source));
+        let from_redis = async {
+            let (mut said, inspection) = from_redis.await?;
+            // As above.
+            if !said.findings.iter().any(Finding::is_error) {
+                let policy = inspection.eviction_policy.as_deref();
+                said.findings.extend(predict::check(&told_by, jobs, policy).await);
+            }
+            Ok((said, inspection))
+        };
+        let (worry, from_postgres, from_redis) =
+            tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source), from_redis);
         source.close().await;
-        (worry, from_postgres, from_redis.await)
+        (worry, from_postgres, from_redis)
     });
     let mut said = Said::default();
     said.findings.extend(worry.map(|Worry { message, advice }| Finding::warning(message, advice)));
     said.add(from_postgres);
-    let from_redis = from_redis.map_err(|error| Failure::usage(format!("the check of Redis ended early: {error}")));
+    let from_redis =
+        from_redis.map_err(|error: JoinError| Failure::usage(format!("the check of Redis ended early: {error}")));
     let (from_redis, inspection) = from_redis?;
     said.add(from_redis);
     said.findings.extend(room::check(settings.redis.memory_limit, &inspection, &said.estimates));

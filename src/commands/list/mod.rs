@@ -130,6 +130,7 @@ fn value(job: &Job, next: &Next, from: DateTime<Utc>, times: Option<usize>) -> V
         "partition_by": job.partition.as_ref().map(|by| json!({ "column": by.column, "parts": by.parts })),
         "ttl_seconds": job.ttl.base().as_secs_f64(),
         "refresh_ahead": job.refresh_ahead.map(RefreshAhead::share),
+        "predict": job.predict,
         "format": job.format,
         "compress": job.sealing.compress.map(|by| json!({ "with": by.with.name(), "above": by.above })),
         "encrypt": !matches!(job.sealing.encrypt, Encrypt::No),
@@ -154,7 +155,16 @@ fn key(job: &Job) -> String {
     let compressed =
         job.sealing.compress.map(|by| format!("{} above {}", by.with.name(), human_bytes(by.above as u64)));
     let encrypted = (!matches!(job.sealing.encrypt, Encrypt::No)).then(|| "encrypted".to_owned());
-    match kind.into_iter().chain(pages).chain(parts).chain(compressed).chain(encrypted).collect::<Vec<_>>() {
+    let predicted = job.predict.map(|top| format!("and the {top} that are missed most"));
+    match kind
+        .into_iter()
+        .chain(pages)
+        .chain(parts)
+        .chain(compressed)
+        .chain(encrypted)
+        .chain(predicted)
+        .collect::<Vec<_>>()
+    {
         more if more.is_empty() => job.key.to_string(),
         more => format!("{} ({})", job.key, more.join(", ")),
     }

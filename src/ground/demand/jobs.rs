@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::Demand;
+use super::{Demand, Remembered};
 use crate::ground::job::Job;
 use crate::ground::keyspace::KeySpace;
 
@@ -15,6 +15,7 @@ pub struct Demands {
     space: KeySpace,
     /// The longest key that any job writes.
     longest: usize,
+    memory: Memory,
     jobs: HashMap<String, Demand>,
     /// Misses of keys of none of them.
     others: u64,
@@ -46,7 +47,7 @@ impl Demands {
     ) -> Self {
         let demand = |job: &Job| Demand::new(memory.keys, memory.half_life, job.ttl.shortest(), now);
         let jobs = jobs.map(|job| (job.name.clone(), demand(job))).collect();
-        Demands { space, longest, jobs, others: 0 }
+        Demands { space, longest, memory, jobs, others: 0 }
     }
 
     /// Somebody missed a key, which is given without the installation's prefix.
@@ -56,6 +57,32 @@ impl Demands {
             Some(demand) => demand.missed(key, now),
             None => self.others += 1,
         }
+    }
+
+    /// The same, but for keys of which the owner warms by itself.
+    pub fn missed_but(&mut self, key: &[u8], now: DateTime<Utc>, is_warmed: impl Fn(&str) -> bool) {
+        if !self.space.owner(key).is_ok_and(is_warmed) {
+            self.missed(key, now);
+        }
+    }
+
+    /// Goes on with what was remembered of a job; what nobody can have written is nothing.
+    pub fn recall(&mut self, job: &Job, text: &str, now: DateTime<Utc>) {
+        if let Ok(remembered) = serde_json::from_str::<Remembered>(text) {
+            let Memory { keys, half_life } = self.memory;
+            let demand = Demand::recall(keys, half_life, job.ttl.shortest(), remembered, now);
+            self.jobs.insert(job.name.clone(), demand);
+        }
+    }
+
+    /// What is to be remembered of a job, with so many counted keys at the most.
+    pub fn remember(&self, job: &Job, most: usize, now: DateTime<Utc>) -> Option<String> {
+        serde_json::to_string(&self.jobs.get(&job.name)?.remember(most, now)).ok()
+    }
+
+    /// What is known of a job, to learn more.
+    pub fn of_mut(&mut self, job: &str) -> Option<&mut Demand> {
+        self.jobs.get_mut(job)
     }
 
     /// What is known of a job.
@@ -84,7 +111,7 @@ mod tests {
         let now = DateTime::UNIX_EPOCH;
         let demand = Demand::new(8, Duration::from_secs(60), Duration::from_secs(60), now);
         let jobs = HashMap::from([("events".to_owned(), demand)]);
-        let mut demands = Demands { space, longest: 12, jobs, others: 0 };
+        let mut demands = Demands { space, longest: 12, memory: Memory::default(), jobs, others: 0 };
         for key in ["event:7", "event:list:Lagos", "user:7", "event:1234567", "event:7"] {
             demands.missed(key.as_bytes(), now);
         }

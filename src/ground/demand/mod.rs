@@ -14,6 +14,7 @@ mod jobs;
 mod proposal;
 mod reads;
 mod space_saving;
+mod state;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,8 +23,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use jobs::{Demands, Memory};
-pub use reads::{Look, Reads};
+pub use reads::Reads;
 pub use space_saving::{Count, SpaceSaving};
+pub use state::Remembered;
 
 /// Seconds in an hour.
 const HOUR: f64 = 3600.0;
@@ -36,7 +38,9 @@ pub struct Demand {
     misses: SpaceSaving,
     /// How many there were, from the beginning.
     heard: u64,
-    begun: DateTime<Utc>,
+    /// Since when it is counted, and the hours before that, faded as they were then.
+    since: DateTime<Utc>,
+    before: f64,
     half_life: Duration,
     /// How long a key of the job lives.
     life: Duration,
@@ -61,7 +65,7 @@ impl Demand {
     /// Nothing is known yet. `keys` is the number of counters, `life` how long a key of the job lives.
     pub fn new(keys: usize, half_life: Duration, life: Duration, now: DateTime<Utc>) -> Self {
         let misses = SpaceSaving::new(keys, half_life, now);
-        Demand { misses, heard: 0, begun: now, half_life, life, again: (0, 0), followed: HashMap::new() }
+        Demand { misses, heard: 0, since: now, before: 0.0, half_life, life, again: (0, 0), followed: HashMap::new() }
     }
 
     /// A key was missed.
@@ -78,10 +82,10 @@ impl Demand {
         }
     }
 
-    /// Somebody looked at a warmed key.
-    pub fn looked(&mut self, key: &[u8], look: Look, now: DateTime<Utc>) {
+    /// Somebody looked at a warmed key: for how long nobody has read or written it, if it is there and that can be told.
+    pub fn looked(&mut self, key: &[u8], idle: Option<Duration>, now: DateTime<Utc>) {
         if let Some(reads) = self.followed.get_mut(key) {
-            reads.looked(look, now);
+            reads.looked(idle, now);
         }
     }
 
@@ -172,8 +176,8 @@ impl Demand {
     /// The time in hours over which fading counts have come together: the sum of all its moments, faded as they are.
     fn window(&self, now: DateTime<Utc>) -> f64 {
         let half_life = self.half_life.as_secs_f64().max(1e-3);
-        let passed = (now - self.begun).as_seconds_f64().max(1e-3);
-        half_life / std::f64::consts::LN_2 * (1.0 - (-passed / half_life).exp2()) / HOUR
+        let left = (-(now - self.since).as_seconds_f64().max(1e-3) / half_life).exp2();
+        self.before * left + half_life / std::f64::consts::LN_2 * (1.0 - left) / HOUR
     }
 
     /// What reads in an hour are worth in misses.

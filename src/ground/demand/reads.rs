@@ -1,7 +1,7 @@
 //! How often a key is read whose misses do not tell.
 //!
 //! Reads are taken to come by chance, at a rate that changes slowly (a Poisson process). Who looks at the key, and learns when it was read last, has waited for a read, looking backward: it came
-//! after the idle time, or did not come as far back as he can see, which is to the last look or to the key's birth. A miss is a read, too, and what was waited for it is the time since
+//! after the idle time, or did not come as far back as he can see, which is to the last look or to when the key was written. A miss is a read, too, and what was waited for it is the time since
 //! the key died. Of waiting times that are cut off so, the rate that makes them most likely is the number of reads that came, divided by all the time that was waited
 //! (the maximum likelihood of a censored exponential: J. F. Lawless, "Statistical Models and Methods for Lifetime Data", chapter 4). Both fade with the half-life, so that the estimate follows a key that becomes more or less popular.
 //!
@@ -15,19 +15,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// How many reads that were seen an estimate is worth that comes from counted misses: a few looks are to overrule it.
 const PRIOR: f64 = 3.0;
 
-/// What a look at a key says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// It is there: for how long nobody has read or written it, and how long ago it was written.
-    There {
-        /// `OBJECT IDLETIME`.
-        idle: Duration,
-        /// Its lifetime without what is left of it.
-        age: Duration,
-    },
-    /// It is not there, or nobody can say.
-    Unknown,
-}
+/// How many came, how long was waited, until when all is known and since when it is left out.
+pub(super) type RememberedReads = (f64, f64, i64, Option<i64>);
 
 /// The reads of a key.
 #[derive(Debug, Clone)]
@@ -41,7 +30,7 @@ pub struct Reads {
     half_life: Duration,
     /// Until when all is accounted for; in the future: while it is warm.
     known_until: DateTime<Utc>,
-    /// The last look.
+    /// The last look, or when it was written.
     looked: DateTime<Utc>,
     /// Since when it has not been warmed any more.
     pub(super) left: Option<DateTime<Utc>>,
@@ -74,16 +63,22 @@ impl Reads {
         self.wait_until(now);
         self.came += 1.0;
         self.known_until = now + life.and_then(|life| TimeDelta::from_std(life).ok()).unwrap_or_default();
+        self.looked = now;
     }
 
-    /// Somebody looked at it.
-    pub fn looked(&mut self, look: Look, now: DateTime<Utc>) {
+    /// Somebody looked at it: for how long nobody has read or written it, if it is there and that can be told.
+    pub fn looked(&mut self, idle: Option<Duration>, now: DateTime<Utc>) {
         self.wait_until(now);
-        let Look::There { idle, age } = look else { return };
-        let seen = (now - self.looked).to_std().unwrap_or_default().min(age);
-        self.came += f64::from(u8::from(idle < seen));
-        self.waited += hours(idle.min(seen).max(Duration::from_millis(500)));
+        let seen = (now - self.looked).to_std().unwrap_or_default();
         self.looked = now;
+        let Some(idle) = idle else {
+            // The less is known, the less it counts; so the key is left out one day, and its misses tell.
+            self.came *= self.left_after(seen);
+            return;
+        };
+        self.came += f64::from(u8::from(idle < seen));
+        // Idle times are told in whole seconds.
+        self.waited += hours(idle.min(seen).max(Duration::from_millis(500)));
         self.known_until = self.known_until.max(now);
     }
 
@@ -94,10 +89,39 @@ impl Reads {
         until.came / until.waited
     }
 
+    /// What is to be remembered of it.
+    pub(super) fn remember(&self, now: DateTime<Utc>) -> RememberedReads {
+        let mut until = self.clone();
+        until.wait_until(now);
+        let left = until.left.map(|left| left.timestamp_millis());
+        (until.came, until.waited, until.known_until.timestamp_millis(), left)
+    }
+
+    /// Goes on with what was remembered then; nobody has waited since.
+    pub(super) fn recall(
+        (came, waited, known_until, left): RememberedReads,
+        half_life: Duration,
+        then: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let time = |millis| DateTime::from_timestamp_millis(millis);
+        let known_until = time(known_until).unwrap_or(now).max(now);
+        let (came, waited) = (came.max(0.0), waited.max(1e-9));
+        let mut reads =
+            Reads { came, waited, at: then, half_life, known_until, looked: now, left: left.and_then(time) };
+        reads.wait_until(now);
+        reads
+    }
+
+    /// What is left of it after some time.
+    fn left_after(&self, passed: Duration) -> f64 {
+        (-passed.as_secs_f64() / self.half_life.as_secs_f64().max(1e-3)).exp2()
+    }
+
     /// In the time since it died nobody came; and all that is known fades.
     fn wait_until(&mut self, now: DateTime<Utc>) {
         let passed = (now - self.at).to_std().unwrap_or_default();
-        let left = (-passed.as_secs_f64() / self.half_life.as_secs_f64().max(1e-3)).exp2();
+        let left = self.left_after(passed);
         (self.came, self.waited) = (self.came * left, self.waited * left);
         self.waited += (now - self.known_until).to_std().map(hours).unwrap_or_default();
         self.known_until = self.known_until.max(now);

@@ -68,6 +68,27 @@ impl SpaceSaving {
         }
     }
 
+    /// The same, going on with what was counted; the first ones, if there are too many.
+    pub fn begin_with(
+        capacity: usize,
+        half_life: Duration,
+        counts: impl Iterator<Item = Count>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let mut begun = SpaceSaving::new(capacity, half_life, now);
+        for Count { key, most, least } in counts.take(capacity.max(1)) {
+            if begun.places.insert(Arc::clone(&key), begun.counters.len()).is_some() {
+                continue;
+            }
+            begun.total += most;
+            begun.counters.push(Counter { key, weight: most, error: most - least, last: now });
+        }
+        // No counter is smaller than the one at half its place, if they are in order.
+        begun.counters.sort_by(|a, b| a.weight.total_cmp(&b.weight));
+        begun.places = begun.counters.iter().enumerate().map(|(place, of)| (Arc::clone(&of.key), place)).collect();
+        begun
+    }
+
     /// Counts the key once more. When it was counted before, if it has a counter.
     pub fn add(&mut self, key: &[u8], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let weight = self.weight(now);

@@ -72,7 +72,7 @@ fn warmed() -> Demand {
     demand
 }
 
-fn go_on(demand: &mut Demand, hours: std::ops::Range<i64>, look: impl Fn() -> Look) {
+fn go_on(demand: &mut Demand, hours: std::ops::Range<i64>, look: impl Fn() -> Option<Duration>) {
     for hour in hours {
         for minute in 0..60 {
             let now = at(hour * 3600 + minute * 60);
@@ -90,7 +90,7 @@ fn go_on(demand: &mut Demand, hours: std::ops::Range<i64>, look: impl Fn() -> Lo
 #[test]
 fn a_warmed_key_that_nobody_misses_is_not_forgotten_as_long_as_it_is_read() {
     let mut demand = warmed();
-    go_on(&mut demand, 1..13, || Look::There { idle: Duration::from_secs(60), age: Duration::from_secs(1200) });
+    go_on(&mut demand, 1..13, || Some(Duration::from_secs(60)));
     let wanted = demand.wanted(2, at(13 * 3600));
     assert_eq!(names(&wanted), ["hot", "mild"]);
     assert!((wanted[0].per_hour - 60.0).abs() < 15.0, "{wanted:?}");
@@ -99,7 +99,7 @@ fn a_warmed_key_that_nobody_misses_is_not_forgotten_as_long_as_it_is_read() {
 #[test]
 fn a_warmed_key_that_nobody_reads_any_more_is_left_out_soon() {
     let mut demand = warmed();
-    go_on(&mut demand, 1..2, || Look::There { idle: Duration::from_secs(1200), age: Duration::from_secs(1200) });
+    go_on(&mut demand, 1..2, || Some(Duration::from_secs(1200)));
     assert_eq!(names(&demand.wanted(1, at(2 * 3600))), ["mild"]);
 }
 
@@ -146,8 +146,7 @@ fn reads_are_estimated_without_bias_whatever_the_rate() {
         for step in 1..=steps {
             let idle = -(1.0 - random.f64()).ln() / per_hour * 3600.0;
             let now = at(step * 600);
-            let age = Duration::from_secs(600);
-            reads.looked(Look::There { idle: Duration::from_secs_f64(idle.min(600.0)), age }, now);
+            reads.looked(Some(Duration::from_secs_f64(idle.min(600.0))), now);
             reads.warmed(Duration::from_secs(1200), now);
         }
         let found = reads.per_hour(at(steps * 600));
