@@ -36,6 +36,10 @@ compare *arguments:
 reader *arguments:
     ./benches/reader/run {{arguments}}
 
+# hit ratios of a static list, of what is learned, and of an oracle
+predict *arguments:
+    cargo bench --bench predict -- {{arguments}}
+
 # stale keys: warm beside other warmers of the same cache
 races *arguments:
     ./benches/races/run {{arguments}}
