@@ -218,12 +218,6 @@ pub struct Learn {
     /// How many keys of each job are shown (1 … 1000)
     #[arg(long, value_name = "N", value_parser = times, default_value = "20")]
     pub top: usize,
-    /// How many keys of each job are counted at a time (10 … 1000000), some 150 bytes each
-    #[arg(long, value_name = "N", value_parser = counters, default_value = "4096")]
-    pub keys: usize,
-    /// In which time half of what was seen is forgotten (1s … 30d)
-    #[arg(long, value_name = "TIME", value_parser = length, default_value = "2h")]
-    pub half_life: Duration,
     /// The jobs whose keys are watched [default: all]
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
@@ -242,10 +236,6 @@ pub struct List {
 
 fn times(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|times| (1..=1000).contains(times)).ok_or("it is a number from 1 to 1000")
-}
-
-fn counters(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|keys| (10..=1_000_000).contains(keys)).ok_or("it is a number from 10 to 1000000")
 }
 
 fn share(text: &str) -> Result<f64, &'static str> {

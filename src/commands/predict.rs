@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::setup::InUse;
+use crate::ground::demand::Memory;
 use crate::ground::event::{Event, Observer};
 use crate::ground::job::Job;
 use crate::ground::request::Trigger;
@@ -61,12 +62,13 @@ pub(super) struct Predicting {
 pub(super) struct Subject {
     runner: Arc<Runner>,
     jobs: Vec<Arc<Job>>,
+    memory: Memory,
 }
 
 impl Subject {
     pub(super) fn of(in_use: &InUse) -> Self {
         let jobs = in_use.loaded.settings.enabled().cloned().map(Arc::new).collect();
-        Subject { runner: Arc::clone(&in_use.runner), jobs }
+        Subject { runner: Arc::clone(&in_use.runner), jobs, memory: in_use.loaded.settings.learn }
     }
 }
 
@@ -90,7 +92,7 @@ impl Predicting {
 /// Predicts for one subject after the other.
 async fn predict(mut subject: watch::Receiver<Subject>, ends: Ends, stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
-        let Subject { runner, jobs } = subject.borrow_and_update().clone();
+        let Subject { runner, jobs, memory } = subject.borrow_and_update().clone();
         let (mut until, mut ended) = (subject.clone(), stopped.clone());
         let over = async {
             tokio::select! {
@@ -101,7 +103,7 @@ async fn predict(mut subject: watch::Receiver<Subject>, ends: Ends, stopped: wat
         };
         // Before it is asked which runs are under way.
         let ended_runs = ends.ends.subscribe();
-        match Predictor::begin(&runner, &jobs, ends.muted.clone()).await.map(Arc::new) {
+        match Predictor::begin(&runner, &jobs, memory, ends.muted.clone()).await.map(Arc::new) {
             Some(predictor) => {
                 let hearing = tokio::spawn(hear(runner, Arc::clone(&predictor)));
                 go_on(&predictor, ended_runs, &stopped, over).await;

@@ -33,6 +33,8 @@ pub(super) struct Config {
     pub(super) encryption: Encryption,
     #[serde(default)]
     pub(super) invalidate: Table<Invalidate>,
+    #[serde(default)]
+    pub(super) learn: Learn,
 }
 
 impl Config {
@@ -88,6 +90,7 @@ impl Config {
             level1_ttl
         );
         merge!(self.encryption, other.encryption, keys_file);
+        merge!(self.learn, other.learn, keys, half_life);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -194,6 +197,14 @@ pub(super) struct Serve {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Encryption {
     pub(super) keys_file: Option<Text>,
+}
+
+/// `[learn]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Learn {
+    pub(super) keys: Option<Number>,
+    pub(super) half_life: Option<Spanned<Length>>,
 }
 
 /// A table of `[invalidate]`.

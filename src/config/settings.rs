@@ -14,7 +14,8 @@ use super::keys::{self, Keys};
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
-use super::{busy, raw, read_through, restraint, state, units};
+use super::{busy, predict, raw, read_through, restraint, state, units};
+use crate::ground::demand::Memory;
 use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) ttl: TtlPolicy,
     pub(super) limits: Limits,
     pub(super) serve: ServeSettings,
+    learn: Memory,
     pub(super) statement_timeout: Duration,
     /// What values are encrypted with, and where it was read.
     pub(super) keys: Option<Keys>,
@@ -78,6 +80,7 @@ impl Parts {
             ttl: ttl_policy(raw, sources, collector),
             limits,
             serve,
+            learn: predict::memory(&raw.learn, sources, collector),
             statement_timeout,
             keys,
             state,
@@ -99,6 +102,7 @@ impl Parts {
             ttl: self.ttl,
             limits: self.limits,
             serve: self.serve,
+            learn: self.learn,
             sets,
             jobs,
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::demand::Memory;
 use super::invalidate::Set;
 use super::job::Job;
 use super::keyspace::KeySpace;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[serve]`.
     pub serve: ServeSettings,
+    /// `[learn]`.
+    pub learn: Memory,
     /// `[invalidate]`, in the order of the file.
     pub sets: Vec<Set>,
     /// The jobs, highest priority first, then by name; those that are disabled included.

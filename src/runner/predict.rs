@@ -68,13 +68,13 @@ pub struct Predictor {
 
 impl Predictor {
     /// For those of the jobs that predict (nobody has heard anything of earlier runs), going on with what the history knows; `None` if there are none.
-    pub async fn begin(runner: &Arc<Runner>, jobs: &[Arc<Job>], muted: Muted) -> Option<Self> {
+    pub async fn begin(runner: &Arc<Runner>, jobs: &[Arc<Job>], memory: Memory, muted: Muted) -> Option<Self> {
         let jobs: Vec<_> = jobs.iter().filter(|job| job.predict.is_some()).cloned().collect();
         if jobs.is_empty() {
             return None;
         }
         muted.is_over(None);
-        let (now, memory) = (runner.clock.now(), Memory::default());
+        let now = runner.clock.now();
         let (space, longest) = (runner.key_space.clone(), runner.limits.key_length);
         let mut demands = Demands::new(jobs.iter().map(|job| &**job), space, longest, memory, now);
         if let Some(history) = &runner.history {

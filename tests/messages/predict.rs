@@ -1,6 +1,7 @@
 //! What is wrong with `predict`.
 
 use crate::files::{Files, GOOD, compare};
+use crate::support::world::CONFIG;
 
 #[test]
 fn jobs_that_cannot_predict_are_told_why() {
@@ -16,6 +17,12 @@ fn jobs_that_cannot_predict_are_told_why() {
     ] {
         let files = Files::new();
         files.write("jobs/job.toml", job);
+        text += &format!("━━━\n{}\n", files.warm(&["check", "--offline"]).all());
+    }
+    for learn in ["keys = 9", "half_life = '31d'", "key = 1"] {
+        let files = Files::new();
+        files.write("jobs/job.toml", GOOD);
+        files.write("warm.toml", format!("{CONFIG}[learn]\n{learn}\n"));
         text += &format!("━━━\n{}\n", files.warm(&["check", "--offline"]).all());
     }
     compare("predict", &text);

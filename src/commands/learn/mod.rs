@@ -20,7 +20,7 @@ use super::{Failure, What, load, redis, runtime, select_enabled, signals};
 use crate::cache::{Heard, OwnKey, Redis};
 use crate::cli::{Common, Learn};
 use crate::ground::clock::{Clock, SystemClock};
-use crate::ground::demand::{Demands, Memory};
+use crate::ground::demand::Demands;
 use crate::ground::error::Error;
 use crate::ground::exit;
 
@@ -65,7 +65,7 @@ pub fn run(common: &Common, learn: &Learn) -> Result<u8, Failure> {
     let settings = load(common)?.settings;
     let jobs = select_enabled(&settings, &learn.jobs)?;
     let redis = redis(&settings)?;
-    let memory = Memory { keys: learn.keys, half_life: learn.half_life };
+    let memory = settings.learn;
     let demands = |now| {
         let of_jobs = jobs.iter().map(|job| &**job);
         Demands::new(of_jobs, settings.key_space(), settings.limits.key_length, memory, now)
