@@ -5,7 +5,7 @@
 //! times in its life has one miss, and that one is all that warming saves.
 //!
 //! A key that is warm tells nothing so: nobody misses it. It is not forgotten for that, nor warmed for ever. A few times an hour Redis is asked how long ago it was read last (`OBJECT IDLETIME`),
-//! and from a key's [`Reads`] follows how often it is read ([`reads`] has the estimator). What that is worth in misses depends on the application: `r` reads an hour are `r` misses if it
+//! and from a key's [`Reads`] follows how often it is read (`reads.rs` has the estimator). What that is worth in misses depends on the application: `r` reads an hour are `r` misses if it
 //! never writes the key itself, and `r / (1 + r·T)` if it does, for a life of `T` hours. Which of both it is, misses tell, too: where it does, hardly a key is missed twice within its life.
 //!
 //! Warmed keys are so compared with cold ones in one currency, misses saved in an hour; whoever is left out is soon seen by its misses again, if it was wrong.
