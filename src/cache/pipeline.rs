@@ -348,7 +348,7 @@ impl Pipeline {
             Verdict::Withdrawn => done(|| self.tally.withdrawn()),
             Verdict::Missed => done(|| self.tally.missed(&entry)),
             Verdict::Overtaken => done(|| self.tally.overtaken(&entry)),
-            Verdict::Left(why) => done(|| self.tally.left(why)),
+            Verdict::Left(why) => done(|| self.tally.left(&entry, why)),
         };
         item.loaded.batch.lost |= lost;
         item.loaded.batch.mark(index, mark);

@@ -10,6 +10,7 @@ use crate::ground::drift::{Drift, Found};
 use crate::ground::entry::{Entry, Mark};
 use crate::ground::kind::Kind;
 use crate::ground::run::{Left, SAMPLES, Sample, Stats};
+use crate::ground::sample::{Reservoir, Sampled};
 use crate::ground::sealing::Opens;
 use crate::ground::waits::Waits;
 
@@ -21,6 +22,8 @@ pub struct Tally(Arc<Mutex<Written>>);
 struct Written {
     stats: Stats,
     sample: Vec<Sample>,
+    /// Keys that there are now, for whoever asks later whether they still are.
+    keys: Reservoir,
     /// Fingerprints of keys that may have to be taken back → whether this run wrote them.
     watched: HashMap<u64, bool>,
     /// Those who wait for their turn.
@@ -37,6 +40,7 @@ impl Written {
         {
             *watched = true;
         }
+        self.keys.offer(entry.key);
         self.stats.written += 1;
         self.stats.bytes += (entry.key.len() + entry.payload.len()) as u64;
         if self.sample.len() < SAMPLES {
@@ -60,6 +64,16 @@ impl Tally {
     /// A few of the keys written so far.
     pub fn sample(&self) -> Vec<Sample> {
         self.lock().sample.clone()
+    }
+
+    /// A few of the keys that were written or found in place.
+    pub fn sampled(&self) -> Sampled {
+        self.lock().keys.sample()
+    }
+
+    /// Notes a key that is in place, and that nothing is written to.
+    pub fn in_place(&self, key: &[u8]) {
+        self.lock().keys.offer(key);
     }
 
     /// Forgets everything but how long the run was held back: that is of all attempts together.
@@ -125,7 +139,7 @@ impl Tally {
     /// Counts an entry for which it is too late: what we wrote has died or is about to, and is counted as not confirmed; what others wrote is left.
     pub(super) fn missed(&self, entry: &Entry<'_>) {
         if matches!(entry.mark, Mark::Different(_)) {
-            self.left(Left::Unverified);
+            self.left(entry, Left::Unverified);
         }
     }
 
@@ -175,8 +189,12 @@ impl Tally {
     }
 
     /// Counts an entry that was left alone.
-    pub(super) fn left(&self, why: Left) {
-        self.lock().stats.leave(why);
+    pub(super) fn left(&self, entry: &Entry<'_>, why: Left) {
+        let mut written = self.lock();
+        written.stats.leave(why);
+        if why == Left::Present {
+            written.keys.offer(entry.key);
+        }
     }
 
     /// Adds a pause that was made because Redis was slow.

@@ -76,6 +76,8 @@ pub struct Stats {
     pub waited: Duration,
     /// How long writing has paused because Redis was slow (`latency_limit`).
     pub gave_way: Duration,
+    /// How long the slowest query took until its last row.
+    pub slowest_query: Duration,
 }
 
 impl Stats {
@@ -132,6 +134,7 @@ impl AddAssign<&Stats> for Stats {
         self.waited_for_database += other.waited_for_database;
         self.waited += other.waited;
         self.gave_way += other.gave_way;
+        self.slowest_query = self.slowest_query.max(other.slowest_query);
     }
 }
 

@@ -5,6 +5,7 @@
 //! all old keys stay.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use super::Runner;
 use super::plan::{Combination, Plan};
@@ -73,10 +74,17 @@ impl<'a> Gate<'a> {
         (plan, due): (&Plan, &[usize]),
         progress: &Progress,
     ) -> Result<Held, Error> {
-        let mut holding =
-            Holding { held: Held::new(), room: self.room, is_full: self.was_large(), rows: 0, queries: 0 };
+        let mut holding = Holding {
+            held: Held::new(),
+            room: self.room,
+            is_full: self.was_large(),
+            rows: 0,
+            queries: 0,
+            slowest: Duration::ZERO,
+        };
         let result = self.count_rows(&mut holding, snapshot, statement, (plan, due)).await;
         let result = result.and_then(|()| self.job.guard.allows_rows(holding.rows, self.last.as_ref()).map_err(stop));
+        progress.queried(holding.slowest);
         // What is let through is counted on its way.
         if result.is_err() {
             progress.add(&Stats { rows: holding.rows, queries: holding.queries, ..Stats::default() });
@@ -98,6 +106,7 @@ impl<'a> Gate<'a> {
             // One without rows has been read, too.
             holding.held.insert(index, Vec::new());
             holding.queries += 1;
+            let begun = Instant::now();
             let mut rows = snapshot.rows(statement, self.job.row_timeouts, |name| combination.argument(name))?;
             while rows.next().await?.is_some() {
                 holding.take(index, rows.take_last());
@@ -106,6 +115,7 @@ impl<'a> Gate<'a> {
                     self.job.guard.allows_more_than(holding.rows).map_err(stop)?;
                 }
             }
+            holding.slowest = holding.slowest.max(begun.elapsed());
         }
         if left.len() == 0 {
             return Ok(());
@@ -134,6 +144,8 @@ struct Holding {
     rows: u64,
     /// Queries run for them.
     queries: u64,
+    /// How long the slowest of them took.
+    slowest: Duration,
 }
 
 impl Holding {

@@ -98,6 +98,11 @@ impl Progress {
         *lock(&self.reading) += stats;
     }
 
+    /// A query has given its last row after so long.
+    pub(super) fn queried(&self, took: Duration) {
+        self.add(&Stats { slowest_query: took, ..Stats::default() });
+    }
+
     /// The counts of this attempt. Keys are those of the attempt that wrote most: an attempt that failed has written all the same.
     pub(super) fn stats(&self) -> Stats {
         let mut stats = lock(&self.reading).clone();
@@ -203,6 +208,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             served: request.due.filter(|_| is_served(report.failure.as_ref())),
             success: report.is_success(),
             measure: measures.then(|| progress.measure()),
+            sample: (report.failure.is_none() && report.whole).then(|| progress.tally.sampled()),
         });
     }
     report

@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
             if there < keys.len() {
                 due.push(index);
             } else {
-                self.assembler.count_present(keys.len());
+                self.assembler.count_present(&keys);
             }
         }
         Ok(due)
@@ -216,6 +216,7 @@ impl<'a> Worker<'a> {
             }
             return self.assembler.end(known).await;
         }
+        let begun = Instant::now();
         let mut rows = self
             .snapshot
             .rows(&self.prepared.statement, self.shared.job.row_timeouts, |name| combination.argument(name))?;
@@ -227,6 +228,7 @@ impl<'a> Worker<'a> {
             }
         }
         drop(rows);
+        self.shared.progress.queried(begun.elapsed());
         self.assembler.end(known).await
     }
 
