@@ -39,6 +39,11 @@ const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 2 a job file is wrong, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
 
+const AFTER_STATS: &str = "\
+A key counts as read if it was touched after it was written; what that cannot see is told in docs/stats.md. Nothing is read by GET, and no key is touched.
+
+Exit codes: 0 all well, whatever the figures are · 1 a target is missed, with --check only · 2 configuration or usage · 4 Redis unreachable or refused";
+
 const AFTER_FILL: &str = "\
 Exit codes: 0 each key holds now what it should · 1 one of them does not: no row makes it, or it was left alone · 2 one belongs to no job, and none was filled · else as for a run";
 
@@ -111,6 +116,9 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+    /// Show what Redis does for the application, and which warmed keys are read; change nothing
+    #[command(after_help = AFTER_STATS)]
+    Stats(Stats),
     /// Compare cache and database: keys that are missing, stale, too many, or made in another way
     #[command(after_help = AFTER_DIFF)]
     Diff(Diff),
@@ -160,6 +168,20 @@ pub struct Pause {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<DateTime<Utc>>,
     /// The jobs to pause [default: all that there are now]
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
+}
+
+/// `warm stats`.
+#[derive(Debug, Clone, Args)]
+pub struct Stats {
+    /// Watch for so long, and show the hit ratio of that time, written 10s or 5m (1s … 1h)
+    #[arg(long, value_name = "TIME", value_parser = while_watching)]
+    pub watch: Option<Duration>,
+    /// End with exit code 1 if a target is missed
+    #[arg(long)]
+    pub check: bool,
+    /// The jobs whose keys are looked at [default: all]
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
 }
@@ -228,6 +250,13 @@ fn length(text: &str) -> Result<Duration, &'static str> {
         .ok_or("it is a length of time from 1s to 30d, such as `30m` or `1h 30m`")
 }
 
+fn while_watching(text: &str) -> Result<Duration, &'static str> {
+    let bounds = Duration::from_secs(1)..=Duration::from_secs(3600);
+    parse_length(text)
+        .filter(|length| bounds.contains(length))
+        .ok_or("it is a length of time from 1s to 1h, such as `10s` or `5m`")
+}
+
 fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
     text.parse().map_err(|_| "a moment is written 2027-03-27T00:00:00Z, or with its offset, 2027-03-27T01:00:00+01:00")
 }
@@ -257,6 +286,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List(list)) => commands::list::run(&cli.common, &list),
         Some(Command::Status { jobs }) => commands::status::run(&cli.common, &jobs),
+        Some(Command::Stats(stats)) => commands::stats::run(&cli.common, &stats),
         Some(Command::Diff(diff)) => commands::diff::run(&cli.common, &diff),
         Some(Command::Fill(fill)) => commands::fill::run(&cli.common, &fill),
         Some(Command::Show(show)) => commands::show::run(&cli.common, &show),

@@ -17,6 +17,7 @@ pub mod serve;
 mod setup;
 pub mod show;
 mod signals;
+pub mod stats;
 pub mod status;
 
 use std::io::{IsTerminal, Write};

@@ -46,6 +46,7 @@ mod sources;
 mod stamp;
 mod state;
 mod sweep;
+mod targets;
 mod units;
 mod values;
 

@@ -32,6 +32,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) encryption: Encryption,
     #[serde(default)]
+    pub(super) targets: Targets,
+    #[serde(default)]
     pub(super) invalidate: Table<Invalidate>,
 }
 
@@ -88,6 +90,7 @@ impl Config {
             level1_ttl
         );
         merge!(self.encryption, other.encryption, keys_file);
+        merge!(self.targets, other.targets, hit_ratio, cache_answer, query, memory);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -194,6 +197,16 @@ pub(super) struct Serve {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Encryption {
     pub(super) keys_file: Option<Text>,
+}
+
+/// `[targets]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Targets {
+    pub(super) hit_ratio: Option<Spanned<Share>>,
+    pub(super) cache_answer: Option<Spanned<Length>>,
+    pub(super) query: Option<Spanned<Length>>,
+    pub(super) memory: Option<Spanned<Share>>,
 }
 
 /// A table of `[invalidate]`.

@@ -14,10 +14,11 @@ use super::keys::{self, Keys};
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
-use super::{busy, raw, read_through, restraint, state, units};
+use super::{busy, raw, read_through, restraint, state, targets, units};
 use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
+use crate::ground::targets::Targets;
 use crate::ground::ttl::TtlPolicy;
 
 /// The shortest and the longest lifetime of a key.
@@ -36,6 +37,7 @@ pub(super) struct Parts {
     pub(super) statement_timeout: Duration,
     /// What values are encrypted with, and where it was read.
     pub(super) keys: Option<Keys>,
+    targets: Targets,
     state: Option<PathBuf>,
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
@@ -80,6 +82,7 @@ impl Parts {
             serve,
             statement_timeout,
             keys,
+            targets: targets::resolve(&raw.targets, sources, collector),
             state,
             postgres,
             redis,
@@ -99,6 +102,7 @@ impl Parts {
             ttl: self.ttl,
             limits: self.limits,
             serve: self.serve,
+            targets: self.targets,
             sets,
             jobs,
         })

@@ -14,6 +14,7 @@ use super::job::Job;
 use super::passed::Passed;
 use super::request::Trigger;
 use super::run::{Report, Stats};
+use super::warmth::Look;
 use super::watch::Seen;
 
 /// Something that happened.
@@ -244,6 +245,11 @@ pub enum Event<'a> {
     GivesKeys {
         /// Where.
         place: &'a str,
+    },
+    /// Somebody has looked how warm the jobs are.
+    Looked {
+        /// What was found.
+        look: &'a Look,
     },
     /// A run ended, well or not.
     Finished {

@@ -10,6 +10,7 @@ use super::invalidate::Set;
 use super::job::Job;
 use super::keyspace::KeySpace;
 use super::sql::Sql;
+use super::targets::Targets;
 use super::ttl::TtlPolicy;
 
 /// Everything that the configuration says.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[serve]`.
     pub serve: ServeSettings,
+    /// `[targets]`.
+    pub targets: Targets,
     /// `[invalidate]`, in the order of the file.
     pub sets: Vec<Set>,
     /// The jobs, highest priority first, then by name; those that are disabled included.

@@ -66,7 +66,7 @@ impl Observer for LogObserver {
                 debug!(job, trigger = %trigger.name(), "{job}: started");
             }
             Event::Started { job, trigger } => info!(job, trigger = %trigger.name(), "{job}: started"),
-            Event::Progress { .. } | Event::Read { .. } | Event::InvalidationRefused => {}
+            Event::Progress { .. } | Event::Read { .. } | Event::Looked { .. } | Event::InvalidationRefused => {}
             Event::Invalidated { set, keys, took } => self.invalidated(set, *keys, *took),
             Event::Invalidates { sets: [] } => {}
             Event::Invalidates { sets } => {

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use super::series::{Series, add, of, seconds, set, which};
 use crate::ground::event::{Event, Observer};
 use crate::ground::health::Health;
+use crate::ground::warmth::Look;
 use crate::ground::watch::{Link, Seen};
 
 /// Counts what happens.
@@ -68,6 +69,13 @@ impl Metrics {
         *present = new;
     }
 
+    fn looked(&self, look: &Look) {
+        for (job, warmth) in &look.jobs {
+            self.about(job, |series| series.warmth.set(job, warmth.as_ref()));
+        }
+        self.series.targets.set(&look.targets);
+    }
+
     fn about(&self, job: &str, count: impl FnOnce(&Series)) {
         if self.jobs.read().unwrap_or_else(PoisonError::into_inner).contains(job) {
             count(&self.series);
@@ -90,6 +98,7 @@ impl Observer for Metrics {
             Event::InvalidationRefused => series.invalidation("refused", 1),
             Event::Invalidates { sets } => self.replace_sets(sets),
             Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
+            Event::Looked { look } => self.looked(look),
             Event::Started { .. } => drop(series.running.inc()),
             Event::Finished { report } => {
                 series.running.dec();

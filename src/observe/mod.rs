@@ -4,6 +4,7 @@ mod fields;
 mod journal;
 mod lines;
 mod log;
+mod looks;
 mod metrics;
 mod progress;
 mod series;

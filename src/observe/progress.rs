@@ -66,6 +66,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             | Event::Cancelling { .. }
             | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
+            Event::Looked { .. } => {}
             Event::Invalidated { .. } | Event::InvalidationRefused | Event::Invalidates { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } | Event::Disabled { .. } => {}
         }

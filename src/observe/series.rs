@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::looks::{TargetSeries, WarmthSeries};
 use crate::ground::error::{ErrorKind, TABLE};
 use crate::ground::passed::Reason;
 use crate::ground::run::{Report, Stats};
@@ -55,6 +56,8 @@ pub(super) struct Series {
     pub(super) next: Family<OfJob, Seconds>,
     pub(super) last_success: Family<OfJob, Seconds>,
     pub(super) redis_up: Gauge,
+    pub(super) warmth: WarmthSeries,
+    pub(super) targets: TargetSeries,
 }
 
 struct Durations(Family<OfJob, Histogram, fn() -> Histogram>);
@@ -94,6 +97,8 @@ impl Series {
         all.register("job_stale", "Whether it is longer ago", self.stale.clone());
         all.register("job_paused", "Whether the job is paused", self.paused.clone());
         all.register("redis_up", "Whether Redis answers", self.redis_up.clone());
+        self.warmth.register(&mut all);
+        self.targets.register(&mut all);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "The version of warm", version);
         all
@@ -149,6 +154,7 @@ impl Series {
         }
         self.stale.remove(&of(job));
         self.paused.remove(&of(job));
+        self.warmth.set(job, None);
     }
 
     pub(super) fn reloaded(&self, well: bool, times: u64) {

@@ -15,7 +15,7 @@
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
 //!
-//! Beside that path there is the [`Invalidator`], which deletes what a change has made stale.
+//! Beside that path there is the [`Invalidator`], which deletes what a change has made stale, and [`Runner::look`], which tells how warm the jobs are.
 
 mod admission;
 mod assemble;
@@ -28,6 +28,7 @@ mod groups;
 mod invalidator;
 mod keys;
 mod ledger;
+mod look;
 mod manifest;
 mod outlet;
 mod pace;
@@ -63,6 +64,7 @@ use crate::source::{Leases, Postgres};
 pub use crate::cache::Invalidated;
 pub use invalidator::Invalidator;
 pub use keys::Keys;
+pub use look::{Looked, judge_without_redis, slowest};
 pub use plan::{Combination, Plan};
 pub use prepare::{Prepared, prepare, same_columns};
 pub use read::{Known, Level, NoAnswer, ReadThrough};

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::behind::Behind;
 use super::freshness::Freshness;
 use super::inputs::{Inputs, Setup, Stop};
+use super::looks::Looks;
 use super::notify;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
@@ -23,6 +24,7 @@ use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
 use crate::ground::request::{Purpose, Request};
 use crate::ground::run::Report;
+use crate::ground::targets::Targets;
 use crate::ground::watch::{Link, Seen};
 use crate::runner::Runner;
 use crate::triggers::{Agenda, Ended, Heartbeat, RunId, Start};
@@ -49,6 +51,8 @@ pub struct Daemon {
     waits_for_cache: bool,
     freshness: Freshness,
     behind: Behind,
+    looks: Looks,
+    targets: Targets,
     pauses: Pauses,
     /// The jobs that are paused, and until when, as it was said last.
     paused: BTreeMap<String, DateTime<Utc>>,
@@ -68,7 +72,7 @@ struct Running {
 impl Daemon {
     /// A daemon that begins with these jobs.
     pub fn new(setup: Setup) -> Self {
-        let Setup { runner, jobs, known, past, pauses, grace, .. } = setup;
+        let Setup { runner, jobs, known, past, pauses, targets, grace, .. } = setup;
         let now = runner.clock.now();
         let agenda = Agenda::new(&jobs, |job| known.get(&job.name).copied().unwrap_or_default(), now);
         Daemon {
@@ -83,6 +87,8 @@ impl Daemon {
             waits_for_cache: false,
             freshness: Freshness::new(&jobs, &past, now),
             behind: Behind::default(),
+            looks: Looks::default(),
+            targets,
             pauses,
             paused: BTreeMap::new(),
             health: watch::channel(Health::unknown()).0,
@@ -220,6 +226,7 @@ impl Daemon {
         let ended = how(&report);
         if report.is_success() {
             self.freshness.succeeded(&report.job, now);
+            self.looks.succeeded(&report.job);
         }
         if let Some(passed) = self.agenda.ended(run, ended, now) {
             self.runner.pass(&passed);
@@ -245,7 +252,7 @@ impl Daemon {
     /// Takes other jobs and settings; what runs goes on with the old ones.
     fn replace(&mut self, setup: Setup, other_servers: bool) {
         notify::reloading();
-        let Setup { runner, jobs, known, past, pauses, grace, .. } = setup;
+        let Setup { runner, jobs, known, past, pauses, targets, grace, .. } = setup;
         let now = runner.clock.now();
         let known = |job: &Job| known.get(&job.name).copied().unwrap_or_default();
         if other_servers {
@@ -257,15 +264,20 @@ impl Daemon {
             self.freshness.replace_jobs(&jobs, &past, now);
         }
         self.behind = Behind::default();
+        self.looks.begin_anew();
         // Who is gone does not go on.
         self.paused.retain(|name, _| jobs.iter().any(|job| job.name == *name));
-        (self.runner, self.pauses, self.grace) = (runner, pauses, grace);
+        (self.runner, self.pauses, self.targets, self.grace) = (runner, pauses, targets, grace);
         self.runner.observer.on(&Event::Reloaded { jobs: &jobs });
         notify::ready();
     }
 
     async fn beat(&mut self) {
         self.show_life();
+        if matches!(self.cache, Link::Up { .. }) {
+            let jobs = self.agenda.coming(self.runner.clock.now()).map(|(job, _)| Arc::clone(job));
+            self.looks.beat(&self.runner, jobs.collect(), self.targets);
+        }
         if !self.running.is_empty() {
             self.idle_since = None;
         } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() > IDLE {

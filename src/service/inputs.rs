@@ -10,6 +10,7 @@ use crate::ground::due::Known;
 use crate::ground::history::Summary;
 use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
+use crate::ground::targets::Targets;
 use crate::ground::watch::Seen;
 use crate::runner::Runner;
 
@@ -25,6 +26,8 @@ pub struct Setup {
     pub past: HashMap<String, Summary>,
     /// Which jobs are paused.
     pub pauses: Pauses,
+    /// What is wanted of the cache.
+    pub targets: Targets,
     /// How long runs may still take when the service is to end.
     pub grace: Duration,
     /// What will be noticed about Redis, if the servers are others than those of the setup before.

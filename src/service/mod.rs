@@ -5,6 +5,7 @@
 //! inputs     what reaches it from outside
 //! behind     whose keys die before they can be refreshed
 //! freshness  when each job succeeded last
+//! looks      how warm the jobs are, once a minute
 //! http       what anybody is told who asks: /healthz, /readyz, /metrics
 //! keys       the values of keys, for whoever asks
 //! invalidate what a change has made stale, deleted for whoever says so
@@ -20,6 +21,7 @@ mod http;
 mod inputs;
 mod invalidate;
 mod keys;
+mod looks;
 mod notify;
 
 pub use daemon::Daemon;

@@ -41,6 +41,7 @@ mod rows;
 mod sealed;
 mod sealed_keys;
 mod serve;
+mod stats;
 mod status;
 mod sweep;
 mod terminal;
