@@ -121,7 +121,13 @@ fn status_agrees(world: &World) {
     world.job("slow", "query = 'SELECT 1 AS id, pg_sleep(60)::text AS x'\nkey = 't:slow:{id}'\nvalue = 'row'");
     let running = Ends(world.start(&["--due"]));
     wait_for("the lease", || world.warm(&["status"]).out.contains("run now by").then_some(()));
+    world.config(&format!("{CONFIG}[targets]\nquery = '1s'\n"));
     agrees(world, "`warm status`", &[&["status", "--json"]]);
+    let _: String = world.ask(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+    let _: Option<String> = world.ask(&["GET", "t:1"]);
+    let _: String = world.ask(&["ACL", "SETUSER", "warm", "-object|idletime"]);
+    agrees(world, "`warm stats`", &[&["stats", "--watch", "1s", "--json"]]);
+    let _: String = world.ask(&["ACL", "SETUSER", "warm", "+object|idletime"]);
     drop(running);
     std::fs::remove_file(world.folder.path.join("jobs/slow.toml")).unwrap();
 }
