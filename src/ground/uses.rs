@@ -1,11 +1,13 @@
 //! Whether anybody reads what is warmed, told from what Redis remembers of a key anyway.
 //!
-//! A key that was written `age` ago (its lifetime less what is left of it) and was last touched `idle` ago was read in between if `idle` is clearly less than
-//! `age`. The last touch of our own is the one that gave it its full lifetime, so that it has the age of the value, whatever was looked at before.
+//! A key that was written `age` ago (its lifetime less what is left of it) and was last touched `idle` ago was touched in between if `idle` is clearly less than
+//! `age`. The touch that gives a value its full lifetime is as old as the value; but a run that leaves a key as it is touches it, too (`SET … NX` does). So a touch
+//! counts as somebody's reading only if it is younger than the last run as well.
 //! Redis tells the idle time in whole seconds of a clock that it looks at ten times a second, so that it may be wrong by a little more than one.
 //!
 //! A server that throws out what is used least (LFU) keeps a counter in its place, which grows ever more slowly and loses one in each minute without a touch. Our own writing leaves
-//! up to 7 in it; what is above that, less the minutes since, others have done, be it before the value was written: an overwritten key keeps its counter.
+//! up to 8 in it, if that is not done every moment; what is above that, less the minutes since, others have done, be it before the value was written: an
+//! overwritten key keeps its counter.
 
 use std::time::Duration;
 
@@ -13,8 +15,10 @@ use super::entry::PROVISIONAL;
 
 /// By how much an idle time may differ from the age of a value that nobody has read: the clock of Redis, and the way to it.
 const SPARE: Duration = Duration::from_secs(3);
-/// The most that our own writing leaves in the counter of a key that nobody reads: 5 for a new key, and one or two for confirming it.
-const OWN: u64 = 7;
+/// The most that our own writing leaves in the counter of a key that nobody reads: 5 for a new key, and what a run or two may add.
+const OWN: u64 = 8;
+/// For how long nothing of ours may have touched a key whose counter is to tell something: what runs more often leaves more.
+const QUIET: Duration = Duration::from_secs(300);
 
 /// What Redis remembers of the use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,30 +40,30 @@ pub enum Reading {
     Untold,
 }
 
-/// Judges a key that lives for `life` in all, and for `left` from now on.
-pub fn reading(life: Duration, left: Option<Duration>, trace: Option<Trace>) -> Reading {
-    // What lives longer than the job lets it was written by somebody else.
+/// Judges a key that lives for `life` in all, and for `left` from now on; the last run of its job ended `since_run` ago, as far as one is known.
+pub fn reading(life: Duration, left: Option<Duration>, trace: Option<Trace>, since_run: Option<Duration>) -> Reading {
     let (Some(trace), Some(left)) = (trace, left) else { return Reading::Untold };
-    let Some(age) = (life + Duration::from_secs(1)).checked_sub(left) else { return Reading::Untold };
-    let age = age.saturating_sub(Duration::from_secs(1));
+    // What lives longer than the job lets it was written by somebody else.
+    if left > life + Duration::from_secs(1) {
+        return Reading::Untold;
+    }
+    let age = life.saturating_sub(left);
+    let quiet = since_run.map_or(age, |since| since.min(age));
+    let found = match trace {
+        Trace::Idle(_) if age < SPARE => Reading::Untold,
+        Trace::Idle(idle) if idle + SPARE >= age => Reading::Unread,
+        Trace::Idle(idle) if idle + SPARE < quiet => Reading::Read,
+        // It may have been the run.
+        Trace::Idle(_) => Reading::Untold,
+        Trace::Counter(_) if quiet < QUIET => Reading::Untold,
+        Trace::Counter(counter) => {
+            let decayed = (quiet.as_secs() / 60).saturating_sub(1);
+            if counter > OWN.saturating_sub(decayed) { Reading::Read } else { Reading::Unread }
+        }
+    };
     // What is not verified yet has a short life: it looks old, and has just been touched.
     let may_be_provisional = left <= PROVISIONAL && life > PROVISIONAL;
-    let is_read = match trace {
-        Trace::Idle(idle) => {
-            if age < SPARE {
-                return Reading::Untold;
-            }
-            idle + SPARE < age
-        }
-        Trace::Counter(counter) => counter > OWN.saturating_sub((age.as_secs() / 60).saturating_sub(1)),
-    };
-    match (is_read, may_be_provisional) {
-        (true, true) => Reading::Untold,
-        (true, false) => Reading::Read,
-        // A counter that our own writing explains tells nothing of a value that is young.
-        (false, _) if matches!(trace, Trace::Counter(1..)) && age < Duration::from_secs(60) => Reading::Untold,
-        (false, _) => Reading::Unread,
-    }
+    if found == Reading::Read && may_be_provisional { Reading::Untold } else { found }
 }
 
 /// How many of some are so.
@@ -114,7 +118,7 @@ mod tests {
 
     /// A key with a life of ten minutes.
     fn judged(left: u64, trace: Trace) -> Reading {
-        reading(seconds(600), Some(seconds(left)), Some(trace))
+        reading(seconds(600), Some(seconds(left)), Some(trace), None)
     }
 
     #[test]
@@ -125,24 +129,41 @@ mod tests {
         assert_eq!(idle(500, 400), Reading::Unread, "its lifetime was prolonged by somebody else, without a touch");
         assert_eq!((idle(598, 0), idle(597, 0)), (Reading::Untold, Reading::Unread), "too young");
         assert_eq!(idle(700, 0), Reading::Untold, "not ours");
-        assert_eq!(reading(seconds(600), None, Some(Trace::Idle(seconds(5)))), Reading::Untold, "without an end");
-        assert_eq!(reading(seconds(600), Some(seconds(5)), None), Reading::Untold);
+        assert_eq!(reading(seconds(600), None, Some(Trace::Idle(seconds(5))), None), Reading::Untold, "without an end");
+        assert_eq!(reading(seconds(600), Some(seconds(5)), None, None), Reading::Untold);
+    }
+
+    #[test]
+    fn a_run_that_leaves_a_key_as_it_is_touches_it_and_is_no_reader() {
+        let after_run = |since, idle| {
+            reading(seconds(600), Some(seconds(300)), Some(Trace::Idle(seconds(idle))), Some(seconds(since)))
+        };
+        assert_eq!(
+            (after_run(50, 50), after_run(50, 47), after_run(50, 46)),
+            (Reading::Untold, Reading::Untold, Reading::Read)
+        );
+        assert_eq!((after_run(50, 200), after_run(50, 299)), (Reading::Untold, Reading::Unread));
+        assert_eq!(after_run(900, 100), Reading::Read, "somebody else has written it since");
     }
 
     #[test]
     fn what_may_just_have_been_written_is_not_taken_for_read() {
         let idle = |left, idle| judged(left, Trace::Idle(seconds(idle)));
         assert_eq!((idle(9, 1), idle(9, 590), idle(11, 1)), (Reading::Untold, Reading::Unread, Reading::Read));
-        let short = reading(seconds(8), Some(seconds(2)), Some(Trace::Idle(seconds(0))));
+        let short = reading(seconds(8), Some(seconds(2)), Some(Trace::Idle(seconds(0))), None);
         assert_eq!(short, Reading::Read, "a job's keys may live for seconds only");
     }
 
     #[test]
     fn a_counter_tells_more_than_our_own_writing_would() {
-        let counter = |minutes: u64, counter| judged(600 - minutes * 60, Trace::Counter(counter));
-        assert_eq!((counter(0, 8), counter(0, 7), counter(0, 0)), (Reading::Read, Reading::Untold, Reading::Unread));
-        assert_eq!((counter(5, 4), counter(5, 3)), (Reading::Read, Reading::Unread));
+        let counter = |minutes: u64, counter| {
+            reading(seconds(1200), Some(seconds(1200 - minutes * 60)), Some(Trace::Counter(counter)), None)
+        };
+        assert_eq!((counter(4, 200), counter(4, 0)), (Reading::Untold, Reading::Untold), "runs may have done it");
+        assert_eq!((counter(5, 5), counter(5, 4)), (Reading::Read, Reading::Unread));
         assert_eq!((counter(9, 1), counter(9, 0)), (Reading::Read, Reading::Unread));
+        let after_run = reading(seconds(1200), Some(seconds(600)), Some(Trace::Counter(9)), Some(seconds(60)));
+        assert_eq!(after_run, Reading::Untold);
     }
 
     #[test]

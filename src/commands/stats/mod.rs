@@ -18,9 +18,11 @@ use super::now::observer;
 use super::{Failure, What, history, load_partly, runner, runtime};
 use crate::cache::{Depth, Traced};
 use crate::cli::{self, Common};
+use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::error::Error;
 use crate::ground::exit;
 use crate::ground::figures::{Figures, Lookups};
+use crate::ground::health::age;
 use crate::ground::job::Job;
 use crate::ground::keyspace::KeySpace;
 use crate::ground::sample::LastSample;
@@ -86,7 +88,8 @@ impl JobStats {
         if of == 0 { judged } else { (keys as f64 * judged as f64 / of as f64).round() as u64 }
     }
 
-    fn of(job: &Job, sample: Option<&LastSample>, found: &[Option<Traced>]) -> Self {
+    /// From what was found of the keys of the sample, when the job's last run ended so long ago.
+    fn of(job: &Job, sample: Option<&LastSample>, found: &[Option<Traced>], since_run: Option<Duration>) -> Self {
         let mut stats = JobStats {
             name: job.name.clone(),
             last: sample.map(|sample| (sample.sampled.keys, sample.ended)),
@@ -104,7 +107,7 @@ impl JobStats {
             present += 1;
             bytes = bytes.zip(key.bytes).map(|(sum, bytes)| sum + bytes);
             stats.by_counter |= matches!(key.trace, Some(Trace::Counter(_)));
-            match reading(job.ttl.of(name), key.left, key.trace) {
+            match reading(job.ttl.of(name), key.left, key.trace, since_run) {
                 Reading::Read => stats.read += 1,
                 Reading::Unread => stats.unread += 1,
                 Reading::Untold => stats.untold += 1,
@@ -166,7 +169,10 @@ async fn look(settings: &Settings, jobs: &[Arc<Job>], watch: Option<Duration>) -
     };
     let targets = settings.targets.judge(&found);
     let of_jobs = jobs.iter().zip(looked.of_jobs());
-    let jobs = of_jobs.map(|(job, (sample, keys))| JobStats::of(job, sample, keys)).collect();
+    let now = SystemClock.now();
+    let since_run = |job: &Job| age(past.get(&job.name)?.last_run.as_ref()?.ended, now);
+    let of = |(job, (sample, keys)): (&Arc<Job>, (_, &[_]))| JobStats::of(job, sample, keys, since_run(job));
+    let jobs = of_jobs.map(of).collect();
     let traces = looked.traces;
     let cost =
         Cost { commands: traces.commands, took, hits: traces.hits, misses: traces.misses, refused: traces.refused };

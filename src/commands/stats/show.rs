@@ -116,7 +116,7 @@ fn of_job(job: &JobStats, cost: &Cost) -> String {
     let share = present.share().map(|share| format!("{:.0} %", share * 100.0)).unwrap_or_default();
     let of = if keys > present.of { format!(", a sample of {}", counted(keys, "key", "keys")) } else { String::new() };
     let mut parts =
-        vec![format!("warmth {share} ({} of {} are there{of})", present.yes, counted(present.of, "key", "keys"))];
+        vec![format!("warmth {share} ({} of {} there{of})", present.yes, counted(present.of, "key", "keys"))];
     parts.extend(reads(job));
     parts.extend((job.untold > 0).then(|| format!("of {} it cannot be told", job.untold)));
     parts.extend(
@@ -137,7 +137,7 @@ fn reads(job: &JobStats) -> Option<String> {
             format!("about {} nobody has read ({least} to {most})", unread(estimate.share))
         }
     };
-    Some(format!("of {} {} read {when} ({:.0} %), {rest}", reads.of, reads.yes, estimate.share * 100.0))
+    Some(format!("{} of {} read {when} ({:.0} %), {rest}", reads.yes, reads.of, estimate.share * 100.0))
 }
 
 /// A target in a line.
