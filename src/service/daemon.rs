@@ -274,9 +274,11 @@ impl Daemon {
 
     async fn beat(&mut self) {
         self.show_life();
-        if matches!(self.cache, Link::Up { .. }) {
-            let jobs = self.agenda.coming(self.runner.clock.now()).map(|(job, _)| Arc::clone(job));
-            self.looks.beat(&self.runner, jobs.collect(), self.targets);
+        let jobs: Vec<_> = self.agenda.coming(self.runner.clock.now()).map(|(job, _)| Arc::clone(job)).collect();
+        match self.cache {
+            Link::Up { .. } => self.looks.beat(&self.runner, jobs, self.targets),
+            Link::Down { .. } => self.looks.lose(&self.runner, &jobs, &self.targets),
+            Link::Unknown => {}
         }
         if !self.running.is_empty() {
             self.idle_since = None;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::ground::event::Event;
 use crate::ground::figures::Figures;
 use crate::ground::job::Job;
-use crate::ground::targets::Targets;
+use crate::ground::targets::{Found, Targets};
 use crate::ground::warmth::Look;
 use crate::runner::Runner;
 
@@ -51,11 +51,8 @@ impl Looks {
         (self.begun, self.coming) = (Some(now), Some((coming, now)));
         let runner = Arc::clone(runner);
         tokio::spawn(async move {
-            // A Redis that does not answer is told of elsewhere. How warm it was is over.
-            let look = runner.look(&jobs, &targets, before).await.unwrap_or_else(|_| Look {
-                jobs: jobs.iter().map(|job| (job.name.clone(), None)).collect(),
-                ..Look::default()
-            });
+            // A Redis that does not answer is told of elsewhere.
+            let look = runner.look(&jobs, &targets, before).await.unwrap_or_else(|_| nothing(&jobs, &targets));
             runner.observer.on(&Event::Looked { look: &look });
             // Who asked may have ended.
             let _ = done.send(look.figures);
@@ -70,8 +67,22 @@ impl Looks {
         }
     }
 
+    /// Redis is away: how warm it was is over, and is looked at anew when it is back.
+    pub(super) fn lose(&mut self, runner: &Runner, jobs: &[Arc<Job>], targets: &Targets) {
+        if self.begun.is_some() {
+            self.begin_anew();
+            runner.observer.on(&Event::Looked { look: &nothing(jobs, targets) });
+        }
+    }
+
     /// The servers, the jobs or the targets are others: the next look is due at once.
     pub(super) fn begin_anew(&mut self) {
         *self = Looks::default();
     }
+}
+
+/// Nothing is known.
+fn nothing(jobs: &[Arc<Job>], targets: &Targets) -> Look {
+    let jobs = jobs.iter().map(|job| (job.name.clone(), None)).collect();
+    Look { jobs, targets: targets.judge(&Found::default()), figures: None }
 }

@@ -205,6 +205,11 @@ fn targets_are_met_missed_or_unknown() {
     world.warm(&["--now"]).exits(0);
     let ran = world.warm(&["stats", "--check"]).exits(1).says("target query missed: ");
     assert!(!ran.out.contains("target memory"), "it is not set\n{}", ran.all());
+    // Rows that a guard has to see first are read there.
+    let slow = of(5).replace("5) n'", "5) n, (SELECT pg_sleep(0.5)) s'").replace("t:", "t:g:");
+    world.job("guarded", &format!("{slow}\n[guard]\nmin_rows = 1"));
+    world.warm(&["--now", "guarded"]).exits(0);
+    world.warm(&["stats"]).exits(0).says("the slowest query of the last runs, of guarded");
 }
 
 #[test]
@@ -269,14 +274,20 @@ fn the_service_tells_how_warm_jobs_are() {
     let mut world = World::of(Postgres::shared().database(), Redis::start("maxmemory 100mb"));
     world.set("WARM_SERVE__LISTEN", "127.0.0.1:0");
     world.set("WARM_TARGETS__MEMORY", "80%");
-    world.job("job", &of(4));
+    // The first look comes before its first run has ended.
+    world.job("job", &of(4).replace("4) n'", "4) n, (SELECT pg_sleep(3)) s'"));
     let serving = Serving::of(world);
     let address = address(&serving);
+    wait_for_line(&address, "warm_target_met{target=\"memory\"} 1");
     wait_for_line(&address, "warm_job_warmth{job=\"job\"} 1.0");
     wait_for_line(&address, "warm_job_warmth_sample_keys{job=\"job\"} 4");
-    wait_for_line(&address, "warm_target_met{target=\"memory\"} 1");
     let page = get(&address, "/metrics").1;
     assert!(page.contains("warm_target_wanted{target=\"memory\"} 0.8") && !page.contains("target=\"query\""), "{page}");
+    // Of a Redis that is away nothing is known.
+    serving.world.redis.server.signal("KILL");
+    let unknown = |page: &str| !page.contains("warm_job_warmth{") && !page.contains("warm_target_met{");
+    wait_for("its end", || unknown(&get(&address, "/metrics").1).then_some(()));
+    assert!(get(&address, "/metrics").1.contains("warm_target_wanted{target=\"memory\"} 0.8"));
     serving.end();
 }
 
