@@ -4,6 +4,7 @@
 //! most, since nobody has to tell this process what the application invalidates. That there is no row for a key is remembered for as long. Who does tell ([`ReadThrough::forget`]) is told
 //! nothing old any more.
 
+mod breaker;
 mod fills;
 mod wanted;
 
@@ -16,6 +17,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use tokio::sync::watch;
 
+use self::breaker::Breaker;
 use self::fills::Fills;
 use self::wanted::Wanted;
 use super::Runner;
@@ -41,6 +43,7 @@ pub struct ReadThrough {
     runner: Arc<Runner>,
     jobs: HashMap<String, Arc<Job>>,
     reader: Reader,
+    redis: Breaker,
     known: Cache<Place, Known>,
     under_way: Arc<UnderWay>,
     keep: Duration,
@@ -121,6 +124,7 @@ impl ReadThrough {
         let known = Cache::builder().max_capacity(level1.bytes as u64).weigher(weight).expire_after(Keeps).build();
         Ok(ReadThrough {
             reader: runner.redis.reader()?,
+            redis: Breaker::new("Redis"),
             fills: Fills::new(runner.slots(), jobs.iter().map(|job| &*job.name)),
             // Whoever asks is told what went wrong; the log of runs is not for that.
             runner: Arc::new(runner.unheard()),
@@ -216,7 +220,7 @@ impl ReadThrough {
     }
 
     async fn find(&self, job: &Arc<Job>, key: Arc<[u8]>, wanted: &Wanted) -> Result<Known, NoAnswer> {
-        if let Some(live) = self.reader.get(&key).await.map_err(NoAnswer::Failed)? {
+        if let Some(live) = self.in_redis(&key).await? {
             return Ok(self.known(Some(live), Level::Redis));
         }
         job.for_key(&key).map_err(|why| match why {
@@ -224,7 +228,7 @@ impl ReadThrough {
             // There may be a row all the same.
             Unfillable::NoFillQuery(why) => NoAnswer::Failed(Error::new(ErrorKind::Definition, why)),
         })?;
-        let _place = self.fills.place(&job.name).await.map_err(NoAnswer::Failed)?;
+        let place = self.fills.place(&job.name).await.map_err(NoAnswer::Failed)?;
         if !wanted.begin() {
             // It is dropped in a moment; an error would be told to others who wait for the same key.
             pending::<()>().await;
@@ -238,19 +242,27 @@ impl ReadThrough {
             accept: false,
         };
         let report = Arc::clone(&self.runner).run_one(Arc::clone(job), request, self.stop.subscribe()).await;
+        place.ended(report.failure.as_ref());
         match report.failure {
             // No row has such a value.
             Some(failure) if failure.kind == ErrorKind::NoValue => return Ok(self.known(None, Level::Database)),
             Some(failure) => return Err(NoAnswer::Failed(failure)),
             None => {}
         }
-        match self.reader.get(&key).await.map_err(NoAnswer::Failed)? {
+        match self.in_redis(&key).await? {
             Some(live) => Ok(self.known(Some(live), Level::Database)),
             None => match refusal(&report) {
                 Some(why) => Err(NoAnswer::Failed(Error::new(ErrorKind::Guard, why))),
                 None => Ok(self.known(None, Level::Database)),
             },
         }
+    }
+
+    async fn in_redis(&self, key: &[u8]) -> Result<Option<Live>, NoAnswer> {
+        let asking = self.redis.ask(Instant::now()).map_err(NoAnswer::Failed)?;
+        let answer = self.reader.get(key).await;
+        asking.ended(answer.as_ref().err(), Instant::now());
+        answer.map_err(NoAnswer::Failed)
     }
 
     fn known(&self, live: Option<Live>, level: Level) -> Known {
