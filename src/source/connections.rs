@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -128,6 +129,11 @@ impl Postgres {
     /// The server that the database is written to, if this one may be a standby.
     pub fn primary(&self) -> Option<&Postgres> {
         self.shared.primary.as_ref()
+    }
+
+    /// The longest time to get a connection.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.shared.connect_timeout
     }
 
     /// The longest time for one statement.
@@ -303,12 +309,7 @@ impl Postgres {
             Err(_) => return Err(silence("BEGIN", self.shared.statement_timeout)),
         };
         let last = rows.last().ok_or_else(|| Error::new(ErrorKind::PostgresLost, "PostgreSQL did not answer BEGIN"))?;
-        let is = |column: &str| last.try_get(column).map_err(translate);
-        Ok(State {
-            transactions: last.try_get("transactions").map_err(translate)?,
-            standby: is("standby")?,
-            foreign: is("foreign_tables")?,
-        })
+        State::of(last)
     }
 }
 
@@ -322,7 +323,7 @@ pub(super) async fn part(connection: PgConnection) {
 pub(super) const MARKER: i64 = 0x7761_726d;
 
 /// Asks for the [`State`].
-const STATE: &str = "SELECT pg_catalog.pg_current_snapshot()::text AS transactions, pg_catalog.pg_is_in_recovery() AS standby, \
+pub(super) const STATE: &str = "SELECT pg_catalog.pg_current_snapshot()::text AS transactions, pg_catalog.pg_is_in_recovery() AS standby, \
      EXISTS (SELECT FROM pg_catalog.pg_foreign_table) AS foreign_tables";
 
 /// The state of a database that a snapshot sees.
@@ -337,6 +338,26 @@ pub struct State {
 }
 
 impl State {
+    /// What the row says that [`STATE`] gives.
+    pub(super) fn of(row: &PgRow) -> Result<Self, Error> {
+        let is = |column: &str| row.try_get(column).map_err(translate);
+        Ok(State {
+            transactions: row.try_get("transactions").map_err(translate)?,
+            standby: is("standby")?,
+            foreign: is("foreign_tables")?,
+        })
+    }
+
+    /// One that is the same as no other.
+    pub(super) fn unknown() -> Self {
+        State { transactions: String::new(), standby: true, foreign: false }
+    }
+
+    /// Whether nothing was committed in this database, nor in others of the server, between both.
+    pub(super) fn has_same_transactions(&self, other: &State) -> bool {
+        !self.transactions.is_empty() && self.transactions == other.transactions
+    }
+
     /// Whether no query can see anything else in the other one, so that it need not be asked.
     pub fn is_the_same_as(&self, other: &State) -> bool {
         self.transactions == other.transactions && !(self.standby || other.standby || self.foreign || other.foreign)

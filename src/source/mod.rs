@@ -10,6 +10,7 @@
 
 mod barrier;
 mod catalog;
+pub mod changes;
 mod connections;
 mod encryption;
 mod error;

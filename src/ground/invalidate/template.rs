@@ -91,6 +91,24 @@ impl Template {
         Template(pieces)
     }
 
+    /// The same whatever values the parameters have.
+    pub(super) fn render_any(&self) -> Vec<Vec<u8>> {
+        let mut parts = vec![Vec::new()];
+        let mut was_text = true;
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => {
+                    parts.last_mut().into_iter().for_each(|last| last.extend_from_slice(text.as_bytes()))
+                }
+                // What stands side by side is one.
+                _ if was_text => parts.push(Vec::new()),
+                _ => {}
+            }
+            was_text = matches!(piece, Piece::Text(_));
+        }
+        parts
+    }
+
     /// What stands before, between and behind its `*`, if the parameters have these values.
     pub(super) fn render(&self, values: &[(String, String)]) -> Vec<Vec<u8>> {
         let mut parts = vec![Vec::new()];
