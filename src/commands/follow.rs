@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::keys::Sources;
 use super::setup::InUse;
@@ -11,8 +12,11 @@ use crate::ground::event::Observer;
 use crate::ground::invalidate::Targets;
 use crate::ground::settings::Settings;
 use crate::runner::Invalidator;
-use crate::service::{Follow, Follower};
+use crate::service::Follow;
 use crate::source::changes::Listener;
+
+/// How often it may hear something before it has done what it heard before.
+const AHEAD: usize = 16;
 
 /// Follows what the configuration says, until it is dropped.
 pub(super) struct Follows {
@@ -20,7 +24,8 @@ pub(super) struct Follows {
     health: watch::Sender<Option<Following>>,
     sources: Option<Sources>,
     observer: Arc<dyn Observer>,
-    follower: Option<Follower>,
+    /// Who listens, and who does what is to be done: they end with this.
+    follower: JoinSet<()>,
 }
 
 /// What the daemon hears of it.
@@ -34,7 +39,7 @@ impl Follows {
     pub(super) fn begin(in_use: &InUse, sources: Option<Sources>, observer: &Arc<dyn Observer>) -> (Self, Heard) {
         let (refill, deleted) = mpsc::channel(1);
         let (health, changes) = watch::channel(None);
-        let mut follows = Follows { refill, health, sources, observer: Arc::clone(observer), follower: None };
+        let mut follows = Follows { refill, health, sources, observer: Arc::clone(observer), follower: JoinSet::new() };
         follows.start(in_use);
         (follows, Heard { deleted, changes })
     }
@@ -50,12 +55,15 @@ impl Follows {
 
     fn start(&mut self, in_use: &InUse) {
         // First: two would do everything twice.
-        self.follower = None;
+        self.follower = JoinSet::new();
         self.health.send_replace(None);
         let settings = &in_use.loaded.settings;
         let Some(changes) = &settings.changes else { return };
+        let (tell, heard) = mpsc::channel(AHEAD);
+        let mut listener = Listener::new(&in_use.runner.source, &changes.channel);
+        let listening = async move { while tell.send(listener.next().await).await.is_ok() {} };
         let follow = Follow {
-            listener: Listener::new(&in_use.runner.source, &changes.channel),
+            heard,
             settings: changes.clone(),
             sets: settings.sets.clone(),
             file: settings.file.clone(),
@@ -65,6 +73,7 @@ impl Follows {
             health: self.health.clone(),
             observer: Arc::clone(&self.observer),
         };
-        self.follower = Some(follow.start());
+        self.follower.spawn(listening);
+        self.follower.spawn(follow.run());
     }
 }

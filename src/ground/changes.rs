@@ -64,6 +64,20 @@ impl Watched {
     }
 }
 
+/// What the database says, or that it says nothing.
+#[derive(Debug)]
+pub enum Heard {
+    /// Messages, in the order of the commits.
+    Messages(Vec<String>),
+    /// The connection is lost, or there has been none: it is told once, and then tried for again and again.
+    Lost(Error),
+    /// There is a connection.
+    Back {
+        /// Whether anything may have been committed of which no message came.
+        missed: bool,
+    },
+}
+
 /// Something that happened while changes are followed.
 #[derive(Debug)]
 pub enum Followed<'a> {

@@ -24,7 +24,7 @@ mod invalidate;
 mod keys;
 mod notify;
 
-pub use changes::{Follow, Follower};
+pub use changes::Follow;
 pub use daemon::Daemon;
 pub use http::{MetricsText, serve_pages};
 pub use inputs::{Inputs, Setup, Stop};

@@ -1,7 +1,7 @@
 //! The cache follows the database: what is told on a channel is deleted.
 //!
 //! ```text
-//! Listener ─► messages ─► sets ─► targets ─┬─► backlog of keys      deleted by name, at once
+//! heard ────► messages ─► sets ─► targets ─┬─► backlog of keys      deleted by name, at once
 //!    │                                     └─► backlog of patterns  the next pass takes all that wait
 //!    └─► lost, back ─► all keys of the sets are deleted, and the jobs write theirs again
 //! ```
@@ -16,24 +16,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::interval;
 
 use self::backlog::Backlog;
 use super::keys::Source;
-use crate::ground::changes::{ChangesSettings, Followed, Following, Missed};
+use crate::ground::changes::{ChangesSettings, Followed, Following, Heard, Missed};
 use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::{Change, Set, Targets};
 use crate::runner::Invalidator;
-use crate::source::changes::{Heard, Listener};
 
 /// How often it is told how things are.
 const BEAT: Duration = Duration::from_millis(500);
 
 /// What is followed, and what is done about it.
 pub struct Follow {
-    /// What has to be heard.
-    pub listener: Listener,
+    /// What the database says.
+    pub heard: mpsc::Receiver<Heard>,
     /// How.
     pub settings: ChangesSettings,
     /// The sets.
@@ -52,22 +51,9 @@ pub struct Follow {
     pub observer: Arc<dyn Observer>,
 }
 
-/// Follows until it is dropped.
-pub struct Follower(JoinHandle<()>);
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Follow {
-    /// Begins.
-    pub fn start(self) -> Follower {
-        Follower(tokio::spawn(self.run()))
-    }
-
-    async fn run(mut self) {
+    /// Follows, until nobody says anything any more.
+    pub async fn run(mut self) {
         let backlog = Backlog::new(&self);
         let error = Arc::new(Mutex::new(Some("it has just begun".to_owned())));
         let mut others = JoinSet::new();
@@ -76,8 +62,7 @@ impl Follow {
         }
         others.spawn(tell(self.health.clone(), backlog.clone(), Arc::clone(&error)));
         let mut anew = JoinSet::new();
-        loop {
-            let heard = self.listener.next().await;
+        while let Some(heard) = self.heard.recv().await {
             let followed = match &heard {
                 Heard::Messages(messages) => {
                     backlog.add(self.targets(messages));

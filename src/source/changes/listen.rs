@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::super::connections::{Postgres, STATE, State, part};
 use super::super::error::{silence, translate};
+use crate::ground::changes::Heard;
 use crate::ground::error::{Error, ErrorKind};
 
 /// How often the server is asked whether it is there, and what was committed.
@@ -28,20 +29,6 @@ const GOOD: Duration = Duration::from_secs(60);
 const TOGETHER: usize = 1000;
 /// What a message of ours begins with: one on trial.
 const TRIAL: &str = "warm:trial:";
-
-/// Something that has happened.
-#[derive(Debug)]
-pub enum Heard {
-    /// Messages, in the order of the commits.
-    Messages(Vec<String>),
-    /// The connection is lost, or there has been none: it is told once, and then tried for again and again.
-    Lost(Error),
-    /// There is a connection. Whether anything may have been committed of which no message came.
-    Back {
-        /// Whether it may.
-        missed: bool,
-    },
-}
 
 /// Listens, again and again.
 pub struct Listener {

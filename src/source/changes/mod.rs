@@ -8,5 +8,5 @@
 mod listen;
 mod triggers;
 
-pub use listen::{Heard, Listener};
+pub use listen::Listener;
 pub use triggers::{Installed, Triggers, install, remove};
