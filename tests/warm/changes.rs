@@ -229,6 +229,11 @@ fn keys_that_may_be_stale_stay_where_that_is_wanted() {
 fn triggers_are_installed_once_and_removed_as_a_whole() {
     let mut world = world();
     world.warm(&["changes", "status"]).exits(1).says("event (event, owner): missing");
+    world
+        .warm(&["check"])
+        .exits(0)
+        .says("nothing tells that rows of `event` have changed")
+        .says("warm changes install");
     world.warm(&["changes", "install"]).exits(3).says("permission denied").says("--print gives the statements");
     as_owner(&mut world, &["changes", "install"]).exits(0).says("event (event, owner): installed");
     let count = |world: &World| world.sql("SELECT count(*), min(oid) FROM pg_trigger WHERE tgname LIKE 'warm%'");
@@ -237,6 +242,7 @@ fn triggers_are_installed_once_and_removed_as_a_whole() {
     as_owner(&mut world, &["changes", "install"]).exits(0);
     assert_eq!(count(&world), before, "nothing was made again");
     let report = world.warm(&["changes", "status", "--json"]).exits(0).json();
+    assert!(!world.warm(&["check"]).exits(0).all().contains("triggers"));
     assert_eq!(report["tables"][0]["triggers"], "installed");
     // Another set, another table, none of the first.
     let other = CHANGES.replace("event = [", "\"public.quiet\" = ['event id={id}']\nabsent = [");
@@ -327,4 +333,44 @@ fn a_storm_of_changes_leaves_nothing_stale() {
     settle(world);
     let report = world.warm(&["diff", "--json"]);
     assert_eq!(report.code, 0, "{}", report.all());
+}
+
+/// The block that the repository's configuration has as a comment.
+#[test]
+fn the_platforms_tables_tell_of_the_platforms_sets() {
+    let mut world = World::platform();
+    let config = fs::read_to_string(world.folder.path.join("warm.toml")).unwrap();
+    let at = config.find("# [changes]\n").unwrap();
+    let (before, block) = config.split_at(at);
+    let (block, after) = block.split_once("\n\n").unwrap();
+    let block: String = block.lines().map(|line| line.strip_prefix("# ").unwrap().to_owned() + "\n").collect();
+    world.config(&format!("{before}{block}\n{after}"));
+    as_owner(&mut world, &["changes", "install"]).exits(0);
+    world.warm(&["check"]).exits(0);
+    let serving = Serving::of(world);
+    serving.wait_until_it_says("listening for changes on the channel warm_changes");
+    let world = &serving.world;
+    let ticket = world.sql("SELECT \"id\", \"userId\", \"eventId\" FROM \"Ticket\" LIMIT 1");
+    let [id, user, event] = ticket.trim().split('|').collect::<Vec<_>>()[..] else { panic!("{ticket}") };
+    wait_for("the runs that follow", || {
+        let log = serving.log();
+        let done = log.matches(": done").count();
+        (done >= 3 && done == log.matches(": started").count()).then_some(())
+    });
+    let keys = [
+        format!("ticket:{id}"),
+        format!("ticket:user:{user}:status:valid"),
+        format!("ticket:event:{event}:x"),
+        format!("event:{event}"),
+        format!("analytics:{event}"),
+        "event:list:state:Lagos:type:Concert:page:1".to_owned(),
+    ];
+    let all: Vec<&str> = keys.iter().map(String::as_str).chain(["leaderboard:referral:x", "user:x"]).collect();
+    set(world, &all);
+    world.sql(&format!("UPDATE \"Ticket\" SET \"status\" = 'used' WHERE \"id\" = '{id}'"));
+    keys.iter().for_each(|key| goes(world, key));
+    assert!(world.value("leaderboard:referral:x").is_some() && world.value("user:x").is_some());
+    world.sql("DELETE FROM \"Referral\" WHERE \"id\" = (SELECT min(\"id\") FROM \"Referral\")");
+    goes(world, "leaderboard:referral:x");
+    assert!(world.value("user:x").is_some());
 }
