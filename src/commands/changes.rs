@@ -2,14 +2,13 @@
 
 use std::io::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, read, runtime};
 use crate::cli::{Changes, Common};
 use crate::ground::changes::{ChangesSettings, Watched};
 use crate::ground::error::Error;
 use crate::ground::exit;
-use crate::ground::settings::Settings;
 use crate::source::Postgres;
 use crate::source::changes::{Installed, Triggers, install, remove};
 
@@ -29,56 +28,57 @@ pub fn run(common: &Common, action: &Changes) -> Result<u8, Failure> {
             "no table is named in [changes.tables] of {file}: there is nothing to install"
         )));
     }
-    match action {
-        Changes::Install { print: true } => print(&install(changes)),
-        Changes::Remove { print: true } => print(&remove(changes)),
-        Changes::Status => return ask(&settings, common.json, async |postgres| postgres.triggers(changes).await),
-        Changes::Install { .. } => {
-            return ask(&settings, common.json, async |postgres| {
-                let found = postgres.triggers(changes).await?;
-                // Nothing is done by halves because of a slip of the finger.
-                if !found.tables.contains(&Installed::NoTable) {
-                    postgres.install_triggers(changes).await?;
-                }
-                postgres.triggers(changes).await
-            });
+    let postgres = super::postgres(&settings)?;
+    let (found, is_good): (_, fn(&Triggers) -> bool) = match action {
+        Changes::Install { print: true } => {
+            print(&install(changes));
+            return Ok(exit::OK);
         }
-        Changes::Remove { .. } => {
-            let postgres = postgres(&settings)?;
-            let removed = runtime()?.block_on(postgres.remove_triggers(changes));
-            if let Err(error) = removed {
-                return Ok(failed(&error, common.json));
-            }
-            if common.json {
-                print(&format!("{:#}\n", json!({ "channel": changes.channel, "removed": true })));
-            } else {
-                print(&format!("no trigger of the channel {} is left\n", changes.channel));
-            }
+        Changes::Remove { print: true } => {
+            print(&remove(changes));
+            return Ok(exit::OK);
+        }
+        Changes::Status => (runtime()?.block_on(postgres.triggers(changes)), all_is_there),
+        Changes::Install { .. } => (runtime()?.block_on(installed(&postgres, changes)), all_is_there),
+        Changes::Remove { .. } => (runtime()?.block_on(removed(&postgres, changes)), nothing_is_there),
+    };
+    let code = match &found {
+        Ok(found) if is_good(found) => exit::OK,
+        Ok(_) => exit::JOB_FAILED,
+        Err(error) => error.kind.consequence().exit,
+    };
+    match &found {
+        _ if common.json => print(&format!("{:#}\n", value(changes, &found, code))),
+        Ok(found) => print(&text(changes, found)),
+        Err(error) => {
+            // A closed stream is the reader's decision.
+            let _ = writeln!(std::io::stderr(), "error: {error}\n  advice: {}", error.kind.consequence().advice);
         }
     }
-    Ok(exit::OK)
+    Ok(code)
 }
 
-fn postgres(settings: &Settings) -> Result<Postgres, Failure> {
-    Postgres::new(&settings.postgres).map_err(|error| Failure::usage(error.to_string()))
-}
-
-/// Says what is there after the work is done.
-fn ask(
-    settings: &Settings,
-    as_json: bool,
-    work: impl AsyncFnOnce(&Postgres) -> Result<Triggers, Error>,
-) -> Result<u8, Failure> {
-    let postgres = postgres(settings)?;
-    match (runtime()?.block_on(work(&postgres)), &settings.changes) {
-        (Ok(found), Some(changes)) => {
-            print(&if as_json { value(changes, &found) } else { text(changes, &found) });
-            let all = found.tables.iter().all(|table| *table == Installed::Yes) && found.unwanted.is_empty();
-            Ok(if all { exit::OK } else { exit::JOB_FAILED })
-        }
-        (Err(error), _) => Ok(failed(&error, as_json)),
-        (Ok(_), None) => Ok(exit::OK),
+async fn installed(postgres: &Postgres, changes: &ChangesSettings) -> Result<Triggers, Error> {
+    let found = postgres.triggers(changes).await?;
+    // Nothing is done by halves because of a slip of the finger.
+    if found.tables.contains(&Installed::NoTable) {
+        return Ok(found);
     }
+    postgres.install_triggers(changes).await?;
+    postgres.triggers(changes).await
+}
+
+async fn removed(postgres: &Postgres, changes: &ChangesSettings) -> Result<Triggers, Error> {
+    postgres.remove_triggers(changes).await?;
+    postgres.triggers(changes).await
+}
+
+fn all_is_there(found: &Triggers) -> bool {
+    found.tables.iter().all(|table| *table == Installed::Yes) && found.unwanted.is_empty()
+}
+
+fn nothing_is_there(found: &Triggers) -> bool {
+    found.tables.iter().all(|table| matches!(table, Installed::No | Installed::NoTable)) && found.unwanted.is_empty()
 }
 
 fn word(installed: Installed) -> &'static str {
@@ -93,49 +93,33 @@ fn word(installed: Installed) -> &'static str {
 fn text(changes: &ChangesSettings, found: &Triggers) -> String {
     let mut text = format!("channel {}\n", changes.channel);
     for (watched, installed) in changes.tables.iter().zip(&found.tables) {
-        text += &format!("  {}: {}\n", tells(watched), word(*installed));
+        text += &format!("  {} ({}): {}\n", watched.name(), sets(watched).join(", "), word(*installed));
     }
     for table in &found.unwanted {
         text += &format!("  {table}: has triggers that nobody wants any more\n");
     }
     if found.tables.contains(&Installed::NoTable) {
         text += "nothing is installed while [changes.tables] names a table that this account does not find\n";
-    } else if found.tables.iter().any(|table| *table != Installed::Yes) || !found.unwanted.is_empty() {
-        text += "`warm changes install` sets this right\n";
+    } else if !all_is_there(found) {
+        text += "`warm changes install` installs what is missing, and removes what nobody wants\n";
     }
     text
 }
 
-/// A table, and the sets that it tells of.
-fn tells(watched: &Watched) -> String {
-    let sets: Vec<_> = watched.calls.iter().map(|call| call.set.as_str()).collect();
-    format!("{} ({})", watched.name(), sets.join(", "))
+/// The sets that a table tells of.
+fn sets(watched: &Watched) -> Vec<&str> {
+    watched.calls.iter().map(|call| call.set.as_str()).collect()
 }
 
-fn value(changes: &ChangesSettings, found: &Triggers) -> String {
-    let tables: Vec<_> = changes
-        .tables
-        .iter()
-        .zip(&found.tables)
-        .map(|(watched, installed)| {
-            let sets: Vec<_> = watched.calls.iter().map(|call| call.set.as_str()).collect();
-            json!({ "table": watched.name(), "sets": sets, "triggers": word(*installed) })
-        })
-        .collect();
-    format!("{:#}\n", json!({ "channel": changes.channel, "tables": tables, "unwanted": found.unwanted }))
-}
-
-fn failed(error: &Error, as_json: bool) -> u8 {
-    let consequence = error.kind.consequence();
-    if as_json {
-        let error =
-            json!({ "kind": format!("{:?}", error.kind), "message": error.message, "advice": consequence.advice });
-        print(&format!("{:#}\n", json!({ "exit_code": consequence.exit, "error": error })));
-    } else {
-        // A closed stream is the reader's decision.
-        let _ = writeln!(std::io::stderr(), "error: {error}\n  advice: {}", consequence.advice);
-    }
-    consequence.exit
+fn value(changes: &ChangesSettings, found: &Result<Triggers, Error>, code: u8) -> Value {
+    let error = found.as_ref().err().map(|error| {
+        json!({ "kind": format!("{:?}", error.kind), "message": error.message, "advice": error.kind.consequence().advice })
+    });
+    let installed = found.iter().flat_map(|found| &found.tables);
+    let table = |(watched, installed): (&Watched, &Installed)| json!({ "table": watched.name(), "sets": sets(watched), "triggers": word(*installed) });
+    let tables: Vec<_> = changes.tables.iter().zip(installed).map(table).collect();
+    let unwanted: Vec<_> = found.iter().flat_map(|found| &found.unwanted).collect();
+    json!({ "exit_code": code, "channel": changes.channel, "tables": tables, "unwanted": unwanted, "error": error })
 }
 
 fn print(text: &str) {

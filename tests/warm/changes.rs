@@ -257,7 +257,7 @@ fn triggers_are_installed_once_and_removed_as_a_whole() {
     world.sql("ALTER TABLE event DISABLE TRIGGER ALL");
     world.warm(&["changes", "status"]).exits(1).says("outdated");
     as_owner(&mut world, &["changes", "install"]).exits(0);
-    as_owner(&mut world, &["changes", "remove"]).exits(0).says("no trigger of the channel warm_test is left");
+    as_owner(&mut world, &["changes", "remove"]).exits(0).says("event (event, owner): missing");
     as_owner(&mut world, &["changes", "remove"]).exits(0);
     assert_eq!(
         world
