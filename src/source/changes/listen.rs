@@ -37,8 +37,8 @@ pub struct Listener {
     connection: Option<Connection>,
     /// What the last connection knew of the database.
     before: Option<State>,
-    /// Whether it has been told that there is no connection.
-    told: bool,
+    /// Why there is no connection, as it was told.
+    told: Option<ErrorKind>,
     pause: Duration,
     trials: u64,
 }
@@ -64,7 +64,7 @@ impl Listener {
             channel: channel.to_owned(),
             connection: None,
             before: None,
-            told: false,
+            told: None,
             pause: PAUSES.0,
             trials: 0,
         }
@@ -77,12 +77,12 @@ impl Listener {
                 match self.connect().await {
                     Ok((connection, state)) => {
                         let missed = self.before.as_ref().is_none_or(|before| !before.has_same_transactions(&state));
-                        (self.connection, self.told) = (Some(connection), false);
+                        (self.connection, self.told) = (Some(connection), None);
                         return Heard::Back { missed };
                     }
-                    Err(error) if self.told => drop(error),
+                    Err(error) if self.told == Some(error.kind) => {}
                     Err(error) => {
-                        self.told = true;
+                        self.told = Some(error.kind);
                         return Heard::Lost(self.postgres.named(error));
                     }
                 }
@@ -106,7 +106,7 @@ impl Listener {
                         let [earlier, _] = connection.states;
                         self.before = Some(earlier);
                     }
-                    self.told = true;
+                    self.told = Some(error.kind);
                     return Heard::Lost(self.postgres.named(error));
                 }
             }
