@@ -122,7 +122,6 @@ impl Listener {
             let pool = pool.test_before_acquire(false).connect_lazy_with(self.postgres.target().options.clone());
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
-            listener.listen(&self.channel).await?;
             Ok(listener)
         };
         let server = self.postgres.target().describe();
@@ -135,6 +134,10 @@ impl Listener {
             Ok(Err(error)) => return Err(translate(error)),
         };
         let mut connection = Connection::new(listener);
+        // A standby would refuse to listen, in other words.
+        connection.beat().await?;
+        let listen = timeout(PATIENCE, connection.listener.listen(&self.channel)).await;
+        listen.map_err(|_| silence("LISTEN", PATIENCE))?.map_err(translate)?;
         connection.beat().await?;
         let state = connection.states[1].clone();
         self.try_out(&mut connection).await?;
@@ -149,7 +152,12 @@ impl Listener {
         let send = sqlx::query("SELECT pg_catalog.pg_notify($1, $2)").bind(&self.channel).bind(&message);
         let sent = timeout(PATIENCE, send.persistent(false).execute(&mut other)).await;
         part(other).await;
-        sent.map_err(|_| silence("a message on trial", PATIENCE))?.map_err(translate)?;
+        match sent.map_err(|_| silence("a message on trial", PATIENCE))? {
+            Ok(_) => {}
+            // It has come to the wrong one: a pooler gave the sender the connection that listens.
+            Err(error) if error.to_string().contains("NotificationResponse") => return Err(self.deaf()),
+            Err(error) => return Err(translate(error)),
+        }
         let end = Instant::now() + PATIENCE;
         loop {
             match timeout_at(end, connection.receive()).await {
