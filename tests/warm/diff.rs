@@ -152,6 +152,12 @@ fn lifetimes_and_types_are_compared_too_and_left_alone() {
             .says("t:2  another TTL: it lives for 14m 5")
             .says("longer than 10m");
     }
+    // How that is put right.
+    world.warm(&["fill", "t:1", "t:4"]).exits(1);
+    let gone: i64 = world.ask(&["UNLINK", "t:1", "t:2", "t:4"]);
+    assert_eq!(gone, 3);
+    world.warm(&["fill", "t:1", "t:2", "t:4"]).exits(0);
+    world.warm(&["diff"]).exits(0).says("job: 10 keys as in the database\n");
 }
 
 #[test]

@@ -90,6 +90,40 @@ fn where_a_query_leaves_rows_out_another_one_gives_those_of_one_key() {
 }
 
 #[test]
+fn a_column_that_is_cast_for_its_key_is_found_by_an_index_with_a_fill_query() {
+    let world = world();
+    world.sql(
+        "CREATE TABLE d (day date PRIMARY KEY, n int); GRANT SELECT ON d TO PUBLIC;
+        INSERT INTO d SELECT '2020-01-01'::date + i, i FROM generate_series(0, 4999) i; ANALYZE d",
+    );
+    let job = |more: &str| {
+        world.job(
+            "job",
+            &format!("query = 'SELECT day::text AS day, n FROM d'\nkey = 't:{{day}}'\nvalue = 'row'\n{more}"),
+        );
+    };
+    world.job("job", "query = 'SELECT day, n FROM d'\nkey = 't:{day}'\nvalue = 'row'");
+    world
+        .warm(&["check"])
+        .exits(1)
+        .says("a key takes text, enums, integers, booleans and uuids only; cast the column to text");
+    job("");
+    world.warm(&["show", "--plan", "t:2020-01-05"]).exits(1).says("Seq Scan on d").says("Filter: ((day)::text = ");
+    job("fill_query = 'SELECT day::text AS day, n FROM d WHERE day = :day::date'");
+    world.warm(&["check"]).exits(0);
+    world
+        .warm(&["show", "--plan", "t:2020-01-05"])
+        .exits(1)
+        .says("Index Scan using d_pkey on d")
+        .says("Index Cond: (day = ");
+    world.warm(&["fill", "t:2020-01-05"]).exits(0);
+    assert_eq!(world.value("t:2020-01-05").as_deref(), Some(r#"{"day":"2020-01-05","n":4}"#));
+    // The same day, but not the same key.
+    world.warm(&["fill", "t:2020-1-5"]).exits(1).says("no row makes this key");
+    world.warm(&["fill", "t:someday"]).exits(1).says("no row can have such a value");
+}
+
+#[test]
 fn an_array_is_filled_also_for_a_value_that_no_list_names_and_without_rows() {
     let world = world();
     world.job(
