@@ -136,12 +136,6 @@ impl ReadThrough {
         })
     }
 
-    /// The name of the job whose key this is, if it is one's.
-    pub fn owner(&self, key: &[u8]) -> Option<&str> {
-        let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
-        self.runner.key_space.owner(key).ok()
-    }
-
     /// The value at a key, with or without the installation's prefix.
     ///
     /// # Errors
@@ -219,6 +213,12 @@ impl ReadThrough {
             self.under_way.advance(&place.0);
             self.known.invalidate(&*place).await;
         }
+    }
+
+    /// The name of the job whose key this is, if it is one's.
+    pub fn owner(&self, key: &[u8]) -> Option<&str> {
+        let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
+        self.runner.key_space.owner(key).ok()
     }
 
     fn job_of(&self, key: &[u8]) -> Result<Arc<Job>, NoAnswer> {
