@@ -43,7 +43,8 @@ const AFTER_FILL: &str = "\
 Exit codes: 0 each key holds now what it should · 1 one of them does not: no row makes it, or it was left alone · 2 one belongs to no job, and none was filled · else as for a run";
 
 const AFTER_SHOW: &str = "\
-Exit codes: 0 cache and database agree, also that there is nothing · 1 they do not · 2 the key belongs to no job · else as for a run";
+Exit codes: 0 cache and database agree, also that there is nothing · 1 they do not, or nobody can tell (the job's query leaves rows out, and there is no fill_query) · 2 the key belongs to no job · \
+else as for a run";
 
 const AFTER_DIFF: &str = "\
 Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \

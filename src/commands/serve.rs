@@ -95,7 +95,7 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
 /// Takes the place where the service is to tell how it is.
 async fn listen(loaded: &Loaded, observer: &dyn Observer) -> Result<Option<TcpListener>, Failure> {
     let Some(address) = loaded.settings.serve.listen else { return Ok(None) };
-    let (file, example) = (loaded.settings.file.display(), SocketAddr::new(address.ip(), address.port() ^ 1));
+    let (file, example) = (loaded.settings.file.display(), another(address, loaded.settings.serve.keys.listen));
     let listen = async {
         let listener = TcpListener::bind(address).await?;
         observer.on(&Event::Listening { address: listener.local_addr()? });
@@ -108,6 +108,13 @@ async fn listen(loaded: &Loaded, observer: &dyn Observer) -> Result<Option<TcpLi
         )
     };
     listen.await.map(Some).map_err(|error| refused(error).into())
+}
+
+/// An address beside this one that the configuration does not name as that of something else.
+fn another(address: SocketAddr, taken: Option<SocketAddr>) -> SocketAddr {
+    let beside = (1..=3).map(|step| SocketAddr::new(address.ip(), address.port() ^ step));
+    let free = |other: &SocketAddr| other.port() != 0 && taken.is_none_or(|taken| taken.port() != other.port());
+    beside.into_iter().find(free).unwrap_or(address)
 }
 
 /// Whom to end who listens there: perhaps it is this very service.

@@ -222,6 +222,10 @@ pub enum Event<'a> {
     },
     /// Somebody has asked for a key in vain.
     ReadFailed {
+        /// Whose key it is.
+        job: Option<&'a str>,
+        /// The key, as it was asked for.
+        key: &'a [u8],
         /// Why.
         error: &'a Error,
     },

@@ -35,6 +35,7 @@ pub mod run;
 pub mod schedule;
 pub mod sealing;
 pub mod settings;
+pub mod shape;
 pub mod show;
 pub mod sql;
 pub mod ttl;

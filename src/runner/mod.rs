@@ -97,7 +97,7 @@ impl Observer for Nobody {
 
 impl Runner {
     /// The same runner for single keys, of which there may be many: what happens at them is told by their reports alone, and is no history.
-    fn unheard(&self) -> Runner {
+    pub fn unheard(&self) -> Runner {
         Runner { observer: Arc::new(Nobody), history: None, ..self.clone() }
     }
 

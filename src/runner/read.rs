@@ -150,7 +150,9 @@ impl ReadThrough {
         let kind = job.key_type.kind();
         if kind != Kind::String {
             // Before it is filled for nothing.
-            let why = format!("the key is {}, and only strings are given here; ask Redis for it", kind.in_words());
+            let (job, kind) = (&job.name, kind.in_words_of_many());
+            let why =
+                format!("keys of the job `{job}` are {kind}, and only strings are given here; ask Redis for them");
             return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, why)));
         }
         let key: Arc<[u8]> = Arc::from(key);
@@ -211,6 +213,12 @@ impl ReadThrough {
             self.under_way.advance(&place.0);
             self.known.invalidate(&*place).await;
         }
+    }
+
+    /// The name of the job whose key this is, if it is one's.
+    pub fn owner(&self, key: &[u8]) -> Option<&str> {
+        let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
+        self.runner.key_space.owner(key).ok()
     }
 
     fn job_of(&self, key: &[u8]) -> Result<Arc<Job>, NoAnswer> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config     files and environment: what is wrong there ends every command      ─┐
-//! offline    lifetimes against schedules, URLs, leases                           ├─► findings ─► text or JSON, exit code
+//! offline    lifetimes against schedules, single keys, URLs, leases              ├─► findings ─► text or JSON, exit code
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
@@ -57,6 +57,7 @@ pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failu
         ..Said::default()
     };
     said.facts.extend(disabled.iter().filter_map(|job| Some(format!("{}: disabled: {}", job.name, job.disabled()?))));
+    said.facts.extend(jobs.iter().filter_map(|job| fill::without_fill_query(job)));
     said.findings.extend(offline::check(&jobs, &source));
     if !offline {
         // Who asks about jobs alone hears of jobs alone.
