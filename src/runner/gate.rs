@@ -99,7 +99,15 @@ impl<'a> Gate<'a> {
             holding.held.insert(index, Vec::new());
             holding.queries += 1;
             let mut rows = snapshot.rows(statement, self.job.row_timeouts, |name| combination.argument(name))?;
-            while rows.next().await?.is_some() {
+            loop {
+                match rows.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        drop(rows);
+                        return Err(snapshot.blame(error, statement, |name| combination.argument(name)).await);
+                    }
+                }
                 holding.take(index, rows.take_last());
                 // What is on its way already comes to its end sooner than a count, but not if there is no end.
                 if holding.is_full {

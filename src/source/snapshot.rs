@@ -51,6 +51,14 @@ impl Snapshot {
         Ok(doubt)
     }
 
+    /// Begins another transaction, whatever has become of this one.
+    pub(super) async fn begin_again(&mut self) -> Result<(), Error> {
+        let end = sqlx::raw_sql("ROLLBACK").execute(&mut self.link.connection);
+        within(self.patience, "ROLLBACK", end).await?;
+        self.state = self.home.begin(&mut self.link).await?;
+        Ok(())
+    }
+
     /// The server that it is of.
     pub(super) fn home(&self) -> &Postgres {
         &self.home
