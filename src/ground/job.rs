@@ -95,6 +95,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// How its rows are read.
+    pub fn reads(&self) -> Reads {
+        Reads { timeouts: self.row_timeouts, secret: self.sealing.is_secret() }
+    }
+
     /// Whether the key is made of parameters only, so that it is known before the query runs.
     pub fn key_is_known_beforehand(&self) -> bool {
         self.key.names().iter().all(|name| self.parameter(name).is_some())
@@ -169,6 +174,15 @@ pub struct RowTimeouts {
     pub first: Option<Duration>,
     /// From one row to the next, or to the end (`next_row_timeout`).
     pub next: Option<Duration>,
+}
+
+/// How a statement's rows are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// How long they are waited for.
+    pub timeouts: RowTimeouts,
+    /// Whether what the server says about them is told to nobody, since it may hold values.
+    pub secret: bool,
 }
 
 /// One parameter of `[for_each]`.

@@ -16,6 +16,13 @@ pub struct Sealing {
     pub encrypt: Encrypt,
 }
 
+impl Sealing {
+    /// Whether nothing of the rows is shown to anybody.
+    pub fn is_secret(&self) -> bool {
+        !matches!(self.encrypt, Encrypt::No)
+    }
+}
+
 /// How values are compressed (`compress`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compress {

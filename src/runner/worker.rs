@@ -216,9 +216,8 @@ impl<'a> Worker<'a> {
             }
             return self.assembler.end(known).await;
         }
-        let mut rows = self
-            .snapshot
-            .rows(&self.prepared.statement, self.shared.job.row_timeouts, |name| combination.argument(name))?;
+        let mut rows =
+            self.snapshot.rows(&self.prepared.statement, self.shared.job.reads(), |name| combination.argument(name))?;
         let failure = loop {
             match rows.next().await {
                 Ok(Some(row)) => {

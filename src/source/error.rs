@@ -73,6 +73,20 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
     }
 }
 
+/// The same about rows that nobody may see: the server's own words may hold what stands in them.
+pub(super) fn translate_secret(error: sqlx::Error) -> Error {
+    match &error {
+        sqlx::Error::Database(said) => {
+            let code = said.code().unwrap_or_default();
+            let message = format!(
+                "PostgreSQL refused it, with words that may hold values, which the job encrypts; its log has them (SQLSTATE {code})"
+            );
+            Error { message, ..translate(error) }
+        }
+        _ => translate(error),
+    }
+}
+
 /// Whether a failed try to connect is worth another one: the server is absent, starting up, full, or slow.
 pub(super) fn may_pass(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::PostgresLost | ErrorKind::PostgresFull)
