@@ -359,3 +359,50 @@ fn another_configuration_gives_other_keys() {
     serving.wait_until_it_says("other: done");
     get(&serving, "/keys/u:7").is(200, "database", r#"{"id":7,"v":"v7"}"#);
 }
+
+#[test]
+fn what_cannot_be_kept_is_not_asked_for_again_and_again() {
+    let serving = serving(|world| {
+        drop(Gate::shut(&world.database, 7));
+        world.set("WARM_SERVE__LEVEL1_TTL", "60s");
+        world.set("WARM_LIMITS__KEY_LENGTH", "100");
+        let fill = "SELECT id, repeat(v, 1000) AS v FROM t WHERE id = :id AND wait(7)";
+        world.job(
+            "big",
+            &format!("fill_query = '{fill}'\nkey = 't:big:{{id}}'\nvalue = 'row'\nguard.max_value = '1KiB'"),
+        );
+        let fill = "SELECT id, v::int AS n FROM t WHERE id = :id AND wait(7)";
+        world.job("bad", &format!("fill_query = '{fill}'\nkey = 't:bad:{{id}}'\nvalue = 'row'"));
+        world.job(
+            "any",
+            "fill_query = 'SELECT :id::text AS id FROM t WHERE wait(7)'\nkey = 't:any:{id}'\nvalue = 'rows'",
+        );
+    });
+    let refused = |path: &str, words: &str| {
+        let answer = get(&serving, path);
+        assert_eq!((answer.status, answer.head.contains("retry-after")), (409, false), "{}", answer.body);
+        assert!(answer.body.starts_with(words), "{}", answer.body);
+    };
+    let all = || {
+        refused("/keys/t:big:3", "the value is larger than max_value\n");
+        refused("/keys/t:bad:3", "invalid input syntax for type integer: \"v3\"");
+        refused(&format!("/keys/t:any:{}", "x".repeat(99)), "the key is 105 bytes long, more than key_length = 100");
+    };
+    refused(&format!("/keys/t:any:{}", "x".repeat(99)), "the key is 105 bytes long");
+    all();
+    // A query would stand there now.
+    let gate = Gate::shut(&serving.world.database, 7);
+    all();
+    let used = serving.world.ask::<String>(&["INFO", "memory"]);
+    let used: u64 = used.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();
+    let _: () = serving.world.ask(&["CONFIG", "SET", "maxmemory", &used.to_string()]);
+    for _ in 0..3 {
+        let answer = get(&serving, "/keys/t:any:7");
+        assert_eq!((answer.status, answer.head.contains("retry-after: 1")), (503, true), "{}", answer.body);
+        assert!(answer.body.starts_with("no room for 1 key: "), "{}", answer.body);
+    }
+    get(&serving, "/keys/t:1").is(200, "redis", r#"{"id":1,"v":"v1"}"#);
+    let _: () = serving.world.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    gate.open();
+    assert_eq!(get(&serving, "/keys/t:any:7").status, 200);
+}
