@@ -2,7 +2,10 @@
 //!
 //! Whoever asks while the thread waits for Redis is answered by the next round, together with all others who do: so many who ask at once cost few round trips, and never more than
 //! one connection.
+//!
+//! Anybody may have written what is read, and of any length: what is longer than wanted is not fetched. Each value goes on its way as soon as it has come, so that few are held here.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use redis::{Connection, Value};
@@ -15,6 +18,12 @@ use crate::ground::error::{Error, ErrorKind};
 
 /// How many keys are asked for in one round.
 const TOGETHER: usize = 256;
+
+/// Looks how long a value is, and gives it only if that is no more than wanted, behind the milliseconds that it still lives: else its length alone.
+const GET: &str = "local length = redis.call('STRLEN', KEYS[1]) \
+    if length > tonumber(ARGV[1]) then return length end \
+    local value = redis.call('GET', KEYS[1]) \
+    return value and {redis.call('PTTL', KEYS[1]), value}";
 
 /// A value that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +39,8 @@ type Answer = Result<Option<Live>, Error>;
 struct Ask {
     /// With the installation's prefix.
     key: Vec<u8>,
+    /// The most bytes that are wanted.
+    most: usize,
     to: oneshot::Sender<Answer>,
 }
 
@@ -58,15 +69,15 @@ impl Redis {
 }
 
 impl Reader {
-    /// The string at a key, which is given without the installation's prefix; nothing if it is absent.
+    /// The string of at most so many bytes at a key, which is given without the installation's prefix; nothing if it is absent.
     ///
     /// # Errors
-    /// When the server cannot be reached or rejects us; [`ErrorKind::Definition`] for a key of another type.
-    pub async fn get(&self, key: &[u8]) -> Answer {
+    /// When the server cannot be reached or rejects us; [`ErrorKind::Definition`] for a key of another type, or a longer string.
+    pub async fn get(&self, key: &[u8], most: usize) -> Answer {
         let gone = || Error::new(ErrorKind::Panic, "the reader has ended");
         let (to, answer) = oneshot::channel();
         let key = [self.prefix.as_bytes(), key].concat();
-        self.asks.send(Ask { key, to }).map_err(|_| gone())?;
+        self.asks.send(Ask { key, most, to }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -74,30 +85,29 @@ impl Reader {
 fn answer_all(redis: &Redis, mut asks: mpsc::UnboundedReceiver<Ask>) {
     let mut connected = None;
     while let Some(first) = asks.blocking_recv() {
-        let mut round = vec![first];
+        let mut round = VecDeque::from([first]);
         while round.len() < TOGETHER
             && let Ok(next) = asks.try_recv()
         {
-            round.push(next);
+            round.push_back(next);
         }
         // Nobody listens any more if he has given up meanwhile.
         round.retain(|ask| !ask.to.is_closed());
-        match ask_in_turn(redis, &mut connected, &round) {
-            Ok(answers) => round.into_iter().zip(answers).for_each(|(ask, answer)| drop(ask.to.send(answer))),
-            Err(error) => round.into_iter().for_each(|ask| drop(ask.to.send(Err(error.clone())))),
+        if let Err(error) = ask_in_turn(redis, &mut connected, &mut round) {
+            round.into_iter().for_each(|ask| drop(ask.to.send(Err(error.clone()))));
         }
     }
 }
 
-/// Asks for all; once more, if the connection was an old one and broke.
-fn ask_in_turn(redis: &Redis, connected: &mut Option<Connected>, round: &[Ask]) -> Result<Vec<Answer>, Error> {
+/// Asks for all, and answers; asks once more for what has no answer, if the connection was an old one and broke.
+fn ask_in_turn(redis: &Redis, connected: &mut Option<Connected>, round: &mut VecDeque<Ask>) -> Result<(), Error> {
     for is_new in [false, true] {
         let Connected { connection, .. } = match connected {
             Some(connected) => connected,
             None => connected.insert(redis.connect_once().map_err(into_error)?),
         };
         match ask(connection, round) {
-            Ok(answers) => return Ok(answers),
+            Ok(()) => return Ok(()),
             Err(trouble) => {
                 // It may still hold the answer to somebody else.
                 *connected = None;
@@ -107,34 +117,45 @@ fn ask_in_turn(redis: &Redis, connected: &mut Option<Connected>, round: &[Ask]) 
             }
         }
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
-fn ask(connection: &mut Connection, round: &[Ask]) -> Result<Vec<Answer>, Trouble> {
+fn ask(connection: &mut Connection, round: &mut VecDeque<Ask>) -> Result<(), Trouble> {
     let mut commands = Vec::new();
-    for Ask { key, .. } in round {
-        commands.extend(redis::cmd("PTTL").arg(key).get_packed_command());
-        commands.extend(redis::cmd("GET").arg(key).get_packed_command());
+    for Ask { key, most, .. } in round.iter() {
+        commands.extend(redis::cmd("EVAL").arg(GET).arg(1).arg(key).arg(most).get_packed_command());
     }
     connection.send_packed_command(&commands).map_err(|error| translate(&error))?;
-    let mut answers = Vec::with_capacity(round.len());
-    for _ in round {
-        let (left, value) = (reply(connection)?, reply(connection)?);
-        answers.push(match (left, value) {
-            (Err(error), _) | (_, Err(error)) => Err(error),
-            (Ok(_), Ok(Value::Nil)) => Ok(None),
-            (Ok(Value::Int(left)), Ok(Value::BulkString(value))) => {
-                Ok(Some(Live { value, left: u64::try_from(left).ok().map(Duration::from_millis) }))
-            }
-            _ => {
-                return Err(Trouble::Reconnect(Error::new(
-                    ErrorKind::RedisReply,
-                    "Redis gave an answer that fits no question",
-                )));
-            }
-        });
+    while let Some(Ask { most, .. }) = round.front() {
+        let answer = reply(connection)?.map_or_else(|error| Some(Err(error)), |value| understood(value, *most));
+        let Some(answer) = answer else {
+            let message = "Redis gave an answer that fits no question";
+            return Err(Trouble::Reconnect(Error::new(ErrorKind::RedisReply, message)));
+        };
+        if let Some(ask) = round.pop_front() {
+            // He may have given up.
+            let _ = ask.to.send(answer);
+        }
     }
-    Ok(answers)
+    Ok(())
+}
+
+/// What [`GET`] gave; `None` if it cannot have been that.
+fn understood(value: Value, most: usize) -> Option<Answer> {
+    match value {
+        Value::Nil => Some(Ok(None)),
+        Value::Int(length) => {
+            let why = format!("the value in Redis is {length} bytes long, more than max_value allows ({most})");
+            Some(Err(Error::new(ErrorKind::Definition, why)))
+        }
+        Value::Array(both) => match <[Value; 2]>::try_from(both) {
+            Ok([Value::Int(left), Value::BulkString(value)]) => {
+                Some(Ok(Some(Live { value, left: u64::try_from(left).ok().map(Duration::from_millis) })))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// One reply: the inner error is about this key only.

@@ -12,7 +12,7 @@ use super::key::{KeyTemplate, PAGE};
 use super::kind::KeyType;
 use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
-use super::sealing::{Encrypt, NO_KEY, Sealing};
+use super::sealing::{Encrypt, MOST_ADDED, NO_KEY, Sealing};
 use super::sql::Sql;
 use super::ttl::JobTtl;
 use super::value::{BigInt, ValueShape};
@@ -95,6 +95,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// The most bytes that a value of it has as it stands in Redis: sealing may add some.
+    pub fn most_in_redis(&self) -> usize {
+        self.max_value.saturating_add(MOST_ADDED)
+    }
+
     /// How its rows are read.
     pub fn reads(&self) -> Reads {
         Reads { timeouts: self.row_timeouts, secret: self.sealing.is_secret() }

@@ -7,6 +7,9 @@ use secrecy::{ExposeSecret, SecretBox};
 /// Why a job that is to encrypt does not run as long as there is nothing to encrypt with: its values are never written in the clear instead.
 pub const NO_KEY: &str = "encrypt = true, and no key is configured ([encryption] in warm.toml)";
 
+/// The most bytes that a value becomes longer by: what stands before and behind one that is encrypted.
+pub const MOST_ADDED: usize = 128;
+
 /// What is done to a job's values.
 #[derive(Debug, Clone, Default)]
 pub struct Sealing {

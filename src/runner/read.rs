@@ -229,7 +229,7 @@ impl ReadThrough {
     }
 
     async fn find(&self, job: &Arc<Job>, key: Arc<[u8]>, wanted: &Wanted) -> Result<Known, NoAnswer> {
-        if let Some(live) = self.in_redis(&key).await? {
+        if let Some(live) = self.in_redis(job, &key).await? {
             return Ok(self.known(Some(live), Level::Redis));
         }
         job.for_key(&key).map_err(|why| match why {
@@ -262,7 +262,7 @@ impl ReadThrough {
             Some(failure) => return Err(NoAnswer::Failed(failure)),
             None => {}
         }
-        match self.in_redis(&key).await? {
+        match self.in_redis(job, &key).await? {
             Some(live) => Ok(self.known(Some(live), Level::Database)),
             None => match refusal(&report) {
                 Some(why) if is_lasting(&report) => Ok(self.refused(&why)),
@@ -272,9 +272,9 @@ impl ReadThrough {
         }
     }
 
-    async fn in_redis(&self, key: &[u8]) -> Result<Option<Live>, NoAnswer> {
+    async fn in_redis(&self, job: &Job, key: &[u8]) -> Result<Option<Live>, NoAnswer> {
         let asking = self.redis.ask(Instant::now()).map_err(NoAnswer::Failed)?;
-        let answer = self.reader.get(key).await;
+        let answer = self.reader.get(key, job.most_in_redis()).await;
         asking.ended(answer.as_ref().err(), Instant::now());
         answer.map_err(NoAnswer::Failed)
     }

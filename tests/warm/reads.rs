@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &str) -> Answer {
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-fn ask(mut stream: impl Read + Write, request: &str) -> Answer {
+pub(crate) fn ask(mut stream: impl Read + Write, request: &str) -> Answer {
     write!(stream, "{request}\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -113,7 +113,7 @@ fn a_thousand_who_ask_for_a_missing_key_make_one_query() {
 }
 
 /// One with a further job, whose fills stand before the gate 7.
-fn with_slow_fills() -> Serving {
+pub(crate) fn with_slow_fills() -> Serving {
     serving(|world| {
         drop(Gate::shut(&world.database, 7));
         world.job("slow", "schedule = '@yearly'\nquery = 'SELECT 0 AS id, 0 AS v'\nkey = 't:slow:{id}'\nvalue = 'row'\nfill_query = 'SELECT id, v::int FROM (SELECT id, substr(v, 2) AS v, wait(7) FROM t WHERE id = :id::int OFFSET 0) AS q'");
@@ -121,7 +121,7 @@ fn with_slow_fills() -> Serving {
 }
 
 /// Asks, and does not wait for the answer.
-fn begin(serving: &Serving, path: &str) -> UnixStream {
+pub(crate) fn begin(serving: &Serving, path: &str) -> UnixStream {
     let mut stream = UnixStream::connect(serving.world.folder.path.join("keys.sock")).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     stream
@@ -358,51 +358,4 @@ fn another_configuration_gives_other_keys() {
     serving.signal("HUP");
     serving.wait_until_it_says("other: done");
     get(&serving, "/keys/u:7").is(200, "database", r#"{"id":7,"v":"v7"}"#);
-}
-
-#[test]
-fn what_cannot_be_kept_is_not_asked_for_again_and_again() {
-    let serving = serving(|world| {
-        drop(Gate::shut(&world.database, 7));
-        world.set("WARM_SERVE__LEVEL1_TTL", "60s");
-        world.set("WARM_LIMITS__KEY_LENGTH", "100");
-        let fill = "SELECT id, repeat(v, 1000) AS v FROM t WHERE id = :id AND wait(7)";
-        world.job(
-            "big",
-            &format!("fill_query = '{fill}'\nkey = 't:big:{{id}}'\nvalue = 'row'\nguard.max_value = '1KiB'"),
-        );
-        let fill = "SELECT id, v::int AS n FROM t WHERE id = :id AND wait(7)";
-        world.job("bad", &format!("fill_query = '{fill}'\nkey = 't:bad:{{id}}'\nvalue = 'row'"));
-        world.job(
-            "any",
-            "fill_query = 'SELECT :id::text AS id FROM t WHERE wait(7)'\nkey = 't:any:{id}'\nvalue = 'rows'",
-        );
-    });
-    let refused = |path: &str, words: &str| {
-        let answer = get(&serving, path);
-        assert_eq!((answer.status, answer.head.contains("retry-after")), (409, false), "{}", answer.body);
-        assert!(answer.body.starts_with(words), "{}", answer.body);
-    };
-    let all = || {
-        refused("/keys/t:big:3", "the value is larger than max_value\n");
-        refused("/keys/t:bad:3", "invalid input syntax for type integer: \"v3\"");
-        refused(&format!("/keys/t:any:{}", "x".repeat(99)), "the key is 105 bytes long, more than key_length = 100");
-    };
-    refused(&format!("/keys/t:any:{}", "x".repeat(99)), "the key is 105 bytes long");
-    all();
-    // A query would stand there now.
-    let gate = Gate::shut(&serving.world.database, 7);
-    all();
-    let used = serving.world.ask::<String>(&["INFO", "memory"]);
-    let used: u64 = used.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();
-    let _: () = serving.world.ask(&["CONFIG", "SET", "maxmemory", &used.to_string()]);
-    for _ in 0..3 {
-        let answer = get(&serving, "/keys/t:any:7");
-        assert_eq!((answer.status, answer.head.contains("retry-after: 1")), (503, true), "{}", answer.body);
-        assert!(answer.body.starts_with("no room for 1 key: "), "{}", answer.body);
-    }
-    get(&serving, "/keys/t:1").is(200, "redis", r#"{"id":1,"v":"v1"}"#);
-    let _: () = serving.world.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    gate.open();
-    assert_eq!(get(&serving, "/keys/t:any:7").status, 200);
 }
