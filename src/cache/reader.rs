@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use redis::{Connection, Value};
+use redis::{Cmd, Connection, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connect::{Connected, Redis};
@@ -19,11 +19,8 @@ use crate::ground::error::{Error, ErrorKind};
 /// How many keys are asked for in one round.
 const TOGETHER: usize = 256;
 
-/// Looks how long a value is, and gives it only if that is no more than wanted, behind the milliseconds that it still lives: else its length alone.
-const GET: &str = "local length = redis.call('STRLEN', KEYS[1]) \
-    if length > tonumber(ARGV[1]) then return length end \
-    local value = redis.call('GET', KEYS[1]) \
-    return value and {redis.call('PTTL', KEYS[1]), value}";
+/// What `PTTL` says of a key that is absent.
+const ABSENT: i64 = -2;
 
 /// A value that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,42 +117,62 @@ fn ask_in_turn(redis: &Redis, connected: &mut Option<Connected>, round: &mut Vec
     Ok(())
 }
 
+/// Asks for the first bytes of each value, one more than are wanted. Of an absent key they are those of an empty string: where that may be one, the whole value is asked for.
 fn ask(connection: &mut Connection, round: &mut VecDeque<Ask>) -> Result<(), Trouble> {
+    let first = |Ask { key, most, .. }: &Ask| redis::cmd("GETRANGE").arg(key).arg(0).arg(most).take();
+    let mut empty = VecDeque::new();
+    let result = exchange(connection, round, first, Some(&mut empty))
+        .and_then(|()| exchange(connection, &mut empty, |Ask { key, .. }| redis::cmd("GET").arg(key).take(), None));
+    round.append(&mut empty);
+    result
+}
+
+/// Asks for these and answers them, but for values that seem to be empty, which are put aside if it is said where.
+fn exchange(
+    connection: &mut Connection,
+    asks: &mut VecDeque<Ask>,
+    value_of: impl Fn(&Ask) -> Cmd,
+    mut aside: Option<&mut VecDeque<Ask>>,
+) -> Result<(), Trouble> {
     let mut commands = Vec::new();
-    for Ask { key, most, .. } in round.iter() {
-        commands.extend(redis::cmd("EVAL").arg(GET).arg(1).arg(key).arg(most).get_packed_command());
+    for ask in asks.iter() {
+        commands.extend(redis::cmd("PTTL").arg(&ask.key).get_packed_command());
+        commands.extend(value_of(ask).get_packed_command());
+    }
+    if commands.is_empty() {
+        return Ok(());
     }
     connection.send_packed_command(&commands).map_err(|error| translate(&error))?;
-    while let Some(Ask { most, .. }) = round.front() {
-        let answer = reply(connection)?.map_or_else(|error| Some(Err(error)), |value| understood(value, *most));
-        let Some(answer) = answer else {
-            let message = "Redis gave an answer that fits no question";
-            return Err(Trouble::Reconnect(Error::new(ErrorKind::RedisReply, message)));
+    while !asks.is_empty() {
+        let both = (reply(connection)?, reply(connection)?);
+        let Some(ask) = asks.pop_front() else { break };
+        let answer = match both {
+            (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(Value::Int(ABSENT)), Ok(Value::BulkString(value))) if value.is_empty() => Ok(None),
+            (Ok(Value::Int(left)), Ok(Value::BulkString(value))) => match &mut aside {
+                Some(aside) if value.is_empty() => {
+                    aside.push_back(ask);
+                    continue;
+                }
+                _ if value.len() > ask.most => Err(too_long(ask.most)),
+                _ => Ok(Some(Live { value, left: u64::try_from(left).ok().map(Duration::from_millis) })),
+            },
+            (Ok(_), Ok(Value::Nil)) => Ok(None),
+            _ => {
+                asks.push_front(ask);
+                let message = "Redis gave an answer that fits no question";
+                return Err(Trouble::Reconnect(Error::new(ErrorKind::RedisReply, message)));
+            }
         };
-        if let Some(ask) = round.pop_front() {
-            // He may have given up.
-            let _ = ask.to.send(answer);
-        }
+        // He may have given up.
+        let _ = ask.to.send(answer);
     }
     Ok(())
 }
 
-/// What [`GET`] gave; `None` if it cannot have been that.
-fn understood(value: Value, most: usize) -> Option<Answer> {
-    match value {
-        Value::Nil => Some(Ok(None)),
-        Value::Int(length) => {
-            let why = format!("the value in Redis is {length} bytes long, more than max_value allows ({most})");
-            Some(Err(Error::new(ErrorKind::Definition, why)))
-        }
-        Value::Array(both) => match <[Value; 2]>::try_from(both) {
-            Ok([Value::Int(left), Value::BulkString(value)]) => {
-                Some(Ok(Some(Live { value, left: u64::try_from(left).ok().map(Duration::from_millis) })))
-            }
-            _ => None,
-        },
-        _ => None,
-    }
+fn too_long(most: usize) -> Error {
+    let why = format!("the value in Redis is longer than max_value allows ({most} bytes, as it stands there)");
+    Error::new(ErrorKind::Definition, why)
 }
 
 /// One reply: the inner error is about this key only.
