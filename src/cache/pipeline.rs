@@ -23,7 +23,7 @@ use super::compare;
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, judge, translate};
 use super::flight::{InFlight, Open};
-use super::memory::MemoryGuard;
+use super::memory::{KEY_OVERHEAD, MemoryGuard};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::rate::Cost;
@@ -106,6 +106,11 @@ impl Pipeline {
     /// Whether the server says how full it is, as far as that matters to this run.
     pub(super) fn is_guarded(&self) -> bool {
         !self.policy.writes() || self.connected.info.is_some()
+    }
+
+    /// Why there is no room for even one key that is not there yet, if there is none.
+    pub(super) fn lack_of_room(&mut self) -> Option<Error> {
+        self.guard.is_tight_for(KEY_OVERHEAD).then(|| self.guard.refusal(1))
     }
 
     /// Writes what it is given until nobody gives any more.

@@ -89,10 +89,9 @@ impl Compared {
         );
         let moving = stats.overtaken + stats.unverified;
         parts.extend((moving > 0).then(|| format!("{moving} changed meanwhile")));
-        parts.extend(
-            (drift.unknown > 0)
-                .then(|| format!("{} not known: without a fill_query, or nothing to ask for", drift.unknown)),
-        );
+        parts.extend((drift.unknown > 0).then(|| {
+            format!("{} not known: without a fill_query, or nothing can be made of their rows", drift.unknown)
+        }));
         let repaired = self.before.as_ref().map(|before| format!(" (before the repair: {})", in_short(before)));
         let mut text = format!("{job}: {}{}\n", parts.join(", "), repaired.unwrap_or_default());
         drift.shown.iter().for_each(|finding| text += &format!("  {}\n", line(finding)));

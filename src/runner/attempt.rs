@@ -27,7 +27,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode, Verify};
 use crate::ground::refresh::Units;
-use crate::ground::request::{Purpose, Request, Sample};
+use crate::ground::request::{Purpose, Request, Sample, Scope};
 use crate::source::Snapshot;
 
 /// What a further connection costs to open, roughly; one that saves less is not opened.
@@ -63,6 +63,7 @@ impl Attempt<'_> {
         if !writer.is_guarded() {
             runner.observer.on(&Event::Unguarded { job: &self.job.name });
         }
+        self.limit.within(self.make_sure_of_room(&writer)).await?;
         let mut slow = Box::pin(self.tell(writer.slowness()));
         let manifest = Manifest::begin(runner, self.job, policy).await;
         let pace = Pace::new(&runner.source, self.job, progress, runner.observer.as_ref());
@@ -89,6 +90,14 @@ impl Attempt<'_> {
             }),
             (result, _) => result,
         }
+    }
+
+    /// A single key for which there is no room is not asked for: whoever reads through would make one query after the other, all in vain.
+    async fn make_sure_of_room(&self, writer: &Writer) -> Result<(), Error> {
+        let (Some(lack), Scope::Key(key)) = (writer.lack_of_room(), &self.request.scope) else { return Ok(()) };
+        let adds =
+            self.policy().only_missing() && !self.runner.redis.present(vec![key.to_vec()]).await?.contains(&true);
+        if adds { Err(lack.clone()) } else { Ok(()) }
     }
 
     /// Tells, once in a run, when Redis is slow, and never ends.

@@ -82,6 +82,8 @@ pub struct Known {
     pub level: Level,
     /// How long the value lived when it was read; `None` for ever, or without a value.
     pub left: Option<Duration>,
+    /// Why there is none that could be given, though there is a row: the next look would find the same.
+    refused: Option<Arc<str>>,
     /// For how long it may be kept.
     keep: Duration,
     at: Instant,
@@ -91,6 +93,13 @@ impl Known {
     /// How long the value still lives.
     pub fn left_now(&self) -> Option<Duration> {
         self.left.map(|left| left.saturating_sub(self.at.elapsed()))
+    }
+
+    fn told(self) -> Result<Known, NoAnswer> {
+        match self.refused {
+            Some(why) => Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, &*why))),
+            None => Ok(self),
+        }
     }
 }
 
@@ -157,7 +166,7 @@ impl ReadThrough {
         }
         let key: Arc<[u8]> = Arc::from(key);
         if let Some(known) = self.known.get(&(Arc::clone(&key), self.under_way.round(&key))).await {
-            return Ok(Known { level: Level::Own, ..known });
+            return Known { level: Level::Own, ..known }.told();
         }
         let (this, wanted) = (Arc::clone(self), Wanted::default());
         let reading = {
@@ -166,7 +175,7 @@ impl ReadThrough {
         };
         // Whoever asked first may break off: once its fill has begun, the others wait for it all the same.
         let found = wanted::wait_for(&wanted, reading).await;
-        found.unwrap_or_else(|error| Err(NoAnswer::Failed(Error::new(ErrorKind::Panic, error.to_string()))))
+        found.unwrap_or_else(|error| Err(NoAnswer::Failed(Error::new(ErrorKind::Panic, error.to_string()))))?.told()
     }
 
     /// Looks for the value, or waits for whoever does so already.
@@ -228,7 +237,7 @@ impl ReadThrough {
     }
 
     async fn find(&self, job: &Arc<Job>, key: Arc<[u8]>, wanted: &Wanted) -> Result<Known, NoAnswer> {
-        if let Some(live) = self.in_redis(&key).await? {
+        if let Some(live) = self.in_redis(job, &key).await? {
             return Ok(self.known(Some(live), Level::Redis));
         }
         job.for_key(&key).map_err(|why| match why {
@@ -236,6 +245,7 @@ impl ReadThrough {
             // There may be a row all the same.
             Unfillable::NoFillQuery(why) => NoAnswer::Failed(Error::new(ErrorKind::Definition, why)),
         })?;
+        self.is_short_enough(&key)?;
         let place = self.fills.place(&job.name).await.map_err(NoAnswer::Failed)?;
         if !wanted.begin() {
             // It is dropped in a moment; an error would be told to others who wait for the same key.
@@ -254,21 +264,25 @@ impl ReadThrough {
         match report.failure {
             // No row has such a value.
             Some(failure) if failure.kind == ErrorKind::NoValue => return Ok(self.known(None, Level::Database)),
+            Some(failure) if matches!(failure.kind, ErrorKind::Row | ErrorKind::Data) => {
+                return Ok(self.refused(&failure.message));
+            }
             Some(failure) => return Err(NoAnswer::Failed(failure)),
             None => {}
         }
-        match self.in_redis(&key).await? {
+        match self.in_redis(job, &key).await? {
             Some(live) => Ok(self.known(Some(live), Level::Database)),
             None => match refusal(&report) {
+                Some(why) if is_lasting(&report) => Ok(self.refused(&why)),
                 Some(why) => Err(NoAnswer::Failed(Error::new(ErrorKind::Guard, why))),
                 None => Ok(self.known(None, Level::Database)),
             },
         }
     }
 
-    async fn in_redis(&self, key: &[u8]) -> Result<Option<Live>, NoAnswer> {
+    async fn in_redis(&self, job: &Job, key: &[u8]) -> Result<Option<Live>, NoAnswer> {
         let asking = self.redis.ask(Instant::now()).map_err(NoAnswer::Failed)?;
-        let answer = self.reader.get(key).await;
+        let answer = self.reader.get(key, job.most_in_redis()).await;
         asking.ended(answer.as_ref().err(), Instant::now());
         answer.map_err(NoAnswer::Failed)
     }
@@ -276,8 +290,27 @@ impl ReadThrough {
     fn known(&self, live: Option<Live>, level: Level) -> Known {
         let left = live.as_ref().and_then(|live| live.left);
         let keep = left.map_or(self.keep, |left| left.min(self.keep));
-        Known { value: live.map(|live| Arc::from(live.value)), level, left, keep, at: Instant::now() }
+        Known { value: live.map(|live| Arc::from(live.value)), level, left, keep, at: Instant::now(), refused: None }
     }
+
+    fn refused(&self, why: &str) -> Known {
+        Known { refused: Some(Arc::from(why)), ..self.known(None, Level::Database) }
+    }
+
+    /// Before a longer one is asked for in vain.
+    fn is_short_enough(&self, key: &[u8]) -> Result<(), NoAnswer> {
+        let most = self.runner.limits.key_length;
+        if key.len() <= most {
+            return Ok(());
+        }
+        let why = format!("the key is {} bytes long, more than key_length = {most} in [limits]", key.len());
+        Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, why)))
+    }
+}
+
+/// Whether it is the row itself of which nothing can be made.
+fn is_lasting(report: &Report) -> bool {
+    report.stats.too_large + report.stats.bad_rows > 0
 }
 
 /// Why a row that is there was not written, or did not stay.

@@ -216,18 +216,29 @@ impl<'a> Worker<'a> {
             }
             return self.assembler.end(known).await;
         }
-        let mut rows = self
-            .snapshot
-            .rows(&self.prepared.statement, self.shared.job.row_timeouts, |name| combination.argument(name))?;
-        while let Some(row) = rows.next().await? {
-            if let Err(error) = self.assembler.row(row, combination, known.as_ref()).await {
-                // What was written before it can be looked at over this connection, if the rest of the rows does not take too long.
-                let _ = timeout(LAST_LOOK, rows.pass_over()).await;
-                return Err(error);
+        let mut rows =
+            self.snapshot.rows(&self.prepared.statement, self.shared.job.reads(), |name| combination.argument(name))?;
+        let failure = loop {
+            match rows.next().await {
+                Ok(Some(row)) => {
+                    if let Err(error) = self.assembler.row(row, combination, known.as_ref()).await {
+                        // What was written before it can be looked at over this connection, if the rest of the rows does not take too long.
+                        let _ = timeout(LAST_LOOK, rows.pass_over()).await;
+                        return Err(error);
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        drop(rows);
+        match failure {
+            None => self.assembler.end(known).await,
+            Some(error) => {
+                let Worker { snapshot, prepared, .. } = self;
+                Err(snapshot.blame(error, &prepared.statement, |name| combination.argument(name)).await)
             }
         }
-        drop(rows);
-        self.assembler.end(known).await
     }
 
     /// Makes sure of everything that was written, and then of the values that had to wait for it.

@@ -9,6 +9,7 @@
 //! settings are `SET LOCAL` and never start-up parameters.
 
 mod barrier;
+mod blame;
 mod catalog;
 pub mod changes;
 mod connections;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::freshness::end;
 use crate::support::gate::Gate;
+use crate::support::server::free_port;
 use crate::support::world::World;
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL DEFAULT '2026-11-24T12:00Z', v text); GRANT SELECT ON t TO PUBLIC;
@@ -215,4 +216,36 @@ fn what_changes_between_reading_and_looking_is_no_drift() {
     let _: i64 = world.ask(&["DEL", "t:2"]);
     gate.open();
     end(child).exits(0).says("8 keys as in the database, 2 changed meanwhile");
+}
+
+/// A job on demand, whose keys somebody has filled.
+fn on_demand() -> World {
+    let world = world();
+    world.job("job", "fill_query = 'SELECT id, at, v FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'");
+    set(&world, "t:1", &value(1, "v1"));
+    set(&world, "t:2", &value(2, "old"));
+    world
+}
+
+#[test]
+fn a_comparison_that_fails_says_so_also_where_no_run_does() {
+    let mut world = on_demand();
+    world.warm(&["diff"]).exits(1).says("job: 1 key as in the database, 1 stale");
+    world.job("job", "fill_query = 'SELECT id, at, v FROM nowhere WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'");
+    let report = world.warm(&["diff", "--json"]).exits(1).json();
+    let error = report["jobs"][0]["error"].as_str().unwrap();
+    assert!(error.starts_with("`t:") && error.contains("relation \"nowhere\" does not exist"), "{error}");
+    assert_eq!(report["jobs"][0]["ok"], false);
+    world.warm(&["diff", "--repair"]).exits(1).says("job: failed\n").says("(SQLSTATE 42P01)");
+    world.set("DATABASE_URL", &world.database.tcp_url(free_port()));
+    world.set("WARM_POSTGRES__CONNECT_TIMEOUT", "1s");
+    world.warm(&["diff"]).exits(3).says("job: failed\n").says("no connection to PostgreSQL");
+}
+
+#[test]
+fn a_repair_that_fails_is_no_repair() {
+    let world = on_demand();
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "-set"]);
+    world.warm(&["diff"]).exits(1).says("1 stale");
+    world.warm(&["diff", "--repair"]).exits(4).says("job: failed\n").says("`t:2`: ");
 }

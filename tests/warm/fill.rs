@@ -255,6 +255,39 @@ fn a_row_of_which_nothing_can_be_made_is_not_taken_for_none() {
 }
 
 #[test]
+fn an_error_in_the_data_is_not_taken_for_a_value_that_no_row_has() {
+    let world = world();
+    world.sql(
+        "CREATE DOMAIN short AS text CHECK (length(VALUE) < 9); ALTER TABLE t ADD s short; GRANT SELECT ON t TO PUBLIC",
+    );
+    let job = |fill: &str| world.job("job", &format!("fill_query = '{fill}'\nkey = 't:{{id}}'\nvalue = 'row'"));
+    let _: () = world.ask(&["SET", "t:7", "x", "EX", "99"]);
+    for (fill, words) in [
+        ("SELECT id, v::int AS n FROM t WHERE id = :id", "invalid input syntax for type integer: \"v7\""),
+        ("SELECT id, v::date AS n FROM t WHERE id = :id", "invalid input syntax for type date: \"v7\""),
+        ("SELECT id, (repeat(substr(v, 2), 20))::int AS n FROM t WHERE id = :id::int", "out of range for type integer"),
+    ] {
+        job(fill);
+        let ran = world.warm(&["fill", "t:7"]).exits(1).says("t:7: failed").says(words).says("kind=Data");
+        assert!(!ran.all().contains("no row can have"), "{}", ran.all());
+        world.warm(&["show", "t:7"]).exits(1).says("PostgreSQL  not known");
+        let told = world.warm(&["diff", "--json"]).exits(1).json();
+        assert_eq!((&told["jobs"][0]["keys"]["extra"], &told["jobs"][0]["ok"]), (&0.into(), &false.into()), "{told:#}");
+    }
+    // The value of the key alone is at fault, whatever it is taken for.
+    for (compared, value) in [
+        ("id = :id", "x"),
+        ("id = :id", "99999999999"),
+        ("CURRENT_DATE < :id", "2026-13-01"),
+        ("s = CAST(:id AS short)", "much too long"),
+    ] {
+        job(&format!("SELECT id, v FROM t WHERE {compared}"));
+        let key = format!("t:{value}");
+        world.warm(&["fill", &key]).exits(1).says("no row can have such a value").says("kind=NoValue");
+    }
+}
+
+#[test]
 fn a_fill_query_with_other_columns_writes_nothing() {
     let world = world();
     let query = "SELECT id, v FROM t ORDER BY id LIMIT 3";

@@ -43,6 +43,7 @@ mod sealed;
 mod sealed_keys;
 mod serve;
 mod status;
+mod strangers;
 mod sweep;
 mod terminal;
 mod types;

@@ -44,7 +44,7 @@ pub(crate) fn parse(text: &str) -> Answer {
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-fn ask(mut stream: impl Read + Write, request: &str) -> Answer {
+pub(crate) fn ask(mut stream: impl Read + Write, request: &str) -> Answer {
     write!(stream, "{request}\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -114,7 +114,7 @@ fn a_thousand_who_ask_for_a_missing_key_make_one_query() {
 }
 
 /// One with a further job, whose fills stand before the gate 7.
-fn with_slow_fills() -> Serving {
+pub(crate) fn with_slow_fills() -> Serving {
     serving(|world| {
         drop(Gate::shut(&world.database, 7));
         world.job("slow", "schedule = '@yearly'\nquery = 'SELECT 0 AS id, 0 AS v'\nkey = 't:slow:{id}'\nvalue = 'row'\nfill_query = 'SELECT id, v::int FROM (SELECT id, substr(v, 2) AS v, wait(7) FROM t WHERE id = :id::int OFFSET 0) AS q'");
@@ -122,7 +122,7 @@ fn with_slow_fills() -> Serving {
 }
 
 /// Asks, and does not wait for the answer.
-fn begin(serving: &Serving, path: &str) -> UnixStream {
+pub(crate) fn begin(serving: &Serving, path: &str) -> UnixStream {
     let mut stream = UnixStream::connect(serving.world.folder.path.join("keys.sock")).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     stream

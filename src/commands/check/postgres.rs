@@ -241,7 +241,7 @@ async fn plan_with_each_value(
 /// An error about a value of `[for_each]` says with which values it came.
 fn with_values(job: &Job, error: Error, value: impl Fn(&str) -> Option<Argument>) -> Error {
     // A right that lacks has nothing to do with values.
-    if !matches!(error.kind, ErrorKind::Query | ErrorKind::NoValue | ErrorKind::Definition) || job.for_each.is_empty() {
+    if !matches!(error.kind, ErrorKind::Query | ErrorKind::Data | ErrorKind::Definition) || job.for_each.is_empty() {
         return error;
     }
     let shown = job.for_each.iter().filter_map(|Parameter { name, .. }| {
