@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::super::connections::{Postgres, STATE, State, part};
@@ -130,7 +130,8 @@ impl Listener {
     async fn connect(&mut self) -> Result<(Connection, State), Error> {
         let limit = self.postgres.connect_timeout();
         let begin = async {
-            let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(limit).idle_timeout(None).max_lifetime(None);
+            let pool =
+                PgPoolOptions::new().max_connections(1).acquire_timeout(limit).idle_timeout(None).max_lifetime(None);
             let pool = pool.test_before_acquire(false).connect_lazy_with(self.postgres.target().options.clone());
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
