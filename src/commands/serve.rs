@@ -171,10 +171,11 @@ async fn reload(
                     observer.on(&Event::ListenLater { listen });
                 }
                 in_use = now_in_use;
-                if let Some(sources) = &sources
-                    && let Ok(source) = source(&in_use, observer.as_ref())
-                {
-                    sources.send_replace(source);
+                if let Some(sources) = &sources {
+                    let before = Arc::clone(&sources.borrow());
+                    if let Ok(source) = source(&in_use, Some(&before), observer.as_ref()) {
+                        sources.send_replace(source);
+                    }
                 }
                 if setups.send(setup).await.is_err() {
                     return drop(watching);

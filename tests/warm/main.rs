@@ -34,6 +34,7 @@ mod platform;
 mod postgres_faults;
 mod prisma;
 mod process;
+mod promises;
 mod rate;
 mod reads;
 mod redis_faults;

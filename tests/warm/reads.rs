@@ -121,7 +121,7 @@ fn with_slow_fills() -> Serving {
 }
 
 /// Asks, and does not wait for the answer.
-fn begin(serving: &Serving, path: &str) -> UnixStream {
+pub(crate) fn begin(serving: &Serving, path: &str) -> UnixStream {
     let mut stream = UnixStream::connect(serving.world.folder.path.join("keys.sock")).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     stream
