@@ -45,6 +45,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Prepares for what the request asks.
+    fn begin(&self, runner: &Runner, job: &Job, request: &Request) {
+        let opener = Opener::new(&job.sealing, runner.redis.key_prefix(), job.max_value);
+        opener.into_iter().for_each(|opener| self.tally.open_with(Arc::new(opener)));
+        if matches!(request.scope, Scope::Key(_)) {
+            self.tally.trace();
+        }
+    }
+
     /// Counts from zero: an attempt does all the work again. What the last one wrote is remembered.
     fn begin_attempt(&self) {
         let last = self.stats();
@@ -167,11 +176,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             if job.on_demand {
                 return Ok(());
             }
-            let opener = Opener::new(&job.sealing, runner.redis.key_prefix(), job.max_value);
-            opener.into_iter().for_each(|opener| progress.tally.open_with(Arc::new(opener)));
-            if matches!(request.scope, Scope::Key(_)) {
-                progress.tally.trace();
-            }
+            progress.begin(&runner, &job, &request);
             let limit = Limit::new(&job, stop);
             let admission = limit.within(Admission::ask(&runner, &job, &request, &progress.upkeep)).await?;
             let gate = Gate::of(&runner, &job, &request).await;

@@ -137,8 +137,8 @@ fn a_fill_that_began_before_another_configuration_is_waited_for() {
         wait_for("the configuration", later);
         world.sql("UPDATE t SET v = 'new' WHERE id = 50");
         let deletion = begin_to_delete(scope, &serving, 50);
-        // Nobody could tell it from one that is about to be answered.
-        std::thread::sleep(Duration::from_millis(300));
+        // Who asked later for something else has the answer.
+        assert_eq!(post(&serving, "later", r#"{"id": 1}"#).status, 200);
         assert!(!deletion.is_finished(), "the fill may still write");
         gate.open();
         assert_eq!(deletion.join().unwrap().status, 200);
@@ -164,7 +164,8 @@ fn who_waits_for_a_place_to_fill_a_key_is_not_waited_for() {
         wait_for("the pass", || world.ask::<String>(&["INFO", "commandstats"]).contains("cmdstat_scan:").then_some(()));
         first.open();
         second.wait_for_query();
-        wait_for("the answer, although the second one has begun", || deletion.is_finished().then_some(()));
+        wait_for("the answer", || deletion.is_finished().then_some(()));
+        assert_eq!(at_gate(world, 61).len(), 1, "the second one has begun, and is not done");
         deletion.join().unwrap()
     });
     assert_eq!(deletion.status, 200);
