@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::changes::Followed;
 use super::error::Error;
 use super::health::Stale;
 use super::hold::Hold;
@@ -240,6 +241,8 @@ pub enum Event<'a> {
         /// The names of the sets.
         sets: &'a [&'a str],
     },
+    /// Something about changes of the database.
+    Followed(Followed<'a>),
     /// The service gives the values of keys to whoever asks.
     GivesKeys {
         /// Where.

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod calls;
+pub mod changes;
 pub mod clock;
 pub mod difference;
 pub mod drift;

@@ -9,6 +9,7 @@ use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
 
 use super::counted;
+use super::followed::FollowedLog;
 use crate::ground::error::Error;
 use crate::ground::event::{Event, Observer};
 use crate::ground::hold::Hold;
@@ -28,7 +29,7 @@ const SLOW: Duration = Duration::from_secs(600);
 const DOUBT: Duration = Duration::from_secs(600);
 
 /// How long nothing is said of keys that were asked for in vain after it was said of one.
-const UNREAD: Duration = Duration::from_secs(10);
+pub(super) const UNREAD: Duration = Duration::from_secs(10);
 
 /// The same of a job that waits for the database.
 const WAITS: Duration = Duration::from_secs(600);
@@ -56,6 +57,7 @@ pub struct LogObserver {
     undeleted: Mutex<Option<Instant>>,
     /// When it was told last that Redis is slow.
     slow: Mutex<Option<Instant>>,
+    followed: FollowedLog,
 }
 
 impl Observer for LogObserver {
@@ -73,6 +75,7 @@ impl Observer for LogObserver {
                 debug!("deleting what is asked for of {}", counted(sets.len() as u64, "set", "sets"))
             }
             Event::ReadFailed { error } => self.read_failed(error),
+            Event::Followed(followed) => self.followed.log(followed),
             Event::Retry { job, error, attempt } => {
                 warn!(job, attempt, kind = ?error.kind, "{job}: {error}; attempt {attempt} follows");
             }
@@ -242,7 +245,7 @@ impl LogObserver {
 }
 
 /// Whether it was not told within this time; then it is now.
-fn is_due(told: &Mutex<Option<Instant>>, pause: Duration) -> bool {
+pub(super) fn is_due(told: &Mutex<Option<Instant>>, pause: Duration) -> bool {
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     let is_due = told.is_none_or(|told| told.elapsed() >= pause);
     if is_due {

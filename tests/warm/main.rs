@@ -8,6 +8,7 @@ mod ahead;
 mod barrier;
 mod bulk;
 mod busy;
+mod changes;
 mod deletes;
 mod diff;
 mod fill;

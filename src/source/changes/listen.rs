@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::super::connections::{Postgres, STATE, State, part};
 use super::super::error::{silence, translate};
+use crate::ground::changes::Heard;
 use crate::ground::error::{Error, ErrorKind};
 
 /// How often the server is asked whether it is there, and what was committed.
@@ -29,20 +30,6 @@ const TOGETHER: usize = 1000;
 /// What a message of ours begins with: one on trial.
 const TRIAL: &str = "warm:trial:";
 
-/// Something that has happened.
-#[derive(Debug)]
-pub enum Heard {
-    /// Messages, in the order of the commits.
-    Messages(Vec<String>),
-    /// The connection is lost, or there has been none: it is told once, and then tried for again and again.
-    Lost(Error),
-    /// There is a connection. Whether anything may have been committed of which no message came.
-    Back {
-        /// Whether it may.
-        missed: bool,
-    },
-}
-
 /// Listens, again and again.
 pub struct Listener {
     postgres: Postgres,
@@ -50,8 +37,8 @@ pub struct Listener {
     connection: Option<Connection>,
     /// What the last connection knew of the database.
     before: Option<State>,
-    /// Whether it has been told that there is no connection.
-    told: bool,
+    /// Why there is no connection, as it was told.
+    told: Option<ErrorKind>,
     pause: Duration,
     trials: u64,
 }
@@ -77,7 +64,7 @@ impl Listener {
             channel: channel.to_owned(),
             connection: None,
             before: None,
-            told: false,
+            told: None,
             pause: PAUSES.0,
             trials: 0,
         }
@@ -90,12 +77,12 @@ impl Listener {
                 match self.connect().await {
                     Ok((connection, state)) => {
                         let missed = self.before.as_ref().is_none_or(|before| !before.has_same_transactions(&state));
-                        (self.connection, self.told) = (Some(connection), false);
+                        (self.connection, self.told) = (Some(connection), None);
                         return Heard::Back { missed };
                     }
-                    Err(error) if self.told => drop(error),
+                    Err(error) if self.told == Some(error.kind) => {}
                     Err(error) => {
-                        self.told = true;
+                        self.told = Some(error.kind);
                         return Heard::Lost(self.postgres.named(error));
                     }
                 }
@@ -119,7 +106,7 @@ impl Listener {
                         let [earlier, _] = connection.states;
                         self.before = Some(earlier);
                     }
-                    self.told = true;
+                    self.told = Some(error.kind);
                     return Heard::Lost(self.postgres.named(error));
                 }
             }
