@@ -196,10 +196,11 @@ async fn reload(
                     observer.on(&Event::ListenLater { listen });
                 }
                 let before = std::mem::replace(&mut in_use, now_in_use).loaded.settings;
-                if let Some(sources) = &sources
-                    && let Ok(source) = source(&in_use, observer.as_ref())
-                {
-                    sources.send_replace(source);
+                if let Some(sources) = &sources {
+                    let given = Arc::clone(&sources.borrow());
+                    if let Ok(source) = source(&in_use, Some(&given), observer.as_ref()) {
+                        sources.send_replace(source);
+                    }
                 }
                 follows.replace(&before, &in_use);
                 if setups.send(setup).await.is_err() {

@@ -147,6 +147,7 @@ mod tests {
             priority: 0,
             trigger: Trigger::Schedule,
             kept: Kept::default(),
+            lost_until: None,
             stats: Stats {
                 rows: 3,
                 written: 2,

@@ -1,6 +1,7 @@
 //! Single keys: `warm fill` writes one, `warm show` says where it stands.
 
-use crate::support::world::World;
+use crate::support::gate::Gate;
+use crate::support::world::{Ran, World};
 
 /// A thousand events with an index on their id.
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, g text NOT NULL, v text); GRANT SELECT ON t TO PUBLIC;
@@ -335,4 +336,30 @@ fn the_check_says_where_a_fill_query_is_missing_or_gives_other_columns() {
         .says("did you mean `:id`?");
     job("fill_query = 'SELECT id, v FROM t'");
     world.warm(&["check"]).exits(2).says("does not use `:id`");
+}
+
+#[test]
+fn what_could_not_be_made_sure_of_is_taken_back() {
+    let world = world();
+    let gates: Vec<_> = (1..=5).map(|number| Gate::shut(&world.database, number)).collect();
+    world.sql("ALTER TABLE t ADD n int DEFAULT 1");
+    let query = "SELECT id, n FROM (SELECT id, n, wait(n) FROM t WHERE id = :id::int OFFSET 0) AS q";
+    world.job("job", &format!("fill_query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'"));
+    let child = world.start(&["fill", "t:7"]);
+    for gate in gates {
+        gate.wait_for_query();
+        world.sql("UPDATE t SET n = n + 1 WHERE id = 7");
+        gate.open();
+    }
+    let changing = Ran::of(child.wait_with_output().unwrap()).exits(1);
+    changing.says("t:7: failed").says("its row was different at each of 5 readings");
+    assert_eq!(world.keys(), [""; 0]);
+    let gate = Gate::shut(&world.database, 1);
+    let child = world.start(&["fill", "t:8"]);
+    gate.wait_for_query();
+    world.sql("DELETE FROM t WHERE id = 8");
+    gate.open();
+    let vanished = Ran::of(child.wait_with_output().unwrap()).exits(1);
+    vanished.says("t:8: no row makes this key; nothing was written");
+    assert_eq!(world.keys(), [""; 0]);
 }

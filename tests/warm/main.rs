@@ -35,6 +35,7 @@ mod platform;
 mod postgres_faults;
 mod prisma;
 mod process;
+mod promises;
 mod rate;
 mod reads;
 mod redis_faults;
