@@ -214,12 +214,13 @@ impl Redis {
 }
 
 /// What is done to keys, in a way that changes nothing.
-fn probes(key: &str, script: &str) -> [Cmd; 9] {
+fn probes(key: &str, script: &str) -> [Cmd; 10] {
     [
         // Asking for both NX and XX is an error, but one that comes after the account's rights.
         redis::cmd("SET").arg(key).arg("").arg("NX").arg("XX").take(),
         redis::cmd("GET").arg(key).take(),
         redis::cmd("STRLEN").arg(key).take(),
+        redis::cmd("GETRANGE").arg(key).arg(0).arg(0).take(),
         redis::cmd("TYPE").arg(key).take(),
         redis::cmd("PTTL").arg(key).take(),
         redis::cmd("PEXPIRETIME").arg(key).take(),

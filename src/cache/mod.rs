@@ -31,6 +31,7 @@ mod strategy;
 mod tally;
 mod traces;
 mod typed;
+mod uses;
 mod watch;
 mod writer;
 
@@ -44,6 +45,6 @@ pub use served::{Epoch, Served};
 pub use state::KeyState;
 pub use strategy::Policy;
 pub use tally::Tally;
-pub use traces::{Depth, Traced, Traces};
+pub use uses::{Depth, Traced, Uses};
 pub use watch::{WATCH_INTERVAL, Watch};
 pub use writer::Writer;

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod calls;
+pub mod changes;
 pub mod clock;
 pub mod difference;
 pub mod drift;
@@ -36,6 +37,7 @@ pub mod sample;
 pub mod schedule;
 pub mod sealing;
 pub mod settings;
+pub mod shape;
 pub mod show;
 pub mod slow;
 pub mod sql;

@@ -40,6 +40,7 @@ impl Metrics {
         let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
         let up = matches!(health.cache, Link::Up { .. });
         self.series.redis_up.set(up.into());
+        self.series.followed.show(health.changes.as_ref());
         for job in health.jobs.iter().filter(|job| jobs.contains(&job.name)) {
             set(&self.series.next, &job.name, job.next.map(seconds));
             set(&self.series.last_success, &job.name, job.last_success.map(seconds));
@@ -97,6 +98,7 @@ impl Observer for Metrics {
             Event::Invalidated { keys: Err(_), .. } => series.invalidation("failed", 1),
             Event::InvalidationRefused => series.invalidation("refused", 1),
             Event::Invalidates { sets } => self.replace_sets(sets),
+            Event::Followed(followed) => series.followed.count(followed),
             Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
             Event::Looked { look } => self.looked(look),
             Event::Started { .. } => drop(series.running.inc()),
@@ -154,6 +156,7 @@ mod tests {
             priority: 0,
             trigger: Trigger::Schedule,
             kept: Kept::default(),
+            lost_until: None,
             stats: Stats {
                 rows: 3,
                 written: 2,

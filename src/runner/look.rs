@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runner;
-use crate::cache::{Depth, Traces};
+use crate::cache::{Depth, Uses};
 use crate::ground::error::Error;
 use crate::ground::figures::Figures;
 use crate::ground::history::Summary;
@@ -20,7 +20,7 @@ pub struct Looked {
     /// In the order of the jobs; nothing of a job of whose keys nothing is known.
     pub samples: Vec<Option<LastSample>>,
     /// What was found of all of them, one sample behind the other.
-    pub traces: Traces,
+    pub traces: Uses,
 }
 
 impl Looked {
