@@ -50,13 +50,53 @@ function decrypt(name, value, keys) {
 
 function decompress(value, limit) {
   if (startsWith(value, ZSTD)) return unzstd(value, limit);
-  if (startsWith(value, GZIP)) return gunzipSync(value, { maxOutputLength: limit });
+  if (startsWith(value, GZIP)) return gunzip(value, limit);
   if (!startsWith(value, LZ4)) return value;
+  isWhole(value, endOfLz4(value));
   if (lz4.decompressBound(value) > limit) throw tooLong(limit);
   return Buffer.from(lz4.decompress(value));
 }
 
+function gunzip(value, limit) {
+  const { buffer, engine } = gunzipSync(value, { maxOutputLength: limit, info: true });
+  isWhole(value, engine.bytesWritten);
+  return buffer;
+}
+
+// The decompressors may give what they have, also of a frame that was cut short, and pass over what stands behind it.
+function isWhole(value, end) {
+  if (end !== value.length) throw new Error('the compressed value is not whole, or something stands behind it');
+}
+
+// Head (with sizes as its flags say), blocks behind their lengths, a length of 0, and perhaps a checksum: LZ4 Frame Format Description.
+function endOfLz4(value) {
+  const flags = value[4];
+  let at = 7 + (flags & 8 ? 8 : 0) + (flags & 1 ? 4 : 0);
+  while (at + 4 <= value.length) {
+    const length = value.readUInt32LE(at) & 0x7fffffff;
+    at += 4;
+    if (length === 0) return at + (flags & 4 ? 4 : 0);
+    at += length + (flags & 16 ? 4 : 0);
+  }
+  return undefined;
+}
+
+// The same of Zstandard: RFC 8878, 3.1.1.
+function endOfZstd(value) {
+  const flags = value[4];
+  const single = flags & 32 ? 1 : 0;
+  let at = 5 + (1 - single) + [0, 1, 2, 4][flags & 3] + [single, 2, 4, 8][flags >> 6];
+  while (at + 3 <= value.length) {
+    const head = value.readUIntLE(at, 3);
+    // A block of one byte that is repeated, or one of as many bytes as it says.
+    at += 3 + (((head >> 1) & 3) === 1 ? 1 : head >> 3);
+    if (head & 1) return at + (flags & 4 ? 4 : 0);
+  }
+  return undefined;
+}
+
 function unzstd(value, limit) {
+  isWhole(value, endOfZstd(value));
   const chunks = [];
   let length = 0;
   const stream = new Decompress((chunk) => {
