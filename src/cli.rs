@@ -43,11 +43,17 @@ const AFTER_FILL: &str = "\
 Exit codes: 0 each key holds now what it should · 1 one of them does not: no row makes it, or it was left alone · 2 one belongs to no job, and none was filled · else as for a run";
 
 const AFTER_SHOW: &str = "\
-Exit codes: 0 cache and database agree, also that there is nothing · 1 they do not · 2 the key belongs to no job · else as for a run";
+Exit codes: 0 cache and database agree, also that there is nothing · 1 they do not, or nobody can tell (the job's query leaves rows out, and there is no fill_query) · 2 the key belongs to no job · \
+else as for a run";
 
 const AFTER_DIFF: &str = "\
 Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \
 type or never dies.";
+const AFTER_CHANGES: &str = "\
+Tables and channel are those of [changes] in the configuration; warm serve listens. The account of DATABASE_URL only reads: it may look, and who owns the tables installs, \
+with DATABASE_URL set for this once, or with the statements that --print shows.
+
+Exit codes: 0 all is there, or removed · 1 something is missing or outdated · 2 configuration or usage · 3 PostgreSQL unreachable or refused";
 const AFTER_INVALIDATE: &str = "\
 With --stdin each line is NAME param=value… (values without blanks), or an object such as {\"ticket\": {\"id\": 1, \"userId\": \"a b\"}}. All lines are read before anything is deleted, \
 and all patterns share one pass over the keys.
@@ -123,6 +129,12 @@ enum Command {
     /// Delete what a change has made stale: the keys of a set in the configuration
     #[command(after_help = AFTER_INVALIDATE)]
     Invalidate(Invalidate),
+    /// The triggers by which the database tells what has changed
+    #[command(after_help = AFTER_CHANGES)]
+    Changes {
+        #[command(subcommand)]
+        action: Changes,
+    },
     /// Let jobs begin no run by themselves on this machine, for a while
     Pause(Pause),
     /// Let paused jobs go on
@@ -131,6 +143,25 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+}
+
+/// `warm changes`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Changes {
+    /// Install what is missing or outdated, and remove what is not configured any more
+    Install {
+        /// Show the statements, for psql; ask nobody, and change nothing
+        #[arg(long)]
+        print: bool,
+    },
+    /// Remove all of them
+    Remove {
+        /// Show the statements, for psql; ask nobody, and change nothing
+        #[arg(long)]
+        print: bool,
+    },
+    /// Show which are there; change nothing
+    Status,
 }
 
 /// `warm invalidate`.
@@ -261,6 +292,7 @@ pub fn main() -> ExitCode {
         Some(Command::Fill(fill)) => commands::fill::run(&cli.common, &fill),
         Some(Command::Show(show)) => commands::show::run(&cli.common, &show),
         Some(Command::Invalidate(invalidate)) => commands::invalidate::run(&cli.common, &invalidate),
+        Some(Command::Changes { action }) => commands::changes::run(&cli.common, &action),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
         Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),
         None if cli.now.due => commands::due::run(&cli.common),

@@ -28,6 +28,7 @@ mod session;
 mod state;
 mod strategy;
 mod tally;
+mod traces;
 mod typed;
 mod watch;
 mod writer;

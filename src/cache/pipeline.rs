@@ -251,6 +251,7 @@ impl Pipeline {
             rest = others;
         }
         (item.sent_at, item.wire) = (Instant::now(), self.buffer.len());
+        self.tally.sends(item.sent_at + item.loaded.batch.provisional);
         self.connected.connection.send_packed_command(&self.buffer).map_err(|error| translate(&error))
     }
 
@@ -340,7 +341,7 @@ impl Pipeline {
             Verdict::LookCloser => return open.closer.push(index),
             Verdict::Nonsense => return open.nonsense(index),
             Verdict::Written(mark) => {
-                self.tally.written(prefix, &entry, mark != Mark::Done);
+                self.tally.written(prefix, &entry, mark);
                 mark
             }
             Verdict::Seen(mark) => mark,
@@ -348,9 +349,9 @@ impl Pipeline {
                 self.tally.expired(&entry);
                 Mark::New
             }
-            Verdict::Confirmed => done(|| self.tally.confirmed()),
+            Verdict::Confirmed => done(|| self.tally.confirmed(&entry)),
             Verdict::Renewed => done(|| self.tally.renewed(prefix, &entry)),
-            Verdict::Withdrawn => done(|| self.tally.withdrawn()),
+            Verdict::Withdrawn => done(|| self.tally.withdrawn(&entry)),
             Verdict::Missed => done(|| self.tally.missed(&entry)),
             Verdict::Overtaken => done(|| self.tally.overtaken(&entry)),
             Verdict::Left(why) => done(|| self.tally.left(why)),

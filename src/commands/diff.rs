@@ -141,7 +141,7 @@ fn line(Finding { key, what }: &Finding) -> String {
     match what {
         What::Missing => format!("{key}  missing"),
         What::Stale(difference) => format!("{key}  stale: {difference}"),
-        What::OtherShape(difference) => format!("{key}  another shape: {difference}"),
+        What::OtherShape(how, difference) => format!("{key}  another shape: {how}; first difference {difference}"),
         What::Unopened(why) => format!("{key}  another shape: {why}"),
         What::OtherType(ty) => format!("{key}  another type: {ty}"),
         What::OtherTtl(left, most) => format!("{key}  another TTL: it {}", other_ttl(*left, *most)),

@@ -33,6 +33,8 @@ pub(super) struct Config {
     pub(super) encryption: Encryption,
     #[serde(default)]
     pub(super) invalidate: Table<Invalidate>,
+    #[serde(default)]
+    pub(super) changes: Changes,
 }
 
 impl Config {
@@ -88,6 +90,10 @@ impl Config {
             level1_ttl
         );
         merge!(self.encryption, other.encryption, keys_file);
+        merge!(self.changes, other.changes, channel, missed);
+        let tables = other.changes.tables.0;
+        self.changes.tables.0.retain(|(table, _)| tables.iter().all(|(new, _)| new.get_ref() != table.get_ref()));
+        self.changes.tables.0.extend(tables);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
         self.ttl.0.extend(other.ttl.0);
@@ -202,6 +208,16 @@ pub(super) struct Encryption {
 pub(super) struct Invalidate {
     pub(super) keys: Option<Texts>,
     pub(super) then: Option<Texts>,
+}
+
+/// `[changes]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Changes {
+    pub(super) channel: Option<Text>,
+    pub(super) missed: Option<Text>,
+    #[serde(default)]
+    pub(super) tables: Table<Texts>,
 }
 
 /// `[defaults]`: the fields of a job that make sense for all jobs.

@@ -15,6 +15,7 @@ use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
 use super::{busy, raw, read_through, restraint, state, units};
+use crate::ground::changes::ChangesSettings;
 use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
@@ -87,7 +88,13 @@ impl Parts {
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.
-    pub(super) fn into_settings(self, file: PathBuf, sets: Vec<Set>, jobs: Vec<Job>) -> Result<Settings, Diagnostic> {
+    pub(super) fn into_settings(
+        self,
+        file: PathBuf,
+        sets: Vec<Set>,
+        changes: Option<ChangesSettings>,
+        jobs: Vec<Job>,
+    ) -> Result<Settings, Diagnostic> {
         let (Some(postgres), Some(redis)) = (self.postgres, self.redis) else {
             return Err(Diagnostic::about(&file, "the servers' URLs are missing"));
         };
@@ -100,6 +107,7 @@ impl Parts {
             limits: self.limits,
             serve: self.serve,
             sets,
+            changes,
             jobs,
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::changes::Followed;
 use super::error::Error;
 use super::health::Stale;
 use super::hold::Hold;
@@ -221,6 +222,10 @@ pub enum Event<'a> {
     },
     /// Somebody has asked for a key in vain.
     ReadFailed {
+        /// Whose key it is.
+        job: Option<&'a str>,
+        /// The key, as it was asked for.
+        key: &'a [u8],
         /// Why.
         error: &'a Error,
     },
@@ -240,6 +245,8 @@ pub enum Event<'a> {
         /// The names of the sets.
         sets: &'a [&'a str],
     },
+    /// Something about changes of the database.
+    Followed(Followed<'a>),
     /// The service gives the values of keys to whoever asks.
     GivesKeys {
         /// Where.

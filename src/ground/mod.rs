@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod calls;
+pub mod changes;
 pub mod clock;
 pub mod difference;
 pub mod drift;
@@ -34,6 +35,7 @@ pub mod run;
 pub mod schedule;
 pub mod sealing;
 pub mod settings;
+pub mod shape;
 pub mod show;
 pub mod sql;
 pub mod ttl;

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::drift::Drift;
 use super::error::{Error, ErrorKind};
@@ -162,6 +162,8 @@ pub struct Report {
     pub drift: Drift,
     /// What is to be refreshed when.
     pub kept: Kept,
+    /// Until when something may be in Redis that a fill wrote, and could neither make sure of nor take back, if it may.
+    pub lost_until: Option<Instant>,
 }
 
 /// How many keys a run remembers to show, of each kind.

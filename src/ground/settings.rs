@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::changes::ChangesSettings;
 use super::invalidate::Set;
 use super::job::Job;
 use super::keyspace::KeySpace;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// `[invalidate]`, in the order of the file.
     pub sets: Vec<Set>,
+    /// `[changes]`; `None`: changes of the database are not followed.
+    pub changes: Option<ChangesSettings>,
     /// The jobs, highest priority first, then by name; those that are disabled included.
     pub jobs: Vec<Job>,
 }

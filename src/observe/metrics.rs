@@ -39,6 +39,7 @@ impl Metrics {
         let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
         let up = matches!(health.cache, Link::Up { .. });
         self.series.redis_up.set(up.into());
+        self.series.followed.show(health.changes.as_ref());
         for job in health.jobs.iter().filter(|job| jobs.contains(&job.name)) {
             set(&self.series.next, &job.name, job.next.map(seconds));
             set(&self.series.last_success, &job.name, job.last_success.map(seconds));
@@ -89,6 +90,7 @@ impl Observer for Metrics {
             Event::Invalidated { keys: Err(_), .. } => series.invalidation("failed", 1),
             Event::InvalidationRefused => series.invalidation("refused", 1),
             Event::Invalidates { sets } => self.replace_sets(sets),
+            Event::Followed(followed) => series.followed.count(followed),
             Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
             Event::Started { .. } => drop(series.running.inc()),
             Event::Finished { report } => {
@@ -145,6 +147,7 @@ mod tests {
             priority: 0,
             trigger: Trigger::Schedule,
             kept: Kept::default(),
+            lost_until: None,
             stats: Stats {
                 rows: 3,
                 written: 2,

@@ -1,6 +1,7 @@
 //! What people and machines see while jobs run: log lines, a progress display and metrics. All hear the same events.
 
 mod fields;
+mod followed;
 mod journal;
 mod lines;
 mod log;

@@ -56,7 +56,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             }
             Event::Waiting { .. } | Event::LoadUnknown { .. } | Event::MakesDo { .. } => {}
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
-            Event::Read { .. } | Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
+            Event::Read { .. } | Event::ReadFailed { .. } | Event::GivesKeys { .. } | Event::Followed(_) => {}
             Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } | Event::GivesWay { .. } => {}
             Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } | Event::Listening { .. } => {}

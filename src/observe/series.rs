@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::followed::FollowedSeries;
 use crate::ground::error::{ErrorKind, TABLE};
 use crate::ground::passed::Reason;
 use crate::ground::run::{Report, Stats};
@@ -47,6 +48,7 @@ pub(super) struct Series {
     reads: Family<Labels<1>, Counter>,
     invalidations: Family<Labels<1>, Counter>,
     invalidated: Family<Labels<1>, Counter>,
+    pub(super) followed: FollowedSeries,
     pub(super) reloaded: Gauge,
     pub(super) stale: Family<OfJob, Gauge>,
     pub(super) paused: Family<OfJob, Gauge>,
@@ -86,6 +88,7 @@ impl Series {
         let invalidations = "Deletions that somebody asked for, by what became of them";
         all.register("invalidations", invalidations, self.invalidations.clone());
         all.register("invalidated_keys", "Keys that were deleted for somebody who asked", self.invalidated.clone());
+        self.followed.register(&mut all);
         all.register("jobs_running", "Runs under way", self.running.clone());
         all.register("next_start_timestamp_seconds", "When the job runs next", self.next.clone());
         let last = "When a run of the job ended well last";

@@ -73,6 +73,10 @@ impl Attempt<'_> {
         let read = meanwhile(&mut slow, self.limit.within(reading)).await.map_err(|error| pace.explain(error));
         // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
         let written = meanwhile(&mut slow, self.finish(&mut writer)).await;
+        if matches!(&written, Err(error) if matches!(error.kind, ErrorKind::JobTimeout | ErrorKind::Cancelled)) {
+            // It may still be at it.
+            progress.tally.loses_sight();
+        }
         let result = match (written, read) {
             // That some keys had no room is the least that can be said of a run that was not read to its end.
             (Err(tight), Err(read)) if tight.kind == ErrorKind::RedisTight => Err(read),
@@ -83,11 +87,13 @@ impl Attempt<'_> {
             Some(manifest) if result.is_ok() => self.limit.within(manifest.sweep(progress)).await,
             _ => result,
         };
-        match (result, progress.retract(&runner.redis, policy).await) {
+        let taken_back = progress.take_back(&runner.redis).await;
+        match (result, progress.retract(&runner.redis, policy).await.and(taken_back)) {
             (Err(error), Err(also)) => Err(Error {
                 message: format!("{error}; the part that was written could not be taken back: {also}"),
                 ..error
             }),
+            (Ok(()), Err(error)) if progress.tally.lost_until().is_some() => Err(error),
             (result, _) => result,
         }
     }

@@ -41,7 +41,9 @@ impl Runner {
     /// Writes what a comparison has found to be missing or different. Keys with another type or without an end are left alone, and nothing is removed.
     pub async fn repair(self: &Arc<Self>, job: &Arc<Job>, drift: &Drift, stop: watch::Receiver<bool>) -> Report {
         let whole = request(Scope::All, Some(Mode::Refresh), Purpose::Write);
-        let mut report = Arc::clone(self).run_one(Arc::clone(job), whole, stop.clone()).await;
+        // It removes nothing, and so nothing is missing of what it could do.
+        let only_writes = Arc::new(Job { sweep: false, ..Job::clone(job) });
+        let mut report = Arc::clone(self).run_one(only_writes, whole, stop.clone()).await;
         if report.failure.is_some() {
             return report;
         }

@@ -97,12 +97,17 @@ impl Observer for Nobody {
 
 impl Runner {
     /// The same runner for single keys, of which there may be many: what happens at them is told by their reports alone, and is no history.
-    fn unheard(&self) -> Runner {
+    pub fn unheard(&self) -> Runner {
         Runner { observer: Arc::new(Nobody), history: None, ..self.clone() }
     }
 
-    /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more.
+    /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more, and one may be kept for fills.
     pub fn slots(&self) -> usize {
+        self.places().saturating_sub(self.source.kept_for_fills()).max(1)
+    }
+
+    /// How many fills there may be at a time.
+    fn places(&self) -> usize {
         self.source.connections().saturating_sub(usize::from(self.leases.is_some())).max(1)
     }
 

@@ -21,7 +21,7 @@ use self::breaker::Breaker;
 use self::fills::Fills;
 use self::wanted::Wanted;
 use super::Runner;
-use super::under_way::UnderWay;
+use super::under_way::{UnderWay, UnderWayNow};
 use crate::cache::{Live, Reader};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::invalidate::Targets;
@@ -121,7 +121,7 @@ impl Expiry<Place, Known> for Keeps {
 }
 
 impl ReadThrough {
-    /// A reader of the jobs' keys.
+    /// A reader of the jobs' keys, for which a connection to the database is kept from now on.
     ///
     /// # Errors
     /// If there can be no thread for it.
@@ -131,10 +131,11 @@ impl ReadThrough {
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let known = Cache::builder().max_capacity(level1.bytes as u64).weigher(weight).expire_after(Keeps).build();
+        runner.source.keep_for_fills();
         Ok(ReadThrough {
             reader: runner.redis.reader()?,
             redis: Breaker::new("Redis"),
-            fills: Fills::new(runner.slots(), jobs.iter().map(|job| &*job.name)),
+            fills: Fills::new(runner.places(), jobs.iter().map(|job| &*job.name)),
             // Whoever asks is told what went wrong; the log of runs is not for that.
             runner: Arc::new(runner.unheard()),
             jobs: jobs.iter().map(|job| (job.name.clone(), Arc::clone(job))).collect(),
@@ -143,6 +144,13 @@ impl ReadThrough {
             keep: level1.ttl,
             stop: watch::channel(false).0,
         })
+    }
+
+    /// The same in the place of another one: what is forgotten here is forgotten there, and fills that are under way there are waited for.
+    #[must_use]
+    pub fn after(mut self, other: &ReadThrough) -> Self {
+        self.under_way = Arc::clone(&other.under_way);
+        self
     }
 
     /// The value at a key, with or without the installation's prefix.
@@ -159,7 +167,9 @@ impl ReadThrough {
         let kind = job.key_type.kind();
         if kind != Kind::String {
             // Before it is filled for nothing.
-            let why = format!("the key is {}, and only strings are given here; ask Redis for it", kind.in_words());
+            let (job, kind) = (&job.name, kind.in_words_of_many());
+            let why =
+                format!("keys of the job `{job}` are {kind}, and only strings are given here; ask Redis for them");
             return Err(NoAnswer::Failed(Error::new(ErrorKind::Definition, why)));
         }
         let key: Arc<[u8]> = Arc::from(key);
@@ -181,7 +191,7 @@ impl ReadThrough {
         // Until what was found is kept.
         let under_way = self.under_way.begin(&key);
         let round = self.under_way.round(&key);
-        let find = self.find(job, Arc::clone(&key), wanted);
+        let find = self.find(job, Arc::clone(&key), (wanted, &under_way));
         let entry = self.known.entry((key, round)).or_try_insert_with(find).await;
         drop(under_way);
         let entry = entry.map_err(|error| (*error).clone())?;
@@ -195,14 +205,15 @@ impl ReadThrough {
 
     /// Forgets what is kept of these keys, since they have been deleted. Whoever asks for one when this has returned is given what was read after it was called.
     ///
-    /// A fill that began before the deletion may have written what it had read before: it is waited for, since it makes sure of that before it ends.
+    /// A fill that began before the deletion may have written what it had read before: it is waited for, since it makes sure of that before it ends, or takes it back. One that
+    /// waits for its turn reads later, and is not waited for.
     pub async fn forget(&self, targets: &Targets) {
         self.begin_anew(targets).await;
-        let fills = self.under_way.of(|key| targets.has(key));
+        let fills = self.under_way.fills_of(|key| targets.has(key));
         if !fills.is_empty() {
-            for (_, mut over) in fills {
-                // It fails, when the reading is over.
-                let _ = over.changed().await;
+            for mut is_over in fills {
+                // It fails, when the fill is over.
+                let _ = is_over.changed().await;
             }
             self.begin_anew(targets).await;
         }
@@ -214,12 +225,18 @@ impl ReadThrough {
             return;
         }
         // In this order: a reading that is not among them any more has kept what it found.
-        self.under_way.of(|key| targets.has(key)).iter().for_each(|(key, _)| self.under_way.advance(key));
+        self.under_way.of(|key| targets.has(key)).iter().for_each(|key| self.under_way.advance(key));
         let kept: Vec<_> = self.known.iter().map(|(place, _)| place).filter(|place| targets.has(&place.0)).collect();
         for place in kept {
             self.under_way.advance(&place.0);
             self.known.invalidate(&*place).await;
         }
+    }
+
+    /// The name of the job whose key this is, if it is one's.
+    pub fn owner(&self, key: &[u8]) -> Option<&str> {
+        let key = key.strip_prefix(self.runner.redis.key_prefix().as_bytes()).unwrap_or(key);
+        self.runner.key_space.owner(key).ok()
     }
 
     fn job_of(&self, key: &[u8]) -> Result<Arc<Job>, NoAnswer> {
@@ -228,7 +245,12 @@ impl ReadThrough {
         job.ok_or_else(|| NoAnswer::NotOurs("it is a key of no job".to_owned()))
     }
 
-    async fn find(&self, job: &Arc<Job>, key: Arc<[u8]>, wanted: &Wanted) -> Result<Known, NoAnswer> {
+    async fn find(
+        &self,
+        job: &Arc<Job>,
+        key: Arc<[u8]>,
+        (wanted, under_way): (&Wanted, &Arc<UnderWayNow>),
+    ) -> Result<Known, NoAnswer> {
         if let Some(live) = self.in_redis(job, &key).await? {
             return Ok(self.known(Some(live), Level::Redis));
         }
@@ -239,6 +261,8 @@ impl ReadThrough {
         })?;
         self.is_short_enough(&key)?;
         let place = self.fills.place(&job.name).await.map_err(NoAnswer::Failed)?;
+        let source = self.runner.source.for_fill().await.map_err(NoAnswer::Failed)?;
+        under_way.fills();
         if !wanted.begin() {
             // It is dropped in a moment; an error would be told to others who wait for the same key.
             pending::<()>().await;
@@ -251,7 +275,9 @@ impl ReadThrough {
             purpose: Purpose::Write,
             accept: false,
         };
-        let report = Arc::clone(&self.runner).run_one(Arc::clone(job), request, self.stop.subscribe()).await;
+        let runner = Arc::new(Runner { source, ..Runner::clone(&self.runner) });
+        let report = runner.run_one(Arc::clone(job), request, self.stop.subscribe()).await;
+        report.lost_until.inspect(|until| under_way.linger(*until));
         place.ended(report.failure.as_ref());
         match report.failure {
             // No row has such a value.

@@ -272,6 +272,14 @@ impl<'a> Worker<'a> {
             let reason = self.assembler.outlet.pending.doubts.reason(READINGS + 1);
             self.shared.observer.on(&Event::Doubt { job: &self.shared.job.name, reason: &reason });
             self.assembler.give_up();
+            if self.shared.progress.tally.has_traces() {
+                // A fill of one key: that its row is changing must not look as if there were none.
+                let message = format!(
+                    "the key could not be verified: its row was different at each of {} readings, or its value died too early",
+                    READINGS + 1
+                );
+                return Err(Error::new(ErrorKind::Unverified, message));
+            }
         }
         Ok(self)
     }

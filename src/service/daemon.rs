@@ -16,6 +16,7 @@ use super::behind::Behind;
 use super::freshness::Freshness;
 use super::inputs::{Inputs, Setup, Stop};
 use super::notify;
+use crate::ground::changes::Following;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::health::Health;
@@ -53,6 +54,8 @@ pub struct Daemon {
     /// The jobs that are paused, and until when, as it was said last.
     paused: BTreeMap<String, DateTime<Utc>>,
     health: watch::Sender<Health>,
+    /// How changes of the database are followed.
+    changes: watch::Receiver<Option<Following>>,
 }
 
 /// A run that is under way.
@@ -86,6 +89,7 @@ impl Daemon {
             pauses,
             paused: BTreeMap::new(),
             health: watch::channel(Health::unknown()).0,
+            changes: watch::channel(None).1,
         }
     }
 
@@ -98,6 +102,7 @@ impl Daemon {
     pub async fn serve(mut self, mut inputs: Inputs) -> bool {
         let mut heartbeat = Heartbeat::start().await;
         self.waits_for_cache = true;
+        self.changes = inputs.changes.clone();
         notify::ready();
         loop {
             // First: what is to end begins nothing.
@@ -117,6 +122,7 @@ impl Daemon {
                     self.replace(setup, other_servers);
                 }
                 Some(pauses) = inputs.pauses.recv() => self.pauses = pauses,
+                Some(gone) = inputs.deleted.recv() => self.agenda.refill_of(&gone, self.runner.clock.now()),
                 // Whoever could say so is gone: then nobody could ever end this otherwise.
                 _ = inputs.stop.wait_for(|stop| *stop > Stop::No) => break,
             }
@@ -289,7 +295,8 @@ impl Daemon {
         let jobs: Vec<_> = jobs.map(health).collect();
         self.freshness.say(&jobs, self.runner.observer.as_ref());
         let cache = self.cache.clone();
-        self.health.send_replace(Health { beat: Instant::now().into_std(), stopping, cache, jobs });
+        let changes = self.changes.borrow().clone();
+        self.health.send_replace(Health { beat: Instant::now().into_std(), stopping, cache, changes, jobs });
     }
 
     /// Tells the service manager how things are; that all is well only while runs end in time.

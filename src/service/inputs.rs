@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::ground::changes::Following;
 use crate::ground::due::Known;
 use crate::ground::history::Summary;
+use crate::ground::invalidate::Targets;
 use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
 use crate::ground::watch::Seen;
@@ -62,4 +64,8 @@ pub struct Inputs {
     pub pauses: mpsc::Receiver<Pauses>,
     /// What is noticed about Redis.
     pub cache: mpsc::Receiver<Seen>,
+    /// What has been deleted since it may have changed, so that jobs have to write theirs again.
+    pub deleted: mpsc::Receiver<Arc<Targets>>,
+    /// How changes of the database are followed.
+    pub changes: watch::Receiver<Option<Following>>,
 }

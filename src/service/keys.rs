@@ -216,6 +216,8 @@ async fn read(method: &Method, key: &str, place: &Place) -> Response<Full<Bytes>
         Ok(Ok(Known { value: Some(_), level, .. })) => level.name(),
         Ok(Ok(_)) => "none",
         Ok(Err(NoAnswer::NotOurs(_))) => "refused",
+        // Nothing went wrong: there is no such thing here.
+        Ok(Err(NoAnswer::Failed(error))) if error.kind == ErrorKind::Definition => "refused",
         Ok(Err(NoAnswer::Failed(_))) | Err(_) => "failed",
     };
     observer.on(&Event::Read { told });
@@ -223,7 +225,7 @@ async fn read(method: &Method, key: &str, place: &Place) -> Response<Full<Bytes>
         Ok(Ok(known)) => found(&known, &place.in_flight),
         Ok(Err(NoAnswer::NotOurs(why))) => text(StatusCode::NOT_FOUND, &format!("{why}\n")),
         Ok(Err(NoAnswer::Failed(error))) => {
-            observer.on(&Event::ReadFailed { error: &error });
+            observer.on(&Event::ReadFailed { job: reads.owner(&key), key: &key, error: &error });
             match error.kind {
                 ErrorKind::Definition => text(StatusCode::CONFLICT, &format!("{error}\n")),
                 _ => later(&format!("{error}\n")),

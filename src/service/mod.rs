@@ -3,6 +3,7 @@
 //! ```text
 //! daemon     one loop: beats, ended runs, a Redis that lost its content, other files, signals
 //! inputs     what reaches it from outside
+//! changes    what the database says has changed, deleted
 //! behind     whose keys die before they can be refreshed
 //! freshness  when each job succeeded last
 //! http       what anybody is told who asks: /healthz, /readyz, /metrics
@@ -14,6 +15,7 @@
 //! It makes nothing itself: runner and jobs come from the edges, which are asked again when the configuration changes.
 
 mod behind;
+mod changes;
 mod daemon;
 mod freshness;
 mod http;
@@ -22,6 +24,7 @@ mod invalidate;
 mod keys;
 mod notify;
 
+pub use changes::Follow;
 pub use daemon::Daemon;
 pub use http::{MetricsText, serve_pages};
 pub use inputs::{Inputs, Setup, Stop};

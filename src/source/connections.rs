@@ -4,6 +4,7 @@
 //! ever. Here a permit and its connection live and die together, and a connection goes back only after its transaction
 //! has ended well.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use sqlx::{Connection, PgConnection, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
+use super::ahead::Ahead;
 use super::error::{may_pass, silence, translate};
 use super::snapshot::Snapshot;
 use super::url::{Target, UrlError};
@@ -30,16 +32,21 @@ const UNKNOWN: Duration = Duration::from_secs(60);
 /// A PostgreSQL server to read from.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    /// The connection of the fill that this is for.
+    pub(super) ahead: Option<Arc<Ahead>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     target: Target,
-    connections: usize,
+    pub(super) connections: usize,
     connect_timeout: Duration,
     statement_timeout: Duration,
-    permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
+    /// Those for fills alone, and whether there are any.
+    pub(super) for_fills: Arc<Semaphore>,
+    pub(super) keeps: AtomicBool,
     idle: Mutex<Vec<PgConnection>>,
     busy: Option<Busy>,
     /// When it was tried in vain last to find out how busy it is.
@@ -85,7 +92,7 @@ impl Drop for Permit {
 }
 
 impl Permit {
-    fn new(counted: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(counted: OwnedSemaphorePermit) -> Self {
         Permit { counted: Some(counted), busy: false }
     }
 }
@@ -112,12 +119,15 @@ impl Postgres {
                 connect_timeout: target.connect_timeout.unwrap_or(settings.connect_timeout),
                 statement_timeout: settings.statement_timeout,
                 permits: Arc::new(Semaphore::new(connections)),
+                for_fills: Arc::new(Semaphore::new(0)),
+                keeps: AtomicBool::new(false),
                 idle: Mutex::new(Vec::new()),
                 busy: settings.busy.clone(),
                 load_unknown: Mutex::default(),
                 max_lag: settings.max_lag,
                 target,
             }),
+            ahead: None,
         })
     }
 
@@ -191,12 +201,6 @@ impl Postgres {
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let permit = self.permit().await?;
         self.open(permit).await.map_err(|error| self.named(error))
-    }
-
-    /// Waits until one more connection may be there.
-    pub(super) async fn permit(&self) -> Result<Permit, Error> {
-        let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
-        permit.map(Permit::new).map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))
     }
 
     /// An error of a primary says so: else it would be looked for at the server that is read from.

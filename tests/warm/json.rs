@@ -78,6 +78,8 @@ fn the_page_names_every_field_and_no_other() {
     agrees(&world, "`warm invalidate NAME`", &[shown, refused]);
     let _: () = world.ask(&["ACL", "SETUSER", "warm", "+unlink"]);
     agrees(&world, "`warm invalidate`", &[&["invalidate", "--json"]]);
+    changes_agree(&world);
+    world.config(CONFIG);
     agrees(&world, "`warm pause` and `warm resume`", &[&["pause", "--json"]]);
     agrees(&world, "`warm pause` and `warm resume`", &[&["resume", "--json"]]);
 
@@ -90,6 +92,16 @@ fn the_page_names_every_field_and_no_other() {
         fields(&world.warm(arguments).exits(2).json(), "", &mut found);
         assert_eq!(found, short, "{arguments:?}");
     }
+}
+
+/// The same for `warm changes`, with a table that is not wanted any more, and an account that may not install.
+fn changes_agree(world: &World) {
+    let sets = "[invalidate.all]\nkeys = ['t:*']\n[changes]\nchannel = 'warm'\n";
+    world.sql("CREATE TABLE t (id int); CREATE TABLE u (id int)");
+    world.config(&format!("{CONFIG}{sets}[changes.tables]\nt = ['all']\n"));
+    world.sql(&world.warm(&["changes", "install", "--print"]).exits(0).out);
+    world.config(&format!("{CONFIG}{sets}[changes.tables]\nu = ['all']\n"));
+    agrees(world, "`warm changes`", &[&["changes", "status", "--json"], &["changes", "install", "--json"]]);
 }
 
 /// The same for the commands about single keys. A finding is documented once.

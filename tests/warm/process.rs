@@ -148,7 +148,8 @@ fn a_service_that_is_to_end_before_it_looks_what_is_due_begins_nothing() {
             let ((_stop, stop), (_setups, setups)) = (watch::channel(Stop::Drain("SIGTERM")), mpsc::channel(1));
             let ((_pauses, pauses), (tell, cache)) = (mpsc::channel(1), mpsc::channel(1));
             tell.send(Seen::Up).await.unwrap();
-            assert!(daemon.serve(Inputs { stop, setups, pauses, cache }).await);
+            let (deleted, changes) = (mpsc::channel(1).1, watch::channel(None).1);
+            assert!(daemon.serve(Inputs { stop, setups, pauses, cache, deleted, changes }).await);
         }
     });
     assert!(world.keys().is_empty());

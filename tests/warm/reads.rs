@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use crate::health;
 use crate::serve::Serving;
 use crate::support::gate::Gate;
 use crate::support::server::wait_for;
@@ -239,11 +240,20 @@ fn a_key_that_is_no_string_is_neither_given_nor_filled() {
     let serving = serving(|world| {
         world.job("other", "schedule = '@yearly'\nquery = 'SELECT id FROM t WHERE id = :id'\nfor_each.id = [1]\nkey = 't:list:{id}'\nvalue = 'rows'\ntype = 'list'\nmode = 'missing'");
         let _: () = world.ask(&["SET", "t:list:1", "x"]);
+        world.set("WARM_SERVE__LISTEN", "127.0.0.1:0");
     });
-    let words = "the key is a list, and only strings are given here; ask Redis for it\n";
+    let words = "keys of the job `other` are lists, and only strings are given here; ask Redis for them\n";
     get(&serving, "/keys/t:list:1").is(409, "nowhere", words);
     get(&serving, "/keys/t:list:2").is(409, "nowhere", words);
     assert_eq!(serving.world.ask::<i64>(&["EXISTS", "t:list:2"]), 0);
+    serving
+        .wait_until_it_says("the key t:list:1 of the job other was asked for and could not be given: keys of the job");
+    let log = serving.log();
+    let line = log.lines().find(|line| line.contains("the key t:list:1")).unwrap();
+    assert!(line.contains("ask Redis for them") && !line.contains("advice"), "{line}");
+    let (_, metrics) = health::get(&health::address(&serving), "/metrics");
+    assert!(metrics.contains("warm_reads_total{from=\"refused\"} 2\n"), "{metrics}");
+    assert!(metrics.contains("warm_reads_total{from=\"failed\"} 0\n"), "{metrics}");
 }
 
 #[test]
@@ -265,7 +275,8 @@ fn without_redis_nobody_asks_the_database() {
     serving.world.redis.server.signal("KILL");
     let answer = get(&serving, "/keys/t:77");
     assert_eq!((answer.status, answer.head.contains("retry-after: 1")), (503, true), "{}", answer.body);
-    serving.wait_until_it_says("a key that was asked for could not be given");
+    serving.wait_until_it_says("the key t:77 of the job job was asked for and could not be given: ");
+    serving.wait_until_it_says("; advice: check that Redis runs");
 }
 
 #[test]

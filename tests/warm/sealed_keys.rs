@@ -99,7 +99,7 @@ fn what_is_only_compressed_is_compared_as_it_is_read() {
         .exits(1)
         .says("18 keys as in the database (1 of them sealed in another way), 1 stale, 1 of another shape\n")
         .says("t:3  stale: in v, at byte 19: should be `…,\"v\":\"hunterchanged\"}`, is `…,\"v\":\"hunter3333")
-        .says("t:5  another shape: at byte 2: should be `{\"id\":5");
+        .says("t:5  another shape: `v` stands where `id` should; first difference at byte 2: should be `{\"id\":5");
 }
 
 #[test]

@@ -26,6 +26,10 @@ class Unreadable(ValueError):
     """The value cannot be what warm wrote to this key."""
 
 
+class UnknownKey(Unreadable):
+    """The value is encrypted with a key that was not given."""
+
+
 def parse_keys(text):
     """The keys of a file with a key's name and its base64 in each line. No message holds anything of a line."""
     keys = {}
@@ -58,7 +62,7 @@ def _decrypt(name, value, keys):
         raise Unreadable("the value is too short")
     key = value[6:start].decode("latin-1")
     if key not in keys:
-        raise Unreadable(f"there is no key {key!r}")
+        raise UnknownKey(f'it is encrypted with the key "{key}", which was not given')
     try:
         return AESGCMSIV(keys[key]).decrypt(value[start : start + NONCE], value[start + NONCE :], name)
     except InvalidTag:

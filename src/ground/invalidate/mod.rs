@@ -19,7 +19,7 @@ use std::fmt;
 pub use change::{Change, find, values_of};
 pub use object::Object;
 pub use targets::{Pattern, Targets};
-pub use template::Template;
+pub use template::{Piece, Template};
 
 use super::key::is_ours;
 

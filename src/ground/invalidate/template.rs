@@ -11,8 +11,10 @@ use crate::ground::key::{TemplateError, is_name, is_ours};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
+/// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// Literal text.
     Text(String),
     /// The value of the parameter of this name.
     Value(String),
@@ -53,6 +55,11 @@ impl Template {
             }
             _ => Ok(template),
         }
+    }
+
+    /// What it is made of, in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.0
     }
 
     /// The names of its parameters; one that comes twice is given twice.

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::super::connections::{Postgres, STATE, State, part};
 use super::super::error::{silence, translate};
+use crate::ground::changes::Heard;
 use crate::ground::error::{Error, ErrorKind};
 
 /// How often the server is asked whether it is there, and what was committed.
@@ -29,20 +30,6 @@ const TOGETHER: usize = 1000;
 /// What a message of ours begins with: one on trial.
 const TRIAL: &str = "warm:trial:";
 
-/// Something that has happened.
-#[derive(Debug)]
-pub enum Heard {
-    /// Messages, in the order of the commits.
-    Messages(Vec<String>),
-    /// The connection is lost, or there has been none: it is told once, and then tried for again and again.
-    Lost(Error),
-    /// There is a connection. Whether anything may have been committed of which no message came.
-    Back {
-        /// Whether it may.
-        missed: bool,
-    },
-}
-
 /// Listens, again and again.
 pub struct Listener {
     postgres: Postgres,
@@ -50,8 +37,8 @@ pub struct Listener {
     connection: Option<Connection>,
     /// What the last connection knew of the database.
     before: Option<State>,
-    /// Whether it has been told that there is no connection.
-    told: bool,
+    /// Why there is no connection, as it was told.
+    told: Option<ErrorKind>,
     pause: Duration,
     trials: u64,
 }
@@ -77,7 +64,7 @@ impl Listener {
             channel: channel.to_owned(),
             connection: None,
             before: None,
-            told: false,
+            told: None,
             pause: PAUSES.0,
             trials: 0,
         }
@@ -90,12 +77,12 @@ impl Listener {
                 match self.connect().await {
                     Ok((connection, state)) => {
                         let missed = self.before.as_ref().is_none_or(|before| !before.has_same_transactions(&state));
-                        (self.connection, self.told) = (Some(connection), false);
+                        (self.connection, self.told) = (Some(connection), None);
                         return Heard::Back { missed };
                     }
-                    Err(error) if self.told => drop(error),
+                    Err(error) if self.told == Some(error.kind) => {}
                     Err(error) => {
-                        self.told = true;
+                        self.told = Some(error.kind);
                         return Heard::Lost(self.postgres.named(error));
                     }
                 }
@@ -119,7 +106,7 @@ impl Listener {
                         let [earlier, _] = connection.states;
                         self.before = Some(earlier);
                     }
-                    self.told = true;
+                    self.told = Some(error.kind);
                     return Heard::Lost(self.postgres.named(error));
                 }
             }
@@ -135,7 +122,6 @@ impl Listener {
             let pool = pool.test_before_acquire(false).connect_lazy_with(self.postgres.target().options.clone());
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
-            listener.listen(&self.channel).await?;
             Ok(listener)
         };
         let server = self.postgres.target().describe();
@@ -148,6 +134,10 @@ impl Listener {
             Ok(Err(error)) => return Err(translate(error)),
         };
         let mut connection = Connection::new(listener);
+        // A standby would refuse to listen, in other words.
+        connection.beat().await?;
+        let listen = timeout(PATIENCE, connection.listener.listen(&self.channel)).await;
+        listen.map_err(|_| silence("LISTEN", PATIENCE))?.map_err(translate)?;
         connection.beat().await?;
         let state = connection.states[1].clone();
         self.try_out(&mut connection).await?;
@@ -162,7 +152,12 @@ impl Listener {
         let send = sqlx::query("SELECT pg_catalog.pg_notify($1, $2)").bind(&self.channel).bind(&message);
         let sent = timeout(PATIENCE, send.persistent(false).execute(&mut other)).await;
         part(other).await;
-        sent.map_err(|_| silence("a message on trial", PATIENCE))?.map_err(translate)?;
+        match sent.map_err(|_| silence("a message on trial", PATIENCE))? {
+            Ok(_) => {}
+            // It has come to the wrong one: a pooler gave the sender the connection that listens.
+            Err(error) if error.to_string().contains("NotificationResponse") => return Err(self.deaf()),
+            Err(error) => return Err(translate(error)),
+        }
         let end = Instant::now() + PATIENCE;
         loop {
             match timeout_at(end, connection.receive()).await {

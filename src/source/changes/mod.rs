@@ -6,5 +6,7 @@
 //! ```
 
 mod listen;
+mod triggers;
 
-pub use listen::{Heard, Listener};
+pub use listen::Listener;
+pub use triggers::{Installed, Triggers, install, remove};
