@@ -46,6 +46,45 @@ pub(crate) fn opened(world: &World, key: &str) -> String {
 }
 
 #[test]
+fn no_reader_takes_a_part_of_a_compressed_value_for_all_of_it() {
+    let world = world();
+    for name in ["zstd", "lz4", "gzip"] {
+        let query =
+            "SELECT 1 AS id, string_agg(md5(n::text), ',') || repeat('x', 200000) AS v FROM generate_series(1, 400) n";
+        let text = job(query, "column:v", &format!("compress = '{name}'"));
+        world.job(name, &text.replace("t:{id}", &format!("t:{name}:{{id}}")));
+    }
+    world.warm(&["--now"]).exits(0);
+    let expected =
+        world.sql("SELECT string_agg(md5(n::text), ',') || repeat('x', 200000) FROM generate_series(1, 400) n");
+    for reader in readers() {
+        for name in ["zstd", "lz4", "gzip"] {
+            let key = format!("t:{name}:1");
+            let whole = bytes(&world, &key);
+            let open = |value: &[u8]| reader.open(None, &key, value);
+            assert!(open(&whole).is_ok_and(|value| value == expected.as_bytes()), "{}: {name}", reader.name);
+            let length = whole.len();
+            for cut in [length - 1, length - 4, length - 9, length / 2, 6] {
+                assert!(open(&whole[..cut]).is_err(), "{}: {name}, {cut} of {length} bytes", reader.name);
+            }
+            for behind in [&b"\0"[..], b"x", &[0; 300]] {
+                assert!(open(&[&whole, behind].concat()).is_err(), "{}: {name}, behind it {behind:?}", reader.name);
+            }
+        }
+    }
+    // Nor does `warm diff`.
+    let half = bytes(&world, "t:lz4:1");
+    let mut connection = world.redis.connect();
+    let set = |value: &[u8], connection: &mut redis::Connection| {
+        redis::cmd("SET").arg("t:lz4:1").arg(value).arg("EX").arg(99).exec(connection).unwrap();
+    };
+    set(&half[..half.len() - 4], &mut connection);
+    world.warm(&["diff", "lz4"]).exits(1).says("1 of another shape");
+    set(&[&half[..], b"junk"].concat(), &mut connection);
+    world.warm(&["diff", "lz4"]).exits(1).says("1 of another shape");
+}
+
+#[test]
 fn both_readers_read_every_form_and_refuse_what_is_not_what_was_written() {
     let mut world = world();
     world.set("WARM_REDIS__KEY_PREFIX", "app:");

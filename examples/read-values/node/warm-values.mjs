@@ -69,18 +69,54 @@ function decompress(value, limit) {
 
 function gunzip(value, limit) {
   try {
-    return gunzipSync(value, { maxOutputLength: limit });
+    const { buffer, engine } = gunzipSync(value, { maxOutputLength: limit, info: true });
+    isWhole(value, engine.bytesWritten);
+    return buffer;
   } catch (error) {
     throw error.code === 'ERR_BUFFER_TOO_LARGE' ? new TooLong(limit) : error;
   }
 }
 
 function unlz4(value, limit) {
+  isWhole(value, endOfLz4(value));
   if (lz4.decompressBound(value) > limit) throw new TooLong(limit);
   return Buffer.from(lz4.decompress(value));
 }
 
+// The decompressors may give what they have, also of a frame that was cut short, and pass over what stands behind it.
+function isWhole(value, end) {
+  if (end !== value.length) throw new Error('the compressed value is not whole, or something stands behind it');
+}
+
+// Head (with sizes as its flags say), blocks behind their lengths, a length of 0, and perhaps a checksum: LZ4 Frame Format Description.
+function endOfLz4(value) {
+  const flags = value[4];
+  let at = 7 + (flags & 8 ? 8 : 0) + (flags & 1 ? 4 : 0);
+  while (at + 4 <= value.length) {
+    const length = value.readUInt32LE(at) & 0x7fffffff;
+    at += 4;
+    if (length === 0) return at + (flags & 4 ? 4 : 0);
+    at += length + (flags & 16 ? 4 : 0);
+  }
+  return undefined;
+}
+
+// The same of Zstandard: RFC 8878, 3.1.1.
+function endOfZstd(value) {
+  const flags = value[4];
+  const single = flags & 32 ? 1 : 0;
+  let at = 5 + (1 - single) + [0, 1, 2, 4][flags & 3] + [single, 2, 4, 8][flags >> 6];
+  while (at + 3 <= value.length) {
+    const head = value.readUIntLE(at, 3);
+    // A block of one byte that is repeated, or one of as many bytes as it says.
+    at += 3 + (((head >> 1) & 3) === 1 ? 1 : head >> 3);
+    if (head & 1) return at + (flags & 4 ? 4 : 0);
+  }
+  return undefined;
+}
+
 function unzstd(value, limit) {
+  isWhole(value, endOfZstd(value));
   const chunks = [];
   let length = 0;
   const stream = new Decompress((chunk) => {

@@ -92,6 +92,7 @@ mod tests {
         let whole = in_flight.give(&value(MOST + 1)).expect("it is alone");
         assert!(in_flight.give(&value(1)).is_none());
         drop(whole);
-        assert_eq!((in_flight.values().bytes, in_flight.values().answers.len()), (0, 0));
+        let values = in_flight.values();
+        assert_eq!((values.bytes, values.answers.len()), (0, 0));
     }
 }
