@@ -39,21 +39,31 @@ const AFTER_STATUS: &str = "\
 Exit codes: 4 Redis is away, or else 3 PostgreSQL is, or else 2 a job file is wrong, or else 1 a job's last run failed or it is stale (max_age), or warm serve is stuck; 0 all well. \
 That warm serve does not run is no failure: jobs may be run by warm --due.";
 
+const AFTER_STATS: &str = "\
+A key counts as read if it was touched after it was written; what that cannot see is told in docs/stats.md. Nothing is read by GET, and no key is touched.
+
+Exit codes: 0 all well, whatever the figures are · 1 a target is missed, with --check only · 2 configuration or usage · 4 Redis unreachable or refused";
+
 const AFTER_FILL: &str = "\
 Exit codes: 0 each key holds now what it should · 1 one of them does not: no row makes it, or it was left alone · 2 one belongs to no job, and none was filled · else as for a run";
 
 const AFTER_SHOW: &str = "\
-Exit codes: 0 cache and database agree, also that there is nothing · 1 they do not · 2 the key belongs to no job · else as for a run";
+Exit codes: 0 cache and database agree, also that there is nothing · 1 they do not, or nobody can tell (the job's query leaves rows out, and there is no fill_query) · 2 the key belongs to no job · \
+else as for a run";
 
 const AFTER_DIFF: &str = "\
 Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \
 type or never dies.";
+const AFTER_CHANGES: &str = "\
+Tables and channel are those of [changes] in the configuration; warm serve listens. The account of DATABASE_URL only reads: it may look, and who owns the tables installs, \
+with DATABASE_URL set for this once, or with the statements that --print shows.
+
+Exit codes: 0 all is there, or removed · 1 something is missing or outdated · 2 configuration or usage · 3 PostgreSQL unreachable or refused";
 
 const AFTER_LEARN: &str = "\
 Redis has to tell of misses: notify-keyspace-events with the letters Em, which this command never sets. It changes nothing, and asks PostgreSQL nothing. A signal ends it earlier, with what it has.
 
 Exit codes: 0 what there was has been heard · 4 Redis unreachable or refused, or it tells nobody of misses · 128+n signal n";
-
 const AFTER_INVALIDATE: &str = "\
 With --stdin each line is NAME param=value… (values without blanks), or an object such as {\"ticket\": {\"id\": 1, \"userId\": \"a b\"}}. All lines are read before anything is deleted, \
 and all patterns share one pass over the keys.
@@ -117,6 +127,9 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+    /// Show what Redis does for the application, and which warmed keys are read; change nothing
+    #[command(after_help = AFTER_STATS)]
+    Stats(Stats),
     /// Compare cache and database: keys that are missing, stale, too many, or made in another way
     #[command(after_help = AFTER_DIFF)]
     Diff(Diff),
@@ -132,6 +145,12 @@ enum Command {
     /// Delete what a change has made stale: the keys of a set in the configuration
     #[command(after_help = AFTER_INVALIDATE)]
     Invalidate(Invalidate),
+    /// The triggers by which the database tells what has changed
+    #[command(after_help = AFTER_CHANGES)]
+    Changes {
+        #[command(subcommand)]
+        action: Changes,
+    },
     /// Let jobs begin no run by themselves on this machine, for a while
     Pause(Pause),
     /// Let paused jobs go on
@@ -140,6 +159,25 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+}
+
+/// `warm changes`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Changes {
+    /// Install what is missing or outdated, and remove what is not configured any more
+    Install {
+        /// Show the statements, for psql; ask nobody, and change nothing
+        #[arg(long)]
+        print: bool,
+    },
+    /// Remove all of them
+    Remove {
+        /// Show the statements, for psql; ask nobody, and change nothing
+        #[arg(long)]
+        print: bool,
+    },
+    /// Show which are there; change nothing
+    Status,
 }
 
 /// `warm invalidate`.
@@ -169,6 +207,20 @@ pub struct Pause {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<DateTime<Utc>>,
     /// The jobs to pause [default: all that there are now]
+    #[arg(value_name = "JOB")]
+    pub jobs: Vec<String>,
+}
+
+/// `warm stats`.
+#[derive(Debug, Clone, Args)]
+pub struct Stats {
+    /// Watch for so long, and show the hit ratio of that time, written 10s or 5m (1s … 1h)
+    #[arg(long, value_name = "TIME", value_parser = while_watching)]
+    pub watch: Option<Duration>,
+    /// End with exit code 1 if a target is missed
+    #[arg(long)]
+    pub check: bool,
+    /// The jobs whose keys are looked at [default: all]
     #[arg(value_name = "JOB")]
     pub jobs: Vec<String>,
 }
@@ -251,6 +303,13 @@ fn length(text: &str) -> Result<Duration, &'static str> {
         .ok_or("it is a length of time from 1s to 30d, such as `30m` or `1h 30m`")
 }
 
+fn while_watching(text: &str) -> Result<Duration, &'static str> {
+    let bounds = Duration::from_secs(1)..=Duration::from_secs(3600);
+    parse_length(text)
+        .filter(|length| bounds.contains(length))
+        .ok_or("it is a length of time from 1s to 1h, such as `10s` or `5m`")
+}
+
 fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
     text.parse().map_err(|_| "a moment is written 2027-03-27T00:00:00Z, or with its offset, 2027-03-27T01:00:00+01:00")
 }
@@ -280,11 +339,13 @@ pub fn main() -> ExitCode {
         Some(Command::Serve) => commands::serve::run(&cli.common),
         Some(Command::List(list)) => commands::list::run(&cli.common, &list),
         Some(Command::Status { jobs }) => commands::status::run(&cli.common, &jobs),
+        Some(Command::Stats(stats)) => commands::stats::run(&cli.common, &stats),
         Some(Command::Diff(diff)) => commands::diff::run(&cli.common, &diff),
         Some(Command::Fill(fill)) => commands::fill::run(&cli.common, &fill),
         Some(Command::Show(show)) => commands::show::run(&cli.common, &show),
         Some(Command::Learn(learn)) => commands::learn::run(&cli.common, &learn),
         Some(Command::Invalidate(invalidate)) => commands::invalidate::run(&cli.common, &invalidate),
+        Some(Command::Changes { action }) => commands::changes::run(&cli.common, &action),
         Some(Command::Pause(pause)) => commands::pause::pause(&cli.common, &pause),
         Some(Command::Resume { jobs }) => commands::pause::resume(&cli.common, &jobs),
         None if cli.now.due => commands::due::run(&cli.common),

@@ -56,6 +56,17 @@ pub const NO_JSON: &str = "type = \"json\" needs the commands of RedisJSON (Redi
 /// What Redis says of a command in a script.
 const OF_SCRIPTS: &str = "can't run this command";
 
+/// What the account may not see of the server's use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unseen {
+    /// Whether keys are there, without a trace of asking.
+    pub presence: bool,
+    /// Whether they are read.
+    pub uses: bool,
+    /// Slow commands.
+    pub slow: bool,
+}
+
 /// What the account lacks for deleting what somebody names stale, each in Redis' words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withheld {
@@ -64,6 +75,9 @@ pub struct Withheld {
     /// Deleting keys: which of those that were asked about, by their places, and why the first of them.
     pub keys: Option<(Vec<usize>, String)>,
 }
+
+/// What Redis says of a command that is refused whatever its keys.
+const OF_COMMAND: &str = "permissions to run the '";
 
 /// A script that needs no right of its own beyond those that a run needs anyway.
 const LOOK: &str = "return redis.call('TYPE', KEYS[1])";
@@ -159,6 +173,26 @@ impl Redis {
         Ok(withheld)
     }
 
+    /// What of its use the account may not see: for each thing, the commands that it lacks. Nothing is changed. Blocks.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or rejects us altogether.
+    pub fn unseen(&self) -> Result<Unseen, Error> {
+        let mut connection = self.connect()?.connection;
+        // A key of which nobody knows.
+        let own = format!("{}warm:check:{:016x}", self.key_prefix(), fastrand::u64(..));
+        let mut lacks = |command: &str, words: &[&str]| {
+            let ask = redis::cmd(command).arg(words).take();
+            // That warm's own keys are refused is said elsewhere.
+            Ok::<_, Error>(refusal(&mut connection, &ask)?.is_some_and(|words| words.contains(OF_COMMAND)))
+        };
+        Ok(Unseen {
+            presence: lacks("MEMORY", &["USAGE", &own])?,
+            uses: lacks("OBJECT", &["IDLETIME", &own])? || lacks("OBJECT", &["FREQ", &own])?,
+            slow: lacks("SLOWLOG", &["LEN"])? || lacks("SLOWLOG", &["GET", "1"])?,
+        })
+    }
+
     fn rights_for(
         &self,
         connection: &mut Connection,
@@ -180,12 +214,13 @@ impl Redis {
 }
 
 /// What is done to keys, in a way that changes nothing.
-fn probes(key: &str, script: &str) -> [Cmd; 9] {
+fn probes(key: &str, script: &str) -> [Cmd; 10] {
     [
         // Asking for both NX and XX is an error, but one that comes after the account's rights.
         redis::cmd("SET").arg(key).arg("").arg("NX").arg("XX").take(),
         redis::cmd("GET").arg(key).take(),
         redis::cmd("STRLEN").arg(key).take(),
+        redis::cmd("GETRANGE").arg(key).arg(0).arg(0).take(),
         redis::cmd("TYPE").arg(key).take(),
         redis::cmd("PTTL").arg(key).take(),
         redis::cmd("PEXPIRETIME").arg(key).take(),

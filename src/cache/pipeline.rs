@@ -23,7 +23,7 @@ use super::compare;
 use super::connect::{Connected, Redis};
 use super::error::{Trouble, judge, translate};
 use super::flight::{InFlight, Open};
-use super::memory::MemoryGuard;
+use super::memory::{KEY_OVERHEAD, MemoryGuard};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::rate::Cost;
@@ -106,6 +106,11 @@ impl Pipeline {
     /// Whether the server says how full it is, as far as that matters to this run.
     pub(super) fn is_guarded(&self) -> bool {
         !self.policy.writes() || self.connected.info.is_some()
+    }
+
+    /// Why there is no room for even one key that is not there yet, if there is none.
+    pub(super) fn lack_of_room(&mut self) -> Option<Error> {
+        self.guard.is_tight_for(KEY_OVERHEAD).then(|| self.guard.refusal(1))
     }
 
     /// Writes what it is given until nobody gives any more.
@@ -246,6 +251,7 @@ impl Pipeline {
             rest = others;
         }
         (item.sent_at, item.wire) = (Instant::now(), self.buffer.len());
+        self.tally.sends(item.sent_at + item.loaded.batch.provisional);
         self.connected.connection.send_packed_command(&self.buffer).map_err(|error| translate(&error))
     }
 
@@ -335,7 +341,7 @@ impl Pipeline {
             Verdict::LookCloser => return open.closer.push(index),
             Verdict::Nonsense => return open.nonsense(index),
             Verdict::Written(mark) => {
-                self.tally.written(prefix, &entry, mark != Mark::Done);
+                self.tally.written(prefix, &entry, mark);
                 mark
             }
             Verdict::Seen(mark) => mark,
@@ -343,12 +349,12 @@ impl Pipeline {
                 self.tally.expired(&entry);
                 Mark::New
             }
-            Verdict::Confirmed => done(|| self.tally.confirmed()),
+            Verdict::Confirmed => done(|| self.tally.confirmed(&entry)),
             Verdict::Renewed => done(|| self.tally.renewed(prefix, &entry)),
-            Verdict::Withdrawn => done(|| self.tally.withdrawn()),
+            Verdict::Withdrawn => done(|| self.tally.withdrawn(&entry)),
             Verdict::Missed => done(|| self.tally.missed(&entry)),
             Verdict::Overtaken => done(|| self.tally.overtaken(&entry)),
-            Verdict::Left(why) => done(|| self.tally.left(why)),
+            Verdict::Left(why) => done(|| self.tally.left(&entry, why)),
         };
         item.loaded.batch.lost |= lost;
         item.loaded.batch.mark(index, mark);

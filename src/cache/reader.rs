@@ -2,10 +2,13 @@
 //!
 //! Whoever asks while the thread waits for Redis is answered by the next round, together with all others who do: so many who ask at once cost few round trips, and never more than
 //! one connection.
+//!
+//! Anybody may have written what is read, and of any length: what is longer than wanted is not fetched. Each value goes on its way as soon as it has come, so that few are held here.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use redis::{Connection, Value};
+use redis::{Cmd, Connection, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connect::{Connected, Redis};
@@ -15,6 +18,9 @@ use crate::ground::error::{Error, ErrorKind};
 
 /// How many keys are asked for in one round.
 const TOGETHER: usize = 256;
+
+/// What `PTTL` says of a key that is absent.
+const ABSENT: i64 = -2;
 
 /// A value that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,8 @@ type Answer = Result<Option<Live>, Error>;
 struct Ask {
     /// With the installation's prefix.
     key: Vec<u8>,
+    /// The most bytes that are wanted.
+    most: usize,
     to: oneshot::Sender<Answer>,
 }
 
@@ -58,15 +66,15 @@ impl Redis {
 }
 
 impl Reader {
-    /// The string at a key, which is given without the installation's prefix; nothing if it is absent.
+    /// The string of at most so many bytes at a key, which is given without the installation's prefix; nothing if it is absent.
     ///
     /// # Errors
-    /// When the server cannot be reached or rejects us; [`ErrorKind::Definition`] for a key of another type.
-    pub async fn get(&self, key: &[u8]) -> Answer {
+    /// When the server cannot be reached or rejects us; [`ErrorKind::Definition`] for a key of another type, or a longer string.
+    pub async fn get(&self, key: &[u8], most: usize) -> Answer {
         let gone = || Error::new(ErrorKind::Panic, "the reader has ended");
         let (to, answer) = oneshot::channel();
         let key = [self.prefix.as_bytes(), key].concat();
-        self.asks.send(Ask { key, to }).map_err(|_| gone())?;
+        self.asks.send(Ask { key, most, to }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -74,30 +82,29 @@ impl Reader {
 fn answer_all(redis: &Redis, mut asks: mpsc::UnboundedReceiver<Ask>) {
     let mut connected = None;
     while let Some(first) = asks.blocking_recv() {
-        let mut round = vec![first];
+        let mut round = VecDeque::from([first]);
         while round.len() < TOGETHER
             && let Ok(next) = asks.try_recv()
         {
-            round.push(next);
+            round.push_back(next);
         }
         // Nobody listens any more if he has given up meanwhile.
         round.retain(|ask| !ask.to.is_closed());
-        match ask_in_turn(redis, &mut connected, &round) {
-            Ok(answers) => round.into_iter().zip(answers).for_each(|(ask, answer)| drop(ask.to.send(answer))),
-            Err(error) => round.into_iter().for_each(|ask| drop(ask.to.send(Err(error.clone())))),
+        if let Err(error) = ask_in_turn(redis, &mut connected, &mut round) {
+            round.into_iter().for_each(|ask| drop(ask.to.send(Err(error.clone()))));
         }
     }
 }
 
-/// Asks for all; once more, if the connection was an old one and broke.
-fn ask_in_turn(redis: &Redis, connected: &mut Option<Connected>, round: &[Ask]) -> Result<Vec<Answer>, Error> {
+/// Asks for all, and answers; asks once more for what has no answer, if the connection was an old one and broke.
+fn ask_in_turn(redis: &Redis, connected: &mut Option<Connected>, round: &mut VecDeque<Ask>) -> Result<(), Error> {
     for is_new in [false, true] {
         let Connected { connection, .. } = match connected {
             Some(connected) => connected,
             None => connected.insert(redis.connect_once().map_err(into_error)?),
         };
         match ask(connection, round) {
-            Ok(answers) => return Ok(answers),
+            Ok(()) => return Ok(()),
             Err(trouble) => {
                 // It may still hold the answer to somebody else.
                 *connected = None;
@@ -107,34 +114,65 @@ fn ask_in_turn(redis: &Redis, connected: &mut Option<Connected>, round: &[Ask]) 
             }
         }
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
-fn ask(connection: &mut Connection, round: &[Ask]) -> Result<Vec<Answer>, Trouble> {
+/// Asks for the first bytes of each value, one more than are wanted. Of an absent key they are those of an empty string: where that may be one, the whole value is asked for.
+fn ask(connection: &mut Connection, round: &mut VecDeque<Ask>) -> Result<(), Trouble> {
+    let first = |Ask { key, most, .. }: &Ask| redis::cmd("GETRANGE").arg(key).arg(0).arg(most).take();
+    let mut empty = VecDeque::new();
+    let result = exchange(connection, round, first, Some(&mut empty))
+        .and_then(|()| exchange(connection, &mut empty, |Ask { key, .. }| redis::cmd("GET").arg(key).take(), None));
+    round.append(&mut empty);
+    result
+}
+
+/// Asks for these and answers them, but for values that seem to be empty, which are put aside if it is said where.
+fn exchange(
+    connection: &mut Connection,
+    asks: &mut VecDeque<Ask>,
+    value_of: impl Fn(&Ask) -> Cmd,
+    mut aside: Option<&mut VecDeque<Ask>>,
+) -> Result<(), Trouble> {
     let mut commands = Vec::new();
-    for Ask { key, .. } in round {
-        commands.extend(redis::cmd("PTTL").arg(key).get_packed_command());
-        commands.extend(redis::cmd("GET").arg(key).get_packed_command());
+    for ask in asks.iter() {
+        commands.extend(redis::cmd("PTTL").arg(&ask.key).get_packed_command());
+        commands.extend(value_of(ask).get_packed_command());
+    }
+    if commands.is_empty() {
+        return Ok(());
     }
     connection.send_packed_command(&commands).map_err(|error| translate(&error))?;
-    let mut answers = Vec::with_capacity(round.len());
-    for _ in round {
-        let (left, value) = (reply(connection)?, reply(connection)?);
-        answers.push(match (left, value) {
+    while !asks.is_empty() {
+        let both = (reply(connection)?, reply(connection)?);
+        let Some(ask) = asks.pop_front() else { break };
+        let answer = match both {
             (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(Value::Int(ABSENT)), Ok(Value::BulkString(value))) if value.is_empty() => Ok(None),
+            (Ok(Value::Int(left)), Ok(Value::BulkString(value))) => match &mut aside {
+                Some(aside) if value.is_empty() => {
+                    aside.push_back(ask);
+                    continue;
+                }
+                _ if value.len() > ask.most => Err(too_long(ask.most)),
+                _ => Ok(Some(Live { value, left: u64::try_from(left).ok().map(Duration::from_millis) })),
+            },
             (Ok(_), Ok(Value::Nil)) => Ok(None),
-            (Ok(Value::Int(left)), Ok(Value::BulkString(value))) => {
-                Ok(Some(Live { value, left: u64::try_from(left).ok().map(Duration::from_millis) }))
-            }
             _ => {
-                return Err(Trouble::Reconnect(Error::new(
-                    ErrorKind::RedisReply,
-                    "Redis gave an answer that fits no question",
-                )));
+                asks.push_front(ask);
+                let message = "Redis gave an answer that fits no question";
+                return Err(Trouble::Reconnect(Error::new(ErrorKind::RedisReply, message)));
             }
-        });
+        };
+        // He may have given up.
+        let _ = ask.to.send(answer);
     }
-    Ok(answers)
+    Ok(())
+}
+
+fn too_long(most: usize) -> Error {
+    let why = format!("the value in Redis is longer than max_value allows ({most} bytes, as it stands there)");
+    Error::new(ErrorKind::Definition, why)
 }
 
 /// One reply: the inner error is about this key only.

@@ -1,4 +1,4 @@
-//! Takes back values of ours: what this run wrote and then found to be wrong, and what earlier runs wrote and whose rows are gone.
+//! Takes back values of ours: what this run wrote and then found to be wrong, or could not make sure of, and what earlier runs wrote and whose rows are gone.
 //!
 //! Only a value that is still ours, byte for byte, is deleted: whatever somebody else has written since stays.
 
@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::connect::Redis;
 use super::error::{Trouble, translate};
+use super::scripts::WITHDRAW;
 use crate::ground::error::Error;
 
 /// Deletes the key if it still holds the given bytes, and still dies some day: somebody who took its end away made it his own.
@@ -48,6 +49,23 @@ impl Redis {
             return Ok(0);
         }
         self.apart(move |redis| redis.take_back(&values)).await
+    }
+
+    /// Removes values that were written provisionally, if they still are the ones that are meant: each key with the moment at which its value dies.
+    ///
+    /// # Errors
+    /// What Redis gave; then some may still be there.
+    pub async fn withdraw(&self, values: Vec<(Vec<u8>, u64)>) -> Result<(), Error> {
+        self.apart(move |redis| {
+            let mut connected = redis.connect()?;
+            let mut pipe = redis::pipe();
+            for (key, dies) in values {
+                let key = [redis.key_prefix().as_bytes(), &key].concat();
+                pipe.cmd("EVAL").arg(WITHDRAW).arg(1).arg(key).arg(dies).ignore();
+            }
+            pipe.exec(&mut connected.connection).map_err(|error| into_error(translate(&error)))
+        })
+        .await
     }
 
     /// The keys of those of the values that are still there; nothing is deleted.

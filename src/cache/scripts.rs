@@ -60,7 +60,7 @@ const SWAP: &str = "if redis.call('TYPE', KEYS[1])['ok'] ~= 'string' then return
     return 1";
 
 /// Removes a value if it is still the one that is meant. ARGV: when it dies. 1: done, 0: it is another.
-const WITHDRAW: &str = "if redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end \
+pub(super) const WITHDRAW: &str = "if redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end \
     return redis.call('UNLINK', KEYS[1])";
 
 /// The hashes by which a server knows the scripts.

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::traces::Traces;
 use crate::ground::drift::{Drift, Found};
 use crate::ground::entry::{Entry, Mark};
 use crate::ground::kind::Kind;
 use crate::ground::run::{Left, SAMPLES, Sample, Stats};
+use crate::ground::sample::{Reservoir, Sampled};
 use crate::ground::sealing::Opens;
 use crate::ground::waits::Waits;
 
@@ -21,6 +23,8 @@ pub struct Tally(Arc<Mutex<Written>>);
 struct Written {
     stats: Stats,
     sample: Vec<Sample>,
+    /// Keys that there are now, for whoever asks later whether they still are.
+    keys: Reservoir,
     /// Fingerprints of keys that may have to be taken back → whether this run wrote them.
     watched: HashMap<u64, bool>,
     /// Those who wait for their turn.
@@ -28,6 +32,8 @@ struct Written {
     drift: Drift,
     /// How values that are compared are opened, where they are sealed.
     opens: Option<Arc<dyn Opens>>,
+    /// What is to be taken back unless it is made sure of, where that is wanted.
+    traces: Option<Traces>,
 }
 
 impl Written {
@@ -37,6 +43,7 @@ impl Written {
         {
             *watched = true;
         }
+        self.keys.offer(entry.key);
         self.stats.written += 1;
         self.stats.bytes += (entry.key.len() + entry.payload.len()) as u64;
         if self.sample.len() < SAMPLES {
@@ -48,6 +55,11 @@ impl Written {
     /// One of those that were written provisionally is no longer in doubt.
     fn settle(&mut self) {
         self.stats.unconfirmed = self.stats.unconfirmed.saturating_sub(1);
+    }
+
+    /// The entry's value is sure, or is there no more.
+    fn leaves_no_trace(&mut self, entry: &Entry<'_>) {
+        self.traces.iter_mut().for_each(|traces| traces.settled(entry));
     }
 }
 
@@ -62,13 +74,23 @@ impl Tally {
         self.lock().sample.clone()
     }
 
+    /// A few of the keys that were written or found in place.
+    pub fn sampled(&self) -> Sampled {
+        self.lock().keys.sample()
+    }
+
+    /// Notes a key that is in place, and that nothing is written to.
+    pub fn in_place(&self, key: &[u8]) {
+        self.lock().keys.offer(key);
+    }
+
     /// Forgets everything but how long the run was held back: that is of all attempts together.
     pub fn reset(&self) {
         let mut written = self.lock();
         let Stats { waited, gave_way, .. } = written.stats;
         let stats = Stats { waited, gave_way, ..Stats::default() };
-        let opens = written.opens.take();
-        *written = Written { stats, waits: written.waits, opens, ..Written::default() };
+        let (opens, traces) = (written.opens.take(), written.traces.take());
+        *written = Written { stats, waits: written.waits, opens, traces, ..Written::default() };
     }
 
     /// Remembers from now on whether the key with this fingerprint is written.
@@ -81,20 +103,62 @@ impl Tally {
         self.lock().watched.remove(&key).unwrap_or(false)
     }
 
-    /// Counts an entry that was written, provisionally or for good. `prefix` is the installation's.
-    pub(super) fn written(&self, prefix: &str, entry: &Entry<'_>, provisional: bool) {
+    /// Notes from now on what is there provisionally: [`Tally::take_traces`] gives it.
+    pub fn trace(&self) {
+        self.lock().traces = Some(Traces::default());
+    }
+
+    /// Whether something is there provisionally that is to be taken back.
+    pub fn has_traces(&self) -> bool {
+        self.lock().traces.as_ref().is_some_and(|traces| !traces.is_empty())
+    }
+
+    /// Takes what is there provisionally, each key with the moment at which its value dies. It counts as not written.
+    pub fn take_traces(&self) -> Vec<(Vec<u8>, u64)> {
         let mut written = self.lock();
+        let (there, bytes) = written.traces.as_mut().map(Traces::take).unwrap_or_default();
+        let (stats, count) = (&mut written.stats, there.len() as u64);
+        stats.unconfirmed = stats.unconfirmed.saturating_sub(count);
+        stats.written = stats.written.saturating_sub(count);
+        stats.bytes = stats.bytes.saturating_sub(bytes);
+        if stats.written == 0 {
+            written.sample.clear();
+        }
+        there
+    }
+
+    /// Notes that values are sent that live until then at the longest.
+    pub(super) fn sends(&self, end: Instant) {
+        self.lock().traces.iter_mut().for_each(|traces| traces.sent(end));
+    }
+
+    /// Notes that an answer never came, so that nobody knows what is there.
+    pub fn loses_sight(&self) {
+        self.lock().traces.iter_mut().for_each(Traces::lose);
+    }
+
+    /// Until when something may be there that nobody knows of, if it may.
+    pub fn lost_until(&self) -> Option<Instant> {
+        self.lock().traces.as_ref().and_then(Traces::lost_until)
+    }
+
+    /// Counts an entry that was written, provisionally or for good, as the mark says. `prefix` is the installation's.
+    pub(super) fn written(&self, prefix: &str, entry: &Entry<'_>, mark: Mark) {
+        let mut written = self.lock();
+        written.traces.iter_mut().for_each(|traces| traces.written(entry, mark));
         if matches!(entry.mark, Mark::Outdated(_)) {
             written.stats.repaired += 1;
             return;
         }
-        written.stats.unconfirmed += u64::from(provisional);
+        written.stats.unconfirmed += u64::from(mark != Mark::Done);
         written.add(prefix, entry);
     }
 
     /// Counts an entry whose value was found to be right and has its full lifetime now.
-    pub(super) fn confirmed(&self) {
-        self.lock().settle();
+    pub(super) fn confirmed(&self, entry: &Entry<'_>) {
+        let mut written = self.lock();
+        written.settle();
+        written.leaves_no_trace(entry);
     }
 
     /// Counts an entry that held the same value already and lives on.
@@ -105,9 +169,10 @@ impl Tally {
     }
 
     /// Counts an entry whose value was written, found to be wrong, and removed.
-    pub(super) fn withdrawn(&self) {
+    pub(super) fn withdrawn(&self, entry: &Entry<'_>) {
         let mut written = self.lock();
         written.settle();
+        written.leaves_no_trace(entry);
         written.stats.withdrawn += 1;
     }
 
@@ -118,14 +183,16 @@ impl Tally {
             return;
         }
         written.settle();
+        written.leaves_no_trace(entry);
         written.stats.written = written.stats.written.saturating_sub(1);
         written.stats.bytes = written.stats.bytes.saturating_sub((entry.key.len() + entry.payload.len()) as u64);
     }
 
     /// Counts an entry for which it is too late: what we wrote has died or is about to, and is counted as not confirmed; what others wrote is left.
     pub(super) fn missed(&self, entry: &Entry<'_>) {
+        self.lock().leaves_no_trace(entry);
         if matches!(entry.mark, Mark::Different(_)) {
-            self.left(Left::Unverified);
+            self.left(entry, Left::Unverified);
         }
     }
 
@@ -135,6 +202,7 @@ impl Tally {
         if matches!(entry.mark, Mark::Provisional(_) | Mark::Outdated(_) | Mark::Withdrawn(_)) {
             written.settle();
         }
+        written.leaves_no_trace(entry);
         written.stats.overtaken += 1;
     }
 
@@ -175,8 +243,12 @@ impl Tally {
     }
 
     /// Counts an entry that was left alone.
-    pub(super) fn left(&self, why: Left) {
-        self.lock().stats.leave(why);
+    pub(super) fn left(&self, entry: &Entry<'_>, why: Left) {
+        let mut written = self.lock();
+        written.stats.leave(why);
+        if why == Left::Present {
+            written.keys.offer(entry.key);
+        }
     }
 
     /// Adds a pause that was made because Redis was slow.

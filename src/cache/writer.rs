@@ -30,6 +30,7 @@ pub struct Writer {
     spare: Spare,
     halted: Arc<AtomicBool>,
     guarded: bool,
+    lack_of_room: Option<Error>,
     /// Where it waits for its turn, for what, and who counts that.
     redis: Redis,
     policy: Policy,
@@ -69,9 +70,9 @@ impl Writer {
         let halted = Arc::new(AtomicBool::new(false));
         let halt = Arc::clone(&halted);
         let work = move || match Pipeline::new(to, (policy, kind), counts, pool, halt, slow_tx) {
-            Ok(pipeline) => {
+            Ok(mut pipeline) => {
                 // Nobody listens any more if the run was cancelled meanwhile.
-                let _ = connected_tx.send(Ok(pipeline.is_guarded()));
+                let _ = connected_tx.send(Ok((pipeline.is_guarded(), pipeline.lack_of_room())));
                 let _ = ended_tx.send(pipeline.run(receiver));
             }
             Err(error) => {
@@ -82,16 +83,34 @@ impl Writer {
             .name("warm-writer".to_owned())
             .spawn(work)
             .map_err(|error| Error::new(ErrorKind::RedisUnreachable, format!("no thread for writing: {error}")))?;
-        let guarded = connected.await.map_err(|_| gone())??;
+        let (guarded, lack_of_room) = connected.await.map_err(|_| gone())??;
         let budget_units = in_flight.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let budget = Arc::new(Semaphore::new(budget_units));
         let (redis, slow) = (redis.clone(), Some(slow));
-        Ok(Writer { batches, budget, budget_units, spare, halted, guarded, redis, policy, tally, slow, ended })
+        Ok(Writer {
+            batches,
+            budget,
+            budget_units,
+            spare,
+            halted,
+            guarded,
+            lack_of_room,
+            redis,
+            policy,
+            tally,
+            slow,
+            ended,
+        })
     }
 
     /// Whether Redis' memory is watched; not, where the account may not ask for it.
     pub fn is_guarded(&self) -> bool {
         self.guarded
+    }
+
+    /// Why there was no room for even one new key when the connection was made, if there was none.
+    pub fn lack_of_room(&self) -> Option<&Error> {
+        self.lack_of_room.as_ref()
     }
 
     /// Returns when Redis has been slow for several batches, with the time that it took for the last one; else never. Can be asked for once.

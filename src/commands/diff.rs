@@ -89,10 +89,9 @@ impl Compared {
         );
         let moving = stats.overtaken + stats.unverified;
         parts.extend((moving > 0).then(|| format!("{moving} changed meanwhile")));
-        parts.extend(
-            (drift.unknown > 0)
-                .then(|| format!("{} not known: without a fill_query, or nothing to ask for", drift.unknown)),
-        );
+        parts.extend((drift.unknown > 0).then(|| {
+            format!("{} not known: without a fill_query, or nothing can be made of their rows", drift.unknown)
+        }));
         let repaired = self.before.as_ref().map(|before| format!(" (before the repair: {})", in_short(before)));
         let mut text = format!("{job}: {}{}\n", parts.join(", "), repaired.unwrap_or_default());
         drift.shown.iter().for_each(|finding| text += &format!("  {}\n", line(finding)));
@@ -142,7 +141,7 @@ fn line(Finding { key, what }: &Finding) -> String {
     match what {
         What::Missing => format!("{key}  missing"),
         What::Stale(difference) => format!("{key}  stale: {difference}"),
-        What::OtherShape(difference) => format!("{key}  another shape: {difference}"),
+        What::OtherShape(how, difference) => format!("{key}  another shape: {how}; first difference {difference}"),
         What::Unopened(why) => format!("{key}  another shape: {why}"),
         What::OtherType(ty) => format!("{key}  another type: {ty}"),
         What::OtherTtl(left, most) => format!("{key}  another TTL: it {}", other_ttl(*left, *most)),

@@ -21,7 +21,8 @@ use crate::ground::show::{human_bytes, visible};
 pub fn run(common: &Common, fill: &Fill) -> Result<u8, Failure> {
     let loaded = load(common)?;
     // Before anything is written, all of them have to be known.
-    let keys: Vec<Owned> = fill.keys.iter().map(|key| find(&loaded.settings, key)).collect::<Result<_, _>>()?;
+    let owned = |key| find(&loaded.settings, key).and_then(Owned::fillable);
+    let keys: Vec<Owned> = fill.keys.iter().map(|key| owned(key)).collect::<Result<_, _>>()?;
     let runner = Arc::new(runner(&loaded.settings, observer())?);
     let mode = Some(if fill.missing { Mode::Missing } else { Mode::Refresh });
     let (reports, caught) = runtime()?.block_on(async {

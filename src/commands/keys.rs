@@ -52,7 +52,7 @@ impl Keys {
         if keys.socket.is_none() && keys.listen.is_none() {
             return Ok((all, None));
         }
-        let given = source(in_use, observer.as_ref()).map_err(|error| anyhow!("{error}"))?;
+        let given = source(in_use, None, observer.as_ref()).map_err(|error| anyhow!("{error}"))?;
         let (sources, source) = watch::channel(given);
         for listener in listeners(&keys, &settings.file, observer.as_ref()).await? {
             all.servers.spawn(serve_keys(listener, source.clone(), Arc::clone(observer), all.life.subscribe()));
@@ -77,12 +77,16 @@ impl Keys {
     }
 }
 
-/// From what values are given, and what may be deleted.
-pub(super) fn source(in_use: &InUse, observer: &dyn Observer) -> Result<Arc<Given>, Error> {
+/// From what values are given, and what may be deleted; in the place of what was given before.
+pub(super) fn source(in_use: &InUse, before: Option<&Given>, observer: &dyn Observer) -> Result<Arc<Given>, Error> {
     let settings = &in_use.loaded.settings;
     let jobs: Vec<_> = settings.jobs.iter().cloned().map(Arc::new).collect();
     let runner: &Arc<Runner> = &in_use.runner;
-    let reads = ReadThrough::new(runner, &jobs, settings.serve.keys.level1).map(Arc::new)?;
+    let reads = ReadThrough::new(runner, &jobs, settings.serve.keys.level1)?;
+    let reads = Arc::new(match before {
+        Some(before) => reads.after(&before.reads),
+        None => reads,
+    });
     let deletes = settings.serve.keys.invalidate.then(|| Deletes {
         sets: settings.sets.clone(),
         file: settings.file.clone(),

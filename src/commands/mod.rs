@@ -1,9 +1,11 @@
 //! The commands: each reads the configuration, makes what it needs, and reports.
 
+pub mod changes;
 pub mod check;
 pub mod diff;
 pub mod due;
 pub mod fill;
+mod follow;
 pub mod invalidate;
 mod keys;
 pub mod learn;
@@ -19,6 +21,7 @@ pub mod serve;
 mod setup;
 pub mod show;
 mod signals;
+pub mod stats;
 pub mod status;
 
 use std::io::{IsTerminal, Write};

@@ -78,6 +78,7 @@ mod tests {
             swept_sample: Vec::new(),
             drift: Drift::default(),
             kept: Kept::default(),
+            lost_until: None,
         };
         assert_eq!(exit_code(&[report(9, None)]), 0);
         let reports = [

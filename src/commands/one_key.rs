@@ -1,9 +1,11 @@
 //! From a key on the command line to the job that it belongs to.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use super::Failure;
 use crate::ground::job::Job;
+use crate::ground::one_key::Unfillable;
 use crate::ground::settings::Settings;
 use crate::ground::show::visible;
 
@@ -14,12 +16,14 @@ pub(super) struct Owned {
     pub(super) key: Arc<[u8]>,
     /// With it.
     pub(super) shown: String,
+    /// Why nobody can tell what stands in the database for it, if so: there may be a row, or not.
+    pub(super) unfillable: Option<String>,
 }
 
 /// Finds the job of a key, which may be given with the installation's prefix or without it.
 ///
 /// # Errors
-/// A key of no job, or of one that is disabled, or one that cannot be filled.
+/// A key of no job, or of one that is disabled.
 pub(super) fn find(settings: &Settings, given: &str) -> Result<Owned, Failure> {
     let prefix = &settings.redis.key_prefix;
     let key = given.strip_prefix(prefix.as_str()).unwrap_or(given);
@@ -35,7 +39,27 @@ pub(super) fn find(settings: &Settings, given: &str) -> Result<Owned, Failure> {
         return Err(Failure::usage(format!("`{}`: the job `{}` is disabled: {why}", visible(given), job.name)));
     }
     // Said before anything is asked of a server.
-    job.for_key(key.as_bytes())
-        .map_err(|why| Failure::usage(format!("`{}`: {why} ({})", visible(given), job.file.display())))?;
-    Ok(Owned { job, key: Arc::from(key.as_bytes()), shown: format!("{prefix}{key}") })
+    let unfillable = match job.for_key(key.as_bytes()) {
+        Ok(_) => None,
+        Err(Unfillable::NoFillQuery(why)) => Some(why),
+        Err(why @ Unfillable::NotItsKey(_)) => return Err(refused(given, &why, &job)),
+    };
+    Ok(Owned { job, key: Arc::from(key.as_bytes()), shown: format!("{prefix}{key}"), unfillable })
+}
+
+impl Owned {
+    /// The same, if it can be filled.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub(super) fn fillable(self) -> Result<Self, Failure> {
+        match &self.unfillable {
+            None => Ok(self),
+            Some(why) => Err(refused(&self.shown, why, &self.job)),
+        }
+    }
+}
+
+fn refused(key: &str, why: &dyn Display, job: &Job) -> Failure {
+    Failure::usage(format!("`{}`: {why} ({})", visible(key), job.file.display()))
 }

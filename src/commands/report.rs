@@ -148,13 +148,13 @@ fn time(report: &Report) -> String {
 /// A finding of a comparison.
 pub(super) fn finding_value(finding: &Finding) -> Value {
     let (difference, other_type, ttl) = match &finding.what {
-        What::Stale(difference) | What::OtherShape(difference) => (Some(difference), None, None),
+        What::Stale(difference) | What::OtherShape(_, difference) => (Some(difference), None, None),
         What::OtherType(ty) => (None, Some(ty), None),
         What::OtherTtl(left, most) => (None, None, Some((left.map(milliseconds), milliseconds(*most)))),
         What::Missing | What::Extra | What::Unopened(_) => (None, None, None),
     };
     let reason = match &finding.what {
-        What::Unopened(why) => Some(why),
+        What::Unopened(why) | What::OtherShape(why, _) => Some(why),
         _ => None,
     };
     json!({

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
+use super::follow::Follows;
 use super::keys::{Keys, Sources, source};
 use super::now::observer;
 use super::predict::{Ends, Predicting, Subject};
@@ -64,8 +65,9 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
         let (setups, more) = mpsc::channel(1);
         let (watching, cache) = Watching::start(&in_use.runner);
         let (paused, pauses) = mpsc::channel(1);
-        let tell = Tell { setups, paused, sources, subjects };
-        let reload = reload(common.clone(), in_use, Arc::clone(&observer), hangup, watching, tell);
+        let (follows, heard) = Follows::begin(&in_use, sources.clone(), &observer);
+        let others = Others { setups, paused, sources, subjects, follows };
+        let reload = reload(common.clone(), in_use, Arc::clone(&observer), hangup, watching, others);
         let reloading = tokio::spawn(reload);
         let daemon = Daemon::new(first);
         let pages = tokio::spawn(pages(listener, daemon.health(), metrics));
@@ -74,7 +76,14 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
             let _ = stopping.wait_for(|stop| *stop > Stop::No).await;
             there.as_mut().map(Announced::ending)
         };
-        let serve = daemon.serve(Inputs { stop: stopped, setups: more, pauses, cache });
+        let serve = daemon.serve(Inputs {
+            stop: stopped,
+            setups: more,
+            pauses,
+            cache,
+            deleted: heard.deleted,
+            changes: heard.changes,
+        });
         let (all_done, _) = tokio::join!(serve, say_ending);
         reloading.abort();
         // They end with the daemon.
@@ -90,7 +99,7 @@ pub fn run(common: &Common) -> Result<u8, Failure> {
 /// Takes the place where the service is to tell how it is.
 async fn listen(loaded: &Loaded, observer: &dyn Observer) -> Result<Option<TcpListener>, Failure> {
     let Some(address) = loaded.settings.serve.listen else { return Ok(None) };
-    let (file, example) = (loaded.settings.file.display(), SocketAddr::new(address.ip(), address.port() ^ 1));
+    let (file, example) = (loaded.settings.file.display(), another(address, loaded.settings.serve.keys.listen));
     let listen = async {
         let listener = TcpListener::bind(address).await?;
         observer.on(&Event::Listening { address: listener.local_addr()? });
@@ -103,6 +112,13 @@ async fn listen(loaded: &Loaded, observer: &dyn Observer) -> Result<Option<TcpLi
         )
     };
     listen.await.map(Some).map_err(|error| refused(error).into())
+}
+
+/// An address beside this one that the configuration does not name as that of something else.
+fn another(address: SocketAddr, taken: Option<SocketAddr>) -> SocketAddr {
+    let beside = (1..=3).map(|step| SocketAddr::new(address.ip(), address.port() ^ step));
+    let free = |other: &SocketAddr| other.port() != 0 && taken.is_none_or(|taken| taken.port() != other.port());
+    beside.into_iter().find(free).unwrap_or(address)
 }
 
 /// Whom to end who listens there: perhaps it is this very service.
@@ -131,12 +147,13 @@ fn warn(loaded: &Loaded, observer: &dyn Observer) {
     }
 }
 
-/// Who takes other jobs and settings.
-struct Tell {
+/// Who is told of another configuration.
+struct Others {
     setups: mpsc::Sender<Setup>,
     paused: mpsc::Sender<Pauses>,
     sources: Option<Sources>,
     subjects: watch::Sender<Subject>,
+    follows: Follows,
 }
 
 /// Reads the configuration again when the files have changed, or SIGHUP comes. Only a good one is handed on.
@@ -146,7 +163,7 @@ async fn reload(
     observer: Arc<dyn Observer>,
     mut hangup: Signal,
     mut watching: Watching,
-    Tell { setups, paused, sources, subjects }: Tell,
+    Others { setups, paused, sources, subjects, mut follows }: Others,
 ) {
     let mut looks = interval(LOOK);
     let mut used = Stamp::of(&in_use.loaded.places);
@@ -183,12 +200,14 @@ async fn reload(
                 if listen != in_use.loaded.settings.serve.listen && listen != listens {
                     observer.on(&Event::ListenLater { listen });
                 }
-                in_use = now_in_use;
-                if let Some(sources) = &sources
-                    && let Ok(source) = source(&in_use, observer.as_ref())
-                {
-                    sources.send_replace(source);
+                let before = std::mem::replace(&mut in_use, now_in_use).loaded.settings;
+                if let Some(sources) = &sources {
+                    let given = Arc::clone(&sources.borrow());
+                    if let Ok(source) = source(&in_use, Some(&given), observer.as_ref()) {
+                        sources.send_replace(source);
+                    }
                 }
+                follows.replace(&before, &in_use);
                 subjects.send_replace(Subject::of(&in_use));
                 if setups.send(setup).await.is_err() {
                     return drop(watching);

@@ -46,11 +46,11 @@ pub(super) async fn setup(
     runner.history = Some(history(settings, &runner, false));
     let jobs: Vec<_> = settings.enabled().cloned().map(Arc::new).collect();
     let known = known(&runner, &jobs).await;
-    let (past, grace) = (past(&runner).await, settings.serve.grace_period);
+    let (past, grace, targets) = (past(&runner).await, settings.serve.grace_period, settings.targets);
     let (paused, pauses) = pauses(settings, runner.observer.as_ref());
     let runner = Arc::new(runner);
     let in_use = InUse { loaded, runner: Arc::clone(&runner), paused };
-    Ok((in_use, Setup { runner, jobs, known, past, pauses, grace, cache: None }))
+    Ok((in_use, Setup { runner, jobs, known, past, pauses, targets, grace, cache: None }))
 }
 
 /// How the file that says which jobs are paused is now.

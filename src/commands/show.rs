@@ -19,7 +19,7 @@ use crate::ground::request::{Purpose, Request, Sample, Scope, Trigger};
 use crate::ground::run::Report;
 use crate::ground::show::{human_bytes, human_seconds, visible};
 
-/// Shows the key. 0 if it holds what it should, 1 if not, and else as the server says that failed.
+/// Shows the key. 0 if it holds what it should, 1 if not, or if nobody can tell, and else as the server says that failed.
 pub fn run(common: &Common, show: &Show) -> Result<u8, Failure> {
     let loaded = load(common)?;
     let owned = find(&loaded.settings, &show.key)?;
@@ -35,7 +35,9 @@ pub fn run(common: &Common, show: &Show) -> Result<u8, Failure> {
             accept: false,
         };
         let state = runner.redis.look_at(&owned.key).await;
-        let report = Arc::clone(&runner).run_one(Arc::clone(&owned.job), request, stopped).await;
+        // What cannot be asked is told below, and is no failure for the log.
+        let asks = if owned.unfillable.is_some() { Arc::new(runner.unheard()) } else { Arc::clone(&runner) };
+        let report = asks.run_one(Arc::clone(&owned.job), request, stopped).await;
         let narrowed = owned.job.for_key(&owned.key).ok().filter(|_| show.plan);
         let plan = match narrowed {
             Some(narrowed) => Some(runner.explain(&narrowed).await),
@@ -147,7 +149,10 @@ impl Seen {
     fn in_database(&self) -> String {
         match &self.report.failure {
             Some(failure) if failure.kind == ErrorKind::NoValue => return "no row can have such a value".to_owned(),
-            Some(_) => return "not known".to_owned(),
+            Some(_) => {
+                let why = self.owned.unfillable.as_ref().map(|why| format!(": {why}"));
+                return format!("not known{}", why.unwrap_or_default());
+            }
             None => {}
         }
         if !self.has_row() {
@@ -156,7 +161,9 @@ impl Seen {
         let told = self.report.drift.shown.iter().filter_map(|finding| match &finding.what {
             What::Missing => Some("has it, so that it could be filled".to_owned()),
             What::Stale(difference) => Some(format!("has other rows: {difference}")),
-            What::OtherShape(difference) => Some(format!("makes another value: {difference}")),
+            What::OtherShape(how, difference) => {
+                Some(format!("makes a value of another shape: {how}; first difference {difference}"))
+            }
             What::Unopened(why) => Some(format!("makes another value than the one in Redis: {why}")),
             What::OtherType(_) => Some(format!("makes {}", self.owned.job.key_type.kind().in_words())),
             // That is said of Redis.

@@ -272,7 +272,12 @@ impl Reader<'_> {
         })
     }
 
-    fn choice<T: Copy>(&self, field: &str, text: Option<&Text>, choices: &[(&str, T)]) -> Result<T, Diagnostic> {
+    pub(super) fn choice<T: Copy>(
+        &self,
+        field: &str,
+        text: Option<&Text>,
+        choices: &[(&str, T)],
+    ) -> Result<T, Diagnostic> {
         let wanted = text.map_or(choices[0].0, |text| text.get_ref().as_str());
         let found = choices.iter().find(|(name, _)| *name == wanted);
         found.map(|(_, choice)| *choice).ok_or_else(|| {

@@ -55,6 +55,47 @@ impl Reader<'_> {
         let done = |state| if let Some(State::Done(read)) = state { read } else { None };
         sets.states.into_iter().filter_map(done).collect()
     }
+
+    /// A value for each parameter of the set.
+    pub(super) fn arguments(
+        &self,
+        text: &Text,
+        words: &[(usize, &str)],
+        set: &Set,
+        collector: &mut Collector,
+    ) -> Option<Vec<(String, Template)>> {
+        let before = collector.errors();
+        let (mut given, mut arguments) = (Vec::new(), Vec::new());
+        for (at, word) in words {
+            let wrong = |message: String| self.sources.error(self.inside(text, *at, word.len()), message);
+            let Some((name, value)) = word.split_once('=') else {
+                collector.push(wrong(format!("`{word}` is no param=value")).help(usage(set)));
+                continue;
+            };
+            if !set.parameters.iter().any(|known| known == name) {
+                let near = nearest(name, set.parameters.iter().map(String::as_str));
+                let help = near.map_or_else(|| usage(set), |near| format!("did you mean `{near}`?"));
+                collector.push(wrong(format!("the set `{}` has no parameter `{name}`", set.name)).help(help));
+            } else if given.contains(&name) {
+                collector.push(wrong(format!("`{name}` is given twice")));
+            } else {
+                given.push(name);
+                let value = Template::argument(value).map_err(|error| self.mistake(text, at + name.len() + 1, error));
+                arguments.extend(collector.take(value).map(|value| (name.to_owned(), value)));
+            }
+        }
+        let missing = set.parameters.iter().filter(|name| !given.contains(&name.as_str()));
+        let missing: Vec<_> = missing.map(|name| format!("`{name}`")).collect();
+        if !missing.is_empty() && collector.errors() == before {
+            let message = format!("the set `{}` needs {}, too", set.name, missing.join(" and "));
+            collector.push(self.sources.error(text.span(), message).help(usage(set)));
+        }
+        (collector.errors() == before).then_some(arguments)
+    }
+
+    fn mistake(&self, text: &Text, offset: usize, error: TemplateError) -> Diagnostic {
+        self.sources.error(self.inside(text, offset + error.at, 1), error.message)
+    }
 }
 
 impl Sets<'_> {
@@ -88,7 +129,7 @@ impl Sets<'_> {
         }
         let mut own = Vec::new();
         for text in &keys {
-            let key = Template::key(text.get_ref()).map_err(|error| self.mistake(text, 0, error));
+            let key = Template::key(text.get_ref()).map_err(|error| self.reader.mistake(text, 0, error));
             own.extend(collector.take(key).map(|key| (key, self.sources().place(text.span()))));
         }
         let mut all: Vec<Template> = own.iter().map(|(key, _)| key.clone()).collect();
@@ -134,49 +175,8 @@ impl Sets<'_> {
         }
         self.read(index, collector);
         let Some(State::Done(Some(ReadSet { set, .. }))) = &self.states[index] else { return None };
-        let arguments = self.arguments(text, arguments, set, collector)?;
+        let arguments = self.reader.arguments(text, arguments, set, collector)?;
         Some(set.keys.iter().map(|key| key.with(&arguments)).collect())
-    }
-
-    /// A value for each parameter of the set.
-    fn arguments(
-        &self,
-        text: &Text,
-        words: &[(usize, &str)],
-        set: &Set,
-        collector: &mut Collector,
-    ) -> Option<Vec<(String, Template)>> {
-        let before = collector.errors();
-        let (mut given, mut arguments) = (Vec::new(), Vec::new());
-        for (at, word) in words {
-            let wrong = |message: String| self.sources().error(self.reader.inside(text, *at, word.len()), message);
-            let Some((name, value)) = word.split_once('=') else {
-                collector.push(wrong(format!("`{word}` is no param=value")).help(usage(set)));
-                continue;
-            };
-            if !set.parameters.iter().any(|known| known == name) {
-                let near = nearest(name, set.parameters.iter().map(String::as_str));
-                let help = near.map_or_else(|| usage(set), |near| format!("did you mean `{near}`?"));
-                collector.push(wrong(format!("the set `{}` has no parameter `{name}`", set.name)).help(help));
-            } else if given.contains(&name) {
-                collector.push(wrong(format!("`{name}` is given twice")));
-            } else {
-                given.push(name);
-                let value = Template::argument(value).map_err(|error| self.mistake(text, at + name.len() + 1, error));
-                arguments.extend(collector.take(value).map(|value| (name.to_owned(), value)));
-            }
-        }
-        let missing = set.parameters.iter().filter(|name| !given.contains(&name.as_str()));
-        let missing: Vec<_> = missing.map(|name| format!("`{name}`")).collect();
-        if !missing.is_empty() && collector.errors() == before {
-            let message = format!("the set `{}` needs {}, too", set.name, missing.join(" and "));
-            collector.push(self.sources().error(text.span(), message).help(usage(set)));
-        }
-        (collector.errors() == before).then_some(arguments)
-    }
-
-    fn mistake(&self, text: &Text, offset: usize, error: TemplateError) -> Diagnostic {
-        self.sources().error(self.reader.inside(text, offset + error.at, 1), error.message)
     }
 
     fn sources(&self) -> &Sources {
@@ -208,7 +208,7 @@ fn usage(set: &Set) -> String {
 }
 
 /// The words of a text, with their places.
-fn words(text: &str) -> Vec<(usize, &str)> {
+pub(super) fn words(text: &str) -> Vec<(usize, &str)> {
     let start = text.as_ptr() as usize;
     text.split_whitespace().map(|word| (word.as_ptr() as usize - start, word)).collect()
 }

@@ -19,6 +19,7 @@
 
 mod ahead;
 mod busy;
+mod changes;
 mod cron;
 mod diagnostic;
 mod environment;
@@ -47,6 +48,7 @@ mod sources;
 mod stamp;
 mod state;
 mod sweep;
+mod targets;
 mod units;
 mod values;
 
@@ -144,6 +146,9 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     let reader = Reader { sources: &sources, statement_timeout };
     reader.common(&defaults, formats, &mut collector);
     let sets = reader.sets(&raw.invalidate, &mut collector);
+    // What is wrong with a set is said there, and not again where it is used.
+    let sets_are_good = sets.len() == raw.invalidate.0.len();
+    let changes = sets_are_good.then(|| reader.changes(&raw.changes, &sets, &mut collector)).flatten();
     let (ttl, limits, keys) = (&parts.ttl, parts.limits, parts.keys.as_ref().map(|keys| &keys.ring));
     let context = job::Context { formats, ttl, limits, statement_timeout, defaults, keys };
     let is_good = collector.errors() == 0;
@@ -161,7 +166,7 @@ pub fn load_partly(file: &Path, environment: &Environment, formats: &[FormatInfo
     let mut jobs: Vec<_> = read.into_iter().map(|read| read.job).collect();
     jobs.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
     let sets = sets.into_iter().map(|read| read.set).collect();
-    let settings = parts.into_settings(file.to_owned(), sets, jobs)?;
+    let settings = parts.into_settings(file.to_owned(), sets, changes, jobs)?;
     Ok(Partly { loaded: Loaded { settings, warnings, places }, mistakes, unread })
 }
 

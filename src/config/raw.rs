@@ -32,7 +32,11 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) encryption: Encryption,
     #[serde(default)]
+    pub(super) targets: Targets,
+    #[serde(default)]
     pub(super) invalidate: Table<Invalidate>,
+    #[serde(default)]
+    pub(super) changes: Changes,
     #[serde(default)]
     pub(super) learn: Learn,
 }
@@ -90,6 +94,11 @@ impl Config {
             level1_ttl
         );
         merge!(self.encryption, other.encryption, keys_file);
+        merge!(self.changes, other.changes, channel, missed);
+        let tables = other.changes.tables.0;
+        self.changes.tables.0.retain(|(table, _)| tables.iter().all(|(new, _)| new.get_ref() != table.get_ref()));
+        self.changes.tables.0.extend(tables);
+        merge!(self.targets, other.targets, hit_ratio, cache_answer, query, memory);
         merge!(self.learn, other.learn, keys, half_life);
         merge!(self.limits, other.limits, combinations, key_length, in_flight, buffer);
         self.ttl.0.retain(|(prefix, _)| other.ttl.0.iter().all(|(new, _)| new.get_ref() != prefix.get_ref()));
@@ -199,6 +208,16 @@ pub(super) struct Encryption {
     pub(super) keys_file: Option<Text>,
 }
 
+/// `[targets]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Targets {
+    pub(super) hit_ratio: Option<Spanned<Share>>,
+    pub(super) cache_answer: Option<Spanned<Length>>,
+    pub(super) query: Option<Spanned<Length>>,
+    pub(super) memory: Option<Spanned<Share>>,
+}
+
 /// `[learn]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
@@ -213,6 +232,16 @@ pub(super) struct Learn {
 pub(super) struct Invalidate {
     pub(super) keys: Option<Texts>,
     pub(super) then: Option<Texts>,
+}
+
+/// `[changes]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Changes {
+    pub(super) channel: Option<Text>,
+    pub(super) missed: Option<Text>,
+    #[serde(default)]
+    pub(super) tables: Table<Texts>,
 }
 
 /// `[defaults]`: the fields of a job that make sense for all jobs.

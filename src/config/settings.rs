@@ -14,11 +14,13 @@ use super::keys::{self, Keys};
 use super::paths::named;
 use super::secret::{self, Given};
 use super::sources::Sources;
-use super::{busy, predict, raw, read_through, restraint, state, units};
+use super::{busy, predict, raw, read_through, restraint, state, targets, units};
+use crate::ground::changes::ChangesSettings;
 use crate::ground::demand::Memory;
 use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::settings::{Limits, PostgresSettings, RedisSettings, ServeSettings, Settings};
+use crate::ground::targets::Targets;
 use crate::ground::ttl::TtlPolicy;
 
 /// The shortest and the longest lifetime of a key.
@@ -38,6 +40,7 @@ pub(super) struct Parts {
     pub(super) statement_timeout: Duration,
     /// What values are encrypted with, and where it was read.
     pub(super) keys: Option<Keys>,
+    targets: Targets,
     state: Option<PathBuf>,
     postgres: Option<PostgresSettings>,
     redis: Option<RedisSettings>,
@@ -83,6 +86,7 @@ impl Parts {
             learn: predict::memory(&raw.learn, sources, collector),
             statement_timeout,
             keys,
+            targets: targets::resolve(&raw.targets, sources, collector),
             state,
             postgres,
             redis,
@@ -90,7 +94,13 @@ impl Parts {
     }
 
     /// The settings. Called only when nothing was wrong, and then every part is there.
-    pub(super) fn into_settings(self, file: PathBuf, sets: Vec<Set>, jobs: Vec<Job>) -> Result<Settings, Diagnostic> {
+    pub(super) fn into_settings(
+        self,
+        file: PathBuf,
+        sets: Vec<Set>,
+        changes: Option<ChangesSettings>,
+        jobs: Vec<Job>,
+    ) -> Result<Settings, Diagnostic> {
         let (Some(postgres), Some(redis)) = (self.postgres, self.redis) else {
             return Err(Diagnostic::about(&file, "the servers' URLs are missing"));
         };
@@ -102,8 +112,10 @@ impl Parts {
             ttl: self.ttl,
             limits: self.limits,
             serve: self.serve,
+            targets: self.targets,
             learn: self.learn,
             sets,
+            changes,
             jobs,
         })
     }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::difference::{Difference, has_other_shape};
+use super::difference::Difference;
 use super::entry::Entry;
 use super::kind::Kind;
 use super::parts::first_difference;
 use super::sealing::Opens;
+use super::shape::other_shape;
 use super::show::visible;
 
 /// How many findings are kept to be shown, of each comparison.
@@ -80,8 +81,8 @@ pub enum What {
     Missing,
     /// Its value is older, or newer, than the rows.
     Stale(Difference),
-    /// Its value was made in another way.
-    OtherShape(Difference),
+    /// Its value was made in another way: in which, and where its bytes differ first.
+    OtherShape(String, Difference),
     /// The same: it cannot be opened, and why.
     Unopened(String),
     /// It holds this type.
@@ -98,7 +99,7 @@ impl What {
         match self {
             What::Missing => "missing",
             What::Stale(_) => "stale",
-            What::OtherShape(_) | What::Unopened(_) => "other_shape",
+            What::OtherShape(..) | What::Unopened(_) => "other_shape",
             What::OtherType(_) => "other_type",
             What::OtherTtl(..) => "other_ttl",
             What::Extra => "extra",
@@ -209,7 +210,7 @@ impl Drift {
         *match what {
             What::Missing => &mut self.missing,
             What::Stale(_) => &mut self.stale,
-            What::OtherShape(_) | What::Unopened(_) => &mut self.other_shape,
+            What::OtherShape(..) | What::Unopened(_) => &mut self.other_shape,
             What::OtherType(_) => &mut self.other_type,
             What::OtherTtl(..) => &mut self.other_ttl,
             What::Extra => &mut self.extra,
@@ -235,8 +236,8 @@ fn opened(opens: &dyn Opens, entry: &Entry<'_>, value: &[u8]) -> Result<(Vec<u8>
 fn differing(expected: &[u8], found: &[u8], is_secret: bool) -> What {
     let difference = Difference::between(expected, found);
     let difference = if is_secret { difference.without_values() } else { difference };
-    match has_other_shape(expected, found) {
-        true => What::OtherShape(difference),
-        false => What::Stale(difference),
+    match other_shape(expected, found, !is_secret) {
+        Some(how) => What::OtherShape(how, difference),
+        None => What::Stale(difference),
     }
 }

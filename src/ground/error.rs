@@ -36,7 +36,9 @@ pub enum ErrorKind {
     SnapshotLost,
     /// The query does not fit the database: syntax, a column or a type.
     Query,
-    /// A text is no value of the type that the query compares it with: no row can have it.
+    /// Something in the data is not what the query takes it for: a text that it casts is no number, or a number is out of range.
+    Data,
+    /// A parameter's value is none of the type that the query takes it for: no row can have it.
     NoValue,
     /// A row cannot become a key and a value.
     Row,
@@ -114,6 +116,7 @@ pub const TABLE: &[Consequence] = &[
     row(ErrorKind::StandbyBehind, Retry::Run, exit::JOB_FAILED, "look why the standby is behind (pg_stat_replication on the primary, recovery conflicts and pg_is_wal_replay_paused() on the standby); or name another server in DATABASE_URL, or raise max_lag in [postgres]; the old keys stay"),
     row(ErrorKind::SnapshotLost, Retry::Attempt, exit::JOB_FAILED, "on a standby, raise max_standby_streaming_delay or read from the primary"),
     row(ErrorKind::Query, Retry::Never, exit::JOB_FAILED, "run `warm check`: it prepares every query"),
+    row(ErrorKind::Data, Retry::Never, exit::JOB_FAILED, "correct the row that the server complains about, or what the query makes of it"),
     row(ErrorKind::NoValue, Retry::Never, exit::JOB_FAILED, "correct the value: in the key, or in [for_each]"),
     row(ErrorKind::Row, Retry::Never, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),
     row(ErrorKind::Definition, Retry::Never, exit::JOB_FAILED, "run `warm check`: it compares every job with the database"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::changes::Followed;
 use super::error::Error;
 use super::health::Stale;
 use super::hold::Hold;
@@ -14,6 +15,7 @@ use super::job::Job;
 use super::passed::Passed;
 use super::request::Trigger;
 use super::run::{Report, Stats};
+use super::warmth::Look;
 use super::watch::Seen;
 
 /// Something that happened.
@@ -221,6 +223,10 @@ pub enum Event<'a> {
     },
     /// Somebody has asked for a key in vain.
     ReadFailed {
+        /// Whose key it is.
+        job: Option<&'a str>,
+        /// The key, as it was asked for.
+        key: &'a [u8],
         /// Why.
         error: &'a Error,
     },
@@ -240,6 +246,8 @@ pub enum Event<'a> {
         /// The names of the sets.
         sets: &'a [&'a str],
     },
+    /// Something about changes of the database.
+    Followed(Followed<'a>),
     /// Keys were filled after a run because they are missed most.
     Predicted {
         /// The job's name.
@@ -265,6 +273,11 @@ pub enum Event<'a> {
     GivesKeys {
         /// Where.
         place: &'a str,
+    },
+    /// Somebody has looked how warm the jobs are.
+    Looked {
+        /// What was found.
+        look: &'a Look,
     },
     /// A run ended, well or not.
     Finished {

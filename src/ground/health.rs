@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::changes::Following;
 use super::show::human_seconds;
 use super::watch::Link;
 
@@ -18,6 +19,8 @@ pub struct Health {
     pub stopping: bool,
     /// Whether Redis answers.
     pub cache: Link,
+    /// How changes of the database are followed, if they are.
+    pub changes: Option<Following>,
     /// The jobs, highest priority first.
     pub jobs: Vec<JobHealth>,
 }
@@ -25,7 +28,7 @@ pub struct Health {
 impl Health {
     /// Before the loop has looked for the first time.
     pub fn unknown() -> Self {
-        Health { beat: Instant::now(), stopping: false, cache: Link::Unknown, jobs: Vec::new() }
+        Health { beat: Instant::now(), stopping: false, cache: Link::Unknown, changes: None, jobs: Vec::new() }
     }
 }
 

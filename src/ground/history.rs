@@ -1,5 +1,7 @@
 //! What is remembered of a run after its process has ended: for people who ask what happened, and for guards that compare a run with the last good one.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::error::{Error, ErrorKind};
@@ -7,6 +9,7 @@ use super::fingerprint::Fingerprint;
 use super::request::Trigger;
 use super::row::Column;
 use super::run::Stats;
+use super::sample::Sampled;
 
 /// A finished run.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Record {
     pub success: bool,
     /// What a good run read, as the measure of later ones; `None` for a run that failed or that did not look at everything.
     pub measure: Option<Measure>,
+    /// A few of the keys that it wrote or found in place; `None` of a run that failed or was not whole.
+    pub sample: Option<Sampled>,
 }
 
 impl Record {
@@ -77,6 +82,8 @@ pub struct Summary {
     pub succeeded: u64,
     /// How many did not.
     pub failed: u64,
+    /// How long the slowest query of the last run that had any took, until its last row.
+    pub slowest_query: Option<Duration>,
 }
 
 /// A run that is over.

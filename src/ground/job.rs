@@ -12,7 +12,7 @@ use super::key::{KeyTemplate, PAGE};
 use super::kind::KeyType;
 use super::refresh::RefreshAhead;
 use super::schedule::{Schedule, Splay};
-use super::sealing::{Encrypt, NO_KEY, Sealing};
+use super::sealing::{Encrypt, MOST_ADDED, NO_KEY, Sealing};
 use super::sql::Sql;
 use super::ttl::JobTtl;
 use super::value::{BigInt, ValueShape};
@@ -97,6 +97,16 @@ pub struct Job {
 }
 
 impl Job {
+    /// The most bytes that a value of it has as it stands in Redis: sealing may add some.
+    pub fn most_in_redis(&self) -> usize {
+        self.max_value.saturating_add(MOST_ADDED)
+    }
+
+    /// How its rows are read.
+    pub fn reads(&self) -> Reads {
+        Reads { timeouts: self.row_timeouts, secret: self.sealing.is_secret() }
+    }
+
     /// Whether the key is made of parameters only, so that it is known before the query runs.
     pub fn key_is_known_beforehand(&self) -> bool {
         self.key.names().iter().all(|name| self.parameter(name).is_some())
@@ -171,6 +181,15 @@ pub struct RowTimeouts {
     pub first: Option<Duration>,
     /// From one row to the next, or to the end (`next_row_timeout`).
     pub next: Option<Duration>,
+}
+
+/// How a statement's rows are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// How long they are waited for.
+    pub timeouts: RowTimeouts,
+    /// Whether what the server says about them is told to nobody, since it may hold values.
+    pub secret: bool,
 }
 
 /// One parameter of `[for_each]`.

@@ -98,6 +98,18 @@ impl Kind {
         }
     }
 
+    /// Several of them, for people.
+    pub fn in_words_of_many(self) -> &'static str {
+        match self {
+            Kind::String => "strings",
+            Kind::Hash => "hashes",
+            Kind::List => "lists",
+            Kind::Set => "sets",
+            Kind::SortedSet => "sorted sets",
+            Kind::Json => "JSON documents",
+        }
+    }
+
     /// Whether a value is made of parts.
     pub fn has_parts(self) -> bool {
         !matches!(self, Kind::String | Kind::Json)

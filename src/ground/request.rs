@@ -85,6 +85,8 @@ pub enum Trigger {
     Retry,
     /// Redis has lost what was in it.
     Refill,
+    /// Rows have changed, and nobody knows which: keys were deleted therefore.
+    Changes,
     /// Keys are about to die. Such a run leaves out what another instance has refreshed meanwhile.
     RefreshAhead,
     /// Somebody wants one key.
@@ -92,6 +94,12 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// Why one run begins that serves both: what makes others' runs count for less stays.
+    #[must_use]
+    pub fn with(self, other: Trigger) -> Trigger {
+        [Trigger::Changes, Trigger::Refill].into_iter().find(|strong| [self, other].contains(strong)).unwrap_or(self)
+    }
+
     /// Its name, as it is stored.
     pub fn name(self) -> &'static str {
         match self {
@@ -100,6 +108,7 @@ impl Trigger {
             Trigger::CatchUp => "catch-up",
             Trigger::Retry => "retry",
             Trigger::Refill => "refill",
+            Trigger::Changes => "changes",
             Trigger::RefreshAhead => "refresh-ahead",
             Trigger::Fill => "fill",
         }

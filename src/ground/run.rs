@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::drift::Drift;
 use super::error::{Error, ErrorKind};
@@ -76,6 +76,8 @@ pub struct Stats {
     pub waited: Duration,
     /// How long writing has paused because Redis was slow (`latency_limit`).
     pub gave_way: Duration,
+    /// How long the slowest query took until its last row.
+    pub slowest_query: Duration,
 }
 
 impl Stats {
@@ -132,6 +134,7 @@ impl AddAssign<&Stats> for Stats {
         self.waited_for_database += other.waited_for_database;
         self.waited += other.waited;
         self.gave_way += other.gave_way;
+        self.slowest_query = self.slowest_query.max(other.slowest_query);
     }
 }
 
@@ -162,6 +165,8 @@ pub struct Report {
     pub drift: Drift,
     /// What is to be refreshed when.
     pub kept: Kept,
+    /// Until when something may be in Redis that a fill wrote, and could neither make sure of nor take back, if it may.
+    pub lost_until: Option<Instant>,
 }
 
 /// How many keys a run remembers to show, of each kind.

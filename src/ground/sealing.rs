@@ -7,6 +7,9 @@ use secrecy::{ExposeSecret, SecretBox};
 /// Why a job that is to encrypt does not run as long as there is nothing to encrypt with: its values are never written in the clear instead.
 pub const NO_KEY: &str = "encrypt = true, and no key is configured ([encryption] in warm.toml)";
 
+/// The most bytes that a value becomes longer by: what stands before and behind one that is encrypted.
+pub const MOST_ADDED: usize = 128;
+
 /// What is done to a job's values.
 #[derive(Debug, Clone, Default)]
 pub struct Sealing {
@@ -14,6 +17,13 @@ pub struct Sealing {
     pub compress: Option<Compress>,
     /// Whether they are encrypted, after that.
     pub encrypt: Encrypt,
+}
+
+impl Sealing {
+    /// Whether nothing of the rows is shown to anybody.
+    pub fn is_secret(&self) -> bool {
+        !matches!(self.encrypt, Encrypt::No)
+    }
 }
 
 /// How values are compressed (`compress`).

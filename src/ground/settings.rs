@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::changes::ChangesSettings;
 use super::demand::Memory;
 use super::invalidate::Set;
 use super::job::Job;
 use super::keyspace::KeySpace;
 use super::sql::Sql;
+use super::targets::Targets;
 use super::ttl::TtlPolicy;
 
 /// Everything that the configuration says.
@@ -30,10 +32,14 @@ pub struct Settings {
     pub limits: Limits,
     /// `[serve]`.
     pub serve: ServeSettings,
+    /// `[targets]`.
+    pub targets: Targets,
     /// `[learn]`.
     pub learn: Memory,
     /// `[invalidate]`, in the order of the file.
     pub sets: Vec<Set>,
+    /// `[changes]`; `None`: changes of the database are not followed.
+    pub changes: Option<ChangesSettings>,
     /// The jobs, highest priority first, then by name; those that are disabled included.
     pub jobs: Vec<Job>,
 }

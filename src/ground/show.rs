@@ -26,6 +26,16 @@ pub fn human_seconds(seconds: f64) -> String {
     humantime::format_duration(Duration::from_secs(seconds as u64)).to_string()
 }
 
+/// A short length of time for people: `0.12 ms`, `12 ms`, `1.2 s`.
+pub fn human_millis(time: Duration) -> String {
+    match time.as_secs_f64() * 1e3 {
+        millis if millis < 1.0 => format!("{millis:.2} ms"),
+        millis if millis < 10.0 => format!("{millis:.1} ms"),
+        millis if millis < 1000.0 => format!("{millis:.0} ms"),
+        millis => format!("{:.1} s", millis / 1e3),
+    }
+}
+
 /// A text that may hold anything, with escapes for what would do something to a terminal.
 pub fn visible(text: &str) -> String {
     let visible = |c: char| {
@@ -44,6 +54,12 @@ mod tests {
         assert_eq!(human_seconds(0.9), "0s");
         assert_eq!(human_seconds(-3.0), "0s");
         assert_eq!(human_seconds(7384.5), "2h 3m 4s");
+    }
+
+    #[test]
+    fn short_lengths_of_time_have_two_or_three_digits() {
+        let shown = |micros| human_millis(Duration::from_micros(micros));
+        assert_eq!([40, 1240, 51_400, 1_260_000].map(shown), ["0.04 ms", "1.2 ms", "51 ms", "1.3 s"]);
     }
 
     #[test]

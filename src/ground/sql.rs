@@ -261,6 +261,19 @@ pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A text as a literal, whatever `standard_conforming_strings` is.
+pub fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+/// A text between dollar quotes that it does not hold.
+pub fn dollar_quote(text: &str) -> String {
+    let tags = std::iter::once(String::new()).chain((1..).map(|n: u32| n.to_string()));
+    let tag = tags.map(|n| format!("$warm{n}$")).find(|tag| !text.contains(tag.as_str())).unwrap_or_default();
+    format!("{tag}{text}{tag}")
+}
+
 /// A query as the sub-select `q`, whose columns are called `c0`, `c1`, …: it does not matter what they are called or whether two have the same name. The query's
 /// text is not touched, its placeholders included, and its order stays: what selects from it adds no join.
 pub fn as_sub_select(query: &str, columns: usize) -> String {

@@ -19,6 +19,7 @@ use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Record, Summary, Unknown};
 use crate::ground::manifest::{ManifestRun, Noted};
 use crate::ground::passed::Passed;
+use crate::ground::sample::LastSample;
 
 /// The longest that anybody waits for the history.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,6 +104,14 @@ impl History {
     /// As [`History::last_good`].
     pub async fn summaries(&self) -> Result<HashMap<String, Summary>, Unknown> {
         self.ask(Order::Summaries).await.flatten().ok_or(Unknown)
+    }
+
+    /// A few of the keys that the last whole run of each job left behind, by the job's name.
+    ///
+    /// # Errors
+    /// As [`History::last_good`].
+    pub async fn samples(&self) -> Result<HashMap<String, LastSample>, Unknown> {
+        self.ask(Order::Samples).await.flatten().ok_or(Unknown)
     }
 
     /// Notes what was learned of each job's keys, soon; nothing is kept of other jobs.

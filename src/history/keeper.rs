@@ -14,10 +14,11 @@ use super::file::{self, Opened};
 use super::handle::Place;
 use super::manifest::Asked;
 use super::passed::{self, Unwritten};
-use super::{demand, served, summary, table};
+use super::{demand, sample, served, summary, table};
 use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Record, Summary};
+use crate::ground::sample::LastSample;
 
 /// What the keeper is asked to do, in this order.
 pub(super) enum Order {
@@ -33,6 +34,8 @@ pub(super) enum Order {
     LastPassed(oneshot::Sender<Option<HashMap<String, DateTime<Utc>>>>),
     /// Gives what is known of each job's runs. `None` when that cannot be done.
     Summaries(oneshot::Sender<Option<HashMap<String, Summary>>>),
+    /// Gives a few keys of each job. `None` when that cannot be done.
+    Samples(oneshot::Sender<Option<HashMap<String, LastSample>>>),
     /// Notes what was learned of each job's keys.
     Learn(Vec<(String, String)>),
     /// Gives it. `None` when that cannot be done.
@@ -150,6 +153,11 @@ impl Keeper {
             Order::Summaries(answer) => {
                 let installation = self.installation.clone();
                 let look = async |connection: &mut SqliteConnection| summary::all(connection, &installation).await;
+                let _ = answer.send(self.with(look).await);
+            }
+            Order::Samples(answer) => {
+                let installation = self.installation.clone();
+                let look = async |connection: &mut SqliteConnection| sample::all(connection, &installation).await;
                 let _ = answer.send(self.with(look).await);
             }
             Order::Manifest(asked) => self.answer_about_manifest(asked).await,

@@ -9,6 +9,8 @@
 //! table    the statements about runs
 //! served   those about due times
 //! success  those about the last success of each job
+//! sample   those about a few keys of each job
+//! slowest  those about the slowest query of each job's last run
 //! passed   those about starts without a run
 //! summary  what all runs of a job come to
 //! manifest those about the keys that sweeping jobs have written
@@ -29,7 +31,9 @@ mod inspect;
 mod keeper;
 mod manifest;
 mod passed;
+mod sample;
 mod served;
+mod slowest;
 mod success;
 mod summary;
 mod table;

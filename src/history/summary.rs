@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{Row, SqliteConnection};
 
-use super::success;
+use super::{slowest, success};
 use crate::ground::history::{PastRun, Summary};
 use crate::ground::request::Trigger;
 
@@ -53,6 +53,9 @@ pub(super) async fn all(
         }
         summary.last_run = Some(run);
     }
+    for (job, took) in slowest::all(&mut *connection, installation).await? {
+        summaries.entry(job).or_default().slowest_query = Some(took);
+    }
     let select = sqlx::query(COUNTS).bind(installation).bind(OK).bind(refresh);
     for row in select.fetch_all(connection).await? {
         let (first, succeeded, failed): (i64, i64, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
@@ -89,6 +92,7 @@ mod tests {
             served: None,
             success: failure.is_none_or(|kind| kind == ErrorKind::ServedElsewhere),
             measure: None,
+            sample: None,
         }
     }
 

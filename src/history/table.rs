@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, Utc};
 use serde_json::Value;
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::{served, success};
+use super::{sample, served, slowest, success};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::history::{LastGood, Measure, NamedType, Record};
 use crate::ground::request::Trigger;
@@ -33,6 +33,8 @@ pub(super) async fn record(
         }
         served::note(&mut transaction, installation, record).await?;
         success::note(&mut transaction, installation, record).await?;
+        slowest::note(&mut transaction, installation, record).await?;
+        sample::note(&mut transaction, installation, record).await?;
         if let Some(measure) = &record.measure {
             add_good(&mut transaction, installation, record, measure).await?;
         }
@@ -159,6 +161,7 @@ mod tests {
             served: None,
             success: true,
             measure: Some(Measure { rows: minute.unsigned_abs(), columns }),
+            sample: None,
         }
     }
 

@@ -9,13 +9,15 @@ use chrono::SecondsFormat;
 use tracing::{debug, error, info, warn};
 
 use super::counted;
-use crate::ground::error::Error;
+use super::followed::FollowedLog;
+use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::hold::Hold;
 use crate::ground::job::Job;
 use crate::ground::passed::{Passed, Reason};
 use crate::ground::request::Trigger;
 use crate::ground::run::{Report, Stats};
+use crate::ground::show::visible;
 use crate::ground::watch::Seen;
 
 /// How many skipped rows of one run are described; all are counted.
@@ -28,13 +30,16 @@ const SLOW: Duration = Duration::from_secs(600);
 const DOUBT: Duration = Duration::from_secs(600);
 
 /// How long nothing is said of keys that were asked for in vain after it was said of one.
-const UNREAD: Duration = Duration::from_secs(10);
+pub(super) const UNREAD: Duration = Duration::from_secs(10);
 
 /// The same of a job that waits for the database.
 const WAITS: Duration = Duration::from_secs(600);
 
 /// The same of a job that gets no further connection.
 const REFUSED: Duration = Duration::from_secs(600);
+
+/// How much is shown of a key that was asked for, in letters.
+const KEY: usize = 200;
 
 /// Writes events to the log.
 #[derive(Debug, Default)]
@@ -56,6 +61,7 @@ pub struct LogObserver {
     undeleted: Mutex<Option<Instant>>,
     /// When it was told last that Redis is slow.
     slow: Mutex<Option<Instant>>,
+    followed: FollowedLog,
 }
 
 impl Observer for LogObserver {
@@ -66,13 +72,14 @@ impl Observer for LogObserver {
                 debug!(job, trigger = %trigger.name(), "{job}: started");
             }
             Event::Started { job, trigger } => info!(job, trigger = %trigger.name(), "{job}: started"),
-            Event::Progress { .. } | Event::Read { .. } | Event::InvalidationRefused => {}
+            Event::Progress { .. } | Event::Read { .. } | Event::Looked { .. } | Event::InvalidationRefused => {}
             Event::Invalidated { set, keys, took } => self.invalidated(set, *keys, *took),
             Event::Invalidates { sets: [] } => {}
             Event::Invalidates { sets } => {
                 debug!("deleting what is asked for of {}", counted(sets.len() as u64, "set", "sets"))
             }
-            Event::ReadFailed { error } => self.read_failed(error),
+            Event::ReadFailed { job, key, error } => self.read_failed(*job, key, error),
+            Event::Followed(followed) => self.followed.log(followed),
             Event::Predicted { job, filled, none, failed } => predicted(job, *filled, *none, *failed),
             Event::Deaf { error } => {
                 warn!(kind = ?error.kind, "nothing is learned of what is missed (predict): {error}");
@@ -189,11 +196,17 @@ impl LogObserver {
     }
 
     /// Not for each of many: who asked is told.
-    fn read_failed(&self, error: &Error) {
+    fn read_failed(&self, job: Option<&str>, key: &[u8], error: &Error) {
         if !is_due(&self.unread, UNREAD) {
             return;
         }
-        warn!(kind = ?error.kind, "a key that was asked for could not be given: {error}; advice: {}", error.kind.consequence().advice);
+        let of_job = job.map(|job| format!(" of the job {job}")).unwrap_or_default();
+        let key = visible(&String::from_utf8_lossy(key));
+        let key: String = key.chars().take(KEY).chain((key.chars().count() > KEY).then_some('…')).collect();
+        // What a job's file says cannot be asked for is no fault that the check would find.
+        let advice = Some(error.kind.consequence().advice).filter(|_| error.kind != ErrorKind::Definition);
+        let advice = advice.map(|advice| format!("; advice: {advice}")).unwrap_or_default();
+        warn!(job, kind = ?error.kind, "the key {key}{of_job} was asked for and could not be given: {error}{advice}");
     }
 
     fn invalidated(&self, set: &str, keys: Result<u64, &Error>, took: Duration) {
@@ -249,7 +262,7 @@ impl LogObserver {
 }
 
 /// Whether it was not told within this time; then it is now.
-fn is_due(told: &Mutex<Option<Instant>>, pause: Duration) -> bool {
+pub(super) fn is_due(told: &Mutex<Option<Instant>>, pause: Duration) -> bool {
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     let is_due = told.is_none_or(|told| told.elapsed() >= pause);
     if is_due {
@@ -355,6 +368,10 @@ fn finished(report: &Report) {
             debug!(job, %trigger, kind = ?why.kind, "{job}: not refreshed: {why}")
         }
         Some(why) if why.kind.leaves_it_to_others() => info!(job, %trigger, kind = ?why.kind, "{job}: not run: {why}"),
+        // Somebody asked for a key that cannot be, and is told: nothing went wrong.
+        Some(why) if why.kind == ErrorKind::NoValue && report.trigger == Trigger::Fill => {
+            debug!(job, %trigger, kind = ?why.kind, "{job}: nothing to fill: {why}")
+        }
         Some(failure) => {
             let (place, advice) = (failure.place(file), failure.kind.consequence().advice);
             error!(

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use super::series::{Series, add, of, seconds, set, which};
 use crate::ground::event::{Event, Observer};
 use crate::ground::health::Health;
+use crate::ground::warmth::Look;
 use crate::ground::watch::{Link, Seen};
 
 /// Counts what happens.
@@ -39,6 +40,7 @@ impl Metrics {
         let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
         let up = matches!(health.cache, Link::Up { .. });
         self.series.redis_up.set(up.into());
+        self.series.followed.show(health.changes.as_ref());
         for job in health.jobs.iter().filter(|job| jobs.contains(&job.name)) {
             set(&self.series.next, &job.name, job.next.map(seconds));
             set(&self.series.last_success, &job.name, job.last_success.map(seconds));
@@ -68,6 +70,13 @@ impl Metrics {
         *present = new;
     }
 
+    fn looked(&self, look: &Look) {
+        for (job, warmth) in &look.jobs {
+            self.about(job, |series| series.warmth.set(job, warmth.as_ref()));
+        }
+        self.series.targets.set(&look.targets);
+    }
+
     fn about(&self, job: &str, count: impl FnOnce(&Series)) {
         if self.jobs.read().unwrap_or_else(PoisonError::into_inner).contains(job) {
             count(&self.series);
@@ -89,7 +98,9 @@ impl Observer for Metrics {
             Event::Invalidated { keys: Err(_), .. } => series.invalidation("failed", 1),
             Event::InvalidationRefused => series.invalidation("refused", 1),
             Event::Invalidates { sets } => self.replace_sets(sets),
+            Event::Followed(followed) => series.followed.count(followed),
             Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
+            Event::Looked { look } => self.looked(look),
             Event::Started { .. } => drop(series.running.inc()),
             Event::Finished { report } => {
                 series.running.dec();
@@ -146,6 +157,7 @@ mod tests {
             priority: 0,
             trigger: Trigger::Schedule,
             kept: Kept::default(),
+            lost_until: None,
             stats: Stats {
                 rows: 3,
                 written: 2,

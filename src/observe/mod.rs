@@ -1,9 +1,11 @@
 //! What people and machines see while jobs run: log lines, a progress display and metrics. All hear the same events.
 
 mod fields;
+mod followed;
 mod journal;
 mod lines;
 mod log;
+mod looks;
 mod metrics;
 mod progress;
 mod series;

@@ -56,7 +56,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             }
             Event::Waiting { .. } | Event::LoadUnknown { .. } | Event::MakesDo { .. } => {}
             Event::Retry { .. } | Event::BadRow { .. } | Event::Doubt { .. } => {}
-            Event::Read { .. } | Event::ReadFailed { .. } | Event::GivesKeys { .. } => {}
+            Event::Read { .. } | Event::ReadFailed { .. } | Event::GivesKeys { .. } | Event::Followed(_) => {}
             Event::Unwise { .. } | Event::Unguarded { .. } | Event::History { .. } | Event::WithoutHistory { .. } => {}
             Event::WithoutLease { .. } | Event::NotShared { .. } | Event::Cache { .. } | Event::GivesWay { .. } => {}
             Event::Passed { .. } | Event::Reloaded { .. } | Event::NotReloaded { .. } | Event::Listening { .. } => {}
@@ -66,6 +66,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             | Event::Cancelling { .. }
             | Event::Ended => {}
             Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
+            Event::Looked { .. } => {}
             Event::Predicted { .. } | Event::Deaf { .. } | Event::NoIdleTimes { .. } => {}
             Event::Invalidated { .. } | Event::InvalidationRefused | Event::Invalidates { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } | Event::Disabled { .. } => {}

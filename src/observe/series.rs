@@ -11,6 +11,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::followed::FollowedSeries;
+use super::looks::{TargetSeries, WarmthSeries};
 use crate::ground::error::{ErrorKind, TABLE};
 use crate::ground::passed::Reason;
 use crate::ground::run::{Report, Stats};
@@ -48,6 +50,7 @@ pub(super) struct Series {
     reads: Family<Labels<1>, Counter>,
     invalidations: Family<Labels<1>, Counter>,
     invalidated: Family<Labels<1>, Counter>,
+    pub(super) followed: FollowedSeries,
     pub(super) reloaded: Gauge,
     pub(super) stale: Family<OfJob, Gauge>,
     pub(super) paused: Family<OfJob, Gauge>,
@@ -56,6 +59,8 @@ pub(super) struct Series {
     pub(super) next: Family<OfJob, Seconds>,
     pub(super) last_success: Family<OfJob, Seconds>,
     pub(super) redis_up: Gauge,
+    pub(super) warmth: WarmthSeries,
+    pub(super) targets: TargetSeries,
 }
 
 struct Durations(Family<OfJob, Histogram, fn() -> Histogram>);
@@ -89,6 +94,7 @@ impl Series {
         let invalidations = "Deletions that somebody asked for, by what became of them";
         all.register("invalidations", invalidations, self.invalidations.clone());
         all.register("invalidated_keys", "Keys that were deleted for somebody who asked", self.invalidated.clone());
+        self.followed.register(&mut all);
         all.register("jobs_running", "Runs under way", self.running.clone());
         all.register("next_start_timestamp_seconds", "When the job runs next", self.next.clone());
         let last = "When a run of the job ended well last";
@@ -97,6 +103,8 @@ impl Series {
         all.register("job_stale", "Whether it is longer ago", self.stale.clone());
         all.register("job_paused", "Whether the job is paused", self.paused.clone());
         all.register("redis_up", "Whether Redis answers", self.redis_up.clone());
+        self.warmth.register(&mut all);
+        self.targets.register(&mut all);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "The version of warm", version);
         all
@@ -152,6 +160,7 @@ impl Series {
         }
         self.stale.remove(&of(job));
         self.paused.remove(&of(job));
+        self.warmth.set(job, None);
     }
 
     pub(super) fn reloaded(&self, well: bool, times: u64) {

@@ -68,6 +68,10 @@ impl<'a> Admission<'a> {
         let (served, epoch) = self.runner.redis.served_now(&self.job.mark()).await?;
         self.epoch.get_or_insert(epoch);
         let (Some(due), Some(served)) = (request.due, served) else { return Ok(()) };
+        // What was served before the change does not hold what came with it.
+        if request.trigger == Trigger::Changes {
+            return Ok(());
+        }
         // A cache that has lost its content is filled by one of all instances: whatever was served before that is to be served again.
         if request.trigger == Trigger::Refill && !served.since_start {
             return Ok(());

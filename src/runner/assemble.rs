@@ -385,8 +385,9 @@ impl<'a> Assembler<'a> {
     }
 
     /// Counts keys that are there, and whose queries are not run for that reason.
-    pub(super) fn count_present(&mut self, keys: usize) {
-        self.stats.present += keys as u64;
+    pub(super) fn count_present(&mut self, keys: &[Vec<u8>]) {
+        self.stats.present += keys.len() as u64;
+        keys.iter().for_each(|key| self.shared.progress.tally.in_place(key));
     }
 
     /// Whether something was written of which rows may be missing, and which can only be left to die: of values that are no strings nobody knows

@@ -27,7 +27,7 @@ use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode, Verify};
 use crate::ground::refresh::Units;
-use crate::ground::request::{Purpose, Request, Sample};
+use crate::ground::request::{Purpose, Request, Sample, Scope};
 use crate::source::Snapshot;
 
 /// What a further connection costs to open, roughly; one that saves less is not opened.
@@ -63,6 +63,7 @@ impl Attempt<'_> {
         if !writer.is_guarded() {
             runner.observer.on(&Event::Unguarded { job: &self.job.name });
         }
+        self.limit.within(self.make_sure_of_room(&writer)).await?;
         let mut slow = Box::pin(self.tell(writer.slowness()));
         let manifest = Manifest::begin(runner, self.job, policy).await;
         let pace = Pace::new(&runner.source, self.job, progress, runner.observer.as_ref());
@@ -72,6 +73,10 @@ impl Attempt<'_> {
         let read = meanwhile(&mut slow, self.limit.within(reading)).await.map_err(|error| pace.explain(error));
         // What was handed over is written even if reading failed; a writer that failed knows better why nothing could be handed over.
         let written = meanwhile(&mut slow, self.finish(&mut writer)).await;
+        if matches!(&written, Err(error) if matches!(error.kind, ErrorKind::JobTimeout | ErrorKind::Cancelled)) {
+            // It may still be at it.
+            progress.tally.loses_sight();
+        }
         let result = match (written, read) {
             // That some keys had no room is the least that can be said of a run that was not read to its end.
             (Err(tight), Err(read)) if tight.kind == ErrorKind::RedisTight => Err(read),
@@ -82,13 +87,23 @@ impl Attempt<'_> {
             Some(manifest) if result.is_ok() => self.limit.within(manifest.sweep(progress)).await,
             _ => result,
         };
-        match (result, progress.retract(&runner.redis, policy).await) {
+        let taken_back = progress.take_back(&runner.redis).await;
+        match (result, progress.retract(&runner.redis, policy).await.and(taken_back)) {
             (Err(error), Err(also)) => Err(Error {
                 message: format!("{error}; the part that was written could not be taken back: {also}"),
                 ..error
             }),
+            (Ok(()), Err(error)) if progress.tally.lost_until().is_some() => Err(error),
             (result, _) => result,
         }
+    }
+
+    /// A single key for which there is no room is not asked for: whoever reads through would make one query after the other, all in vain.
+    async fn make_sure_of_room(&self, writer: &Writer) -> Result<(), Error> {
+        let (Some(lack), Scope::Key(key)) = (writer.lack_of_room(), &self.request.scope) else { return Ok(()) };
+        let adds =
+            self.policy().only_missing() && !self.runner.redis.present(vec![key.to_vec()]).await?.contains(&true);
+        if adds { Err(lack.clone()) } else { Ok(()) }
     }
 
     /// Tells, once in a run, when Redis is slow, and never ends.

@@ -17,6 +17,7 @@ use crate::ground::event::Event;
 use crate::ground::job::{Job, Mode};
 use crate::ground::request::{Purpose, Request, Sample, Scope, Trigger};
 use crate::ground::run::Report;
+use crate::ground::show::visible;
 
 impl Runner {
     /// Compares the job's keys with what is in the cache.
@@ -26,12 +27,13 @@ impl Runner {
         if report.failure.is_some() || job.key.names().is_empty() {
             return report;
         }
-        match self.others(job, sample, &report.drift).await {
+        let compared = match self.others(job, sample, &report.drift).await {
             Ok(others) => self.compare_others(job, others, &mut report.drift, stop).await,
-            Err(error) => {
-                report.failure = Some(error);
-                self.observer.on(&Event::Finished { report: &report });
-            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = compared {
+            report.failure = Some(error);
+            self.observer.on(&Event::Finished { report: &report });
         }
         report
     }
@@ -39,11 +41,22 @@ impl Runner {
     /// Writes what a comparison has found to be missing or different. Keys with another type or without an end are left alone, and nothing is removed.
     pub async fn repair(self: &Arc<Self>, job: &Arc<Job>, drift: &Drift, stop: watch::Receiver<bool>) -> Report {
         let whole = request(Scope::All, Some(Mode::Refresh), Purpose::Write);
-        let report = Arc::clone(self).run_one(Arc::clone(job), whole, stop.clone()).await;
+        // It removes nothing, and so nothing is missing of what it could do.
+        let only_writes = Arc::new(Job { sweep: false, ..Job::clone(job) });
+        let mut report = Arc::clone(self).run_one(only_writes, whole, stop.clone()).await;
+        if report.failure.is_some() {
+            return report;
+        }
         let quiet = Arc::new(self.unheard());
         for key in &drift.others {
             let fill = request(Scope::Key(Arc::clone(key)), Some(Mode::Refresh), Purpose::Write);
-            Arc::clone(&quiet).run_one(Arc::clone(job), fill, stop.clone()).await;
+            let filled = Arc::clone(&quiet).run_one(Arc::clone(job), fill, stop.clone()).await;
+            // What has lost its row meanwhile is found by the comparison that follows.
+            if let Some(failure) = filled.failure.filter(|failure| failure.kind != ErrorKind::NoValue) {
+                report.failure = Some(self.about(key, failure));
+                self.observer.on(&Event::Finished { report: &report });
+                break;
+            }
         }
         report
     }
@@ -59,16 +72,17 @@ impl Runner {
         Ok(keys.into_iter().map(Arc::from).collect())
     }
 
+    /// Looks at each of these keys, until something fails: what has failed at one of them, as a server that is away or a query that is wrong, fails at the others as well.
     async fn compare_others(
         self: &Arc<Self>,
         job: &Arc<Job>,
         others: Vec<Arc<[u8]>>,
         drift: &mut Drift,
         stop: watch::Receiver<bool>,
-    ) {
+    ) -> Result<(), Error> {
         if job.lacks_fill_query().is_some() {
             drift.unknown += others.len() as u64;
-            return;
+            return Ok(());
         }
         let quiet = Arc::new(self.unheard());
         let runs = others.into_iter().map(|key| {
@@ -78,18 +92,26 @@ impl Runner {
         });
         let mut runs = stream::iter(runs).buffered(self.slots());
         while let Some((key, report)) = runs.next().await {
-            let failure = report.failure.as_ref().map(|failure| failure.kind);
-            match failure {
+            match report.failure {
                 // It cannot even be asked for: no row has such a value.
-                Some(ErrorKind::NoValue) => drift.extra(self.redis.key_prefix(), &key),
-                Some(_) => drift.unknown += 1,
-                None if report.stats.overtaken + report.stats.unverified > 0 => drift.unknown += 1,
+                Some(failure) if failure.kind == ErrorKind::NoValue => drift.extra(self.redis.key_prefix(), &key),
                 // There is a row, of which nothing can be made.
+                Some(failure) if failure.kind == ErrorKind::Row => drift.unknown += 1,
+                Some(failure) => return Err(self.about(&key, failure)),
+                None if report.stats.overtaken + report.stats.unverified > 0 => drift.unknown += 1,
+                // The same, of a job that leaves such rows out.
                 None if report.stats.too_large + report.stats.bad_rows > 0 => drift.unknown += 1,
                 None if report.drift.compared() == 0 => drift.extra(self.redis.key_prefix(), &key),
                 None => drift.add(&key, report.drift),
             }
         }
+        Ok(())
+    }
+
+    /// The failure of one key's run, which names the key.
+    fn about(&self, key: &[u8], failure: Error) -> Error {
+        let key = visible(&format!("{}{}", self.redis.key_prefix(), String::from_utf8_lossy(key)));
+        Error { message: format!("`{key}`: {failure}"), ..failure }
     }
 }
 

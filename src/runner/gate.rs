@@ -5,6 +5,7 @@
 //! all old keys stay.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use super::Runner;
 use super::plan::{Combination, Plan};
@@ -13,7 +14,7 @@ use super::run::Progress;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::Event;
 use crate::ground::history::{LastGood, NamedType, Unknown};
-use crate::ground::job::{Job, RowTimeouts};
+use crate::ground::job::{Job, Reads, RowTimeouts};
 use crate::ground::request::Request;
 use crate::ground::row::Row;
 use crate::ground::run::Stats;
@@ -73,10 +74,17 @@ impl<'a> Gate<'a> {
         (plan, due): (&Plan, &[usize]),
         progress: &Progress,
     ) -> Result<Held, Error> {
-        let mut holding =
-            Holding { held: Held::new(), room: self.room, is_full: self.was_large(), rows: 0, queries: 0 };
+        let mut holding = Holding {
+            held: Held::new(),
+            room: self.room,
+            is_full: self.was_large(),
+            rows: 0,
+            queries: 0,
+            slowest: Duration::ZERO,
+        };
         let result = self.count_rows(&mut holding, snapshot, statement, (plan, due)).await;
         let result = result.and_then(|()| self.job.guard.allows_rows(holding.rows, self.last.as_ref()).map_err(stop));
+        progress.queried(holding.slowest);
         // What is let through is counted on its way.
         if result.is_err() {
             progress.add(&Stats { rows: holding.rows, queries: holding.queries, ..Stats::default() });
@@ -98,14 +106,24 @@ impl<'a> Gate<'a> {
             // One without rows has been read, too.
             holding.held.insert(index, Vec::new());
             holding.queries += 1;
-            let mut rows = snapshot.rows(statement, self.job.row_timeouts, |name| combination.argument(name))?;
-            while rows.next().await?.is_some() {
+            let begun = Instant::now();
+            let mut rows = snapshot.rows(statement, self.job.reads(), |name| combination.argument(name))?;
+            loop {
+                match rows.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        drop(rows);
+                        return Err(snapshot.blame(error, statement, |name| combination.argument(name)).await);
+                    }
+                }
                 holding.take(index, rows.take_last());
                 // What is on its way already comes to its end sooner than a count, but not if there is no end.
                 if holding.is_full {
                     self.job.guard.allows_more_than(holding.rows).map_err(stop)?;
                 }
             }
+            holding.slowest = holding.slowest.max(begun.elapsed());
         }
         if left.len() == 0 {
             return Ok(());
@@ -113,7 +131,7 @@ impl<'a> Gate<'a> {
         let statement = snapshot.prepare(&counting(self.job)?).await?;
         for index in left {
             holding.queries += 1;
-            holding.rows += count(snapshot, &statement, plan.combination(index)).await?;
+            holding.rows += count(snapshot, &statement, plan.combination(index), self.job).await?;
         }
         Ok(())
     }
@@ -134,6 +152,8 @@ struct Holding {
     rows: u64,
     /// Queries run for them.
     queries: u64,
+    /// How long the slowest of them took.
+    slowest: Duration,
 }
 
 impl Holding {
@@ -157,9 +177,15 @@ fn counting(job: &Job) -> Result<Sql, Error> {
     Sql::parse(&text).map_err(|error| Error::new(ErrorKind::Definition, error.message))
 }
 
-async fn count(snapshot: &mut Snapshot, statement: &Statement, combination: Combination<'_>) -> Result<u64, Error> {
+async fn count(
+    snapshot: &mut Snapshot,
+    statement: &Statement,
+    combination: Combination<'_>,
+    job: &Job,
+) -> Result<u64, Error> {
     // Its only row comes when all have been counted.
-    let mut rows = snapshot.rows(statement, RowTimeouts::default(), |name| combination.argument(name))?;
+    let reads = Reads { timeouts: RowTimeouts::default(), ..job.reads() };
+    let mut rows = snapshot.rows(statement, reads, |name| combination.argument(name))?;
     let mut count = None;
     while let Some(row) = rows.next().await? {
         count = row.value(0).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);

@@ -15,7 +15,7 @@
 //!
 //! Reading, encoding and writing overlap; what bounds memory is the writer's budget of bytes in flight.
 //!
-//! Beside that path there is the [`Invalidator`], which deletes what a change has made stale; and the [`Predictor`], which takes it for single keys.
+//! Beside that path there is the [`Invalidator`], which deletes what a change has made stale, the [`Predictor`], which takes it for single keys, and [`Runner::look`], which tells how warm the jobs are.
 
 mod admission;
 mod assemble;
@@ -28,6 +28,7 @@ mod groups;
 mod invalidator;
 mod keys;
 mod ledger;
+mod look;
 mod manifest;
 mod outlet;
 mod pace;
@@ -64,6 +65,7 @@ use crate::source::{Leases, Postgres};
 pub use crate::cache::Invalidated;
 pub use invalidator::Invalidator;
 pub use keys::Keys;
+pub use look::{Looked, judge_without_redis, slowest};
 pub use plan::{Combination, Plan};
 pub use predict::{Muted, Predictor};
 pub use prepare::{Prepared, prepare, same_columns};
@@ -99,12 +101,17 @@ impl Observer for Nobody {
 
 impl Runner {
     /// The same runner for single keys, of which there may be many: what happens at them is told by their reports alone, and is no history.
-    fn unheard(&self) -> Runner {
+    pub fn unheard(&self) -> Runner {
         Runner { observer: Arc::new(Nobody), history: None, ..self.clone() }
     }
 
-    /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more.
+    /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more, and one may be kept for fills.
     pub fn slots(&self) -> usize {
+        self.places().saturating_sub(self.source.kept_for_fills()).max(1)
+    }
+
+    /// How many fills there may be at a time.
+    fn places(&self) -> usize {
         self.source.connections().saturating_sub(usize::from(self.leases.is_some())).max(1)
     }
 

@@ -4,7 +4,7 @@
 use super::keys::key_columns;
 use crate::encode::KeyText;
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::job::{Job, Partition, RowTimeouts, Values};
+use crate::ground::job::{Job, Partition, Reads, Values};
 use crate::ground::refresh::{Unit, Units};
 use crate::ground::row::Row;
 use crate::ground::sql::{FROM, NOW, Sql, TO};
@@ -44,9 +44,7 @@ impl Plan {
         for parameter in &job.for_each {
             let values = match &parameter.values {
                 Values::List(values) => values.clone(),
-                Values::Query(sql) => {
-                    query_values(&parameter.name, sql, (snapshot, job.row_timeouts), now, limit).await?
-                }
+                Values::Query(sql) => query_values(&parameter.name, sql, (snapshot, job.reads()), now, limit).await?,
             };
             let entry = (parameter.name.clone(), values);
             if statement.takes_list(&parameter.name) { plan.lists.push(entry) } else { plan.single.push(entry) }
@@ -169,7 +167,7 @@ impl<'p> Combination<'p> {
 async fn query_values(
     name: &str,
     sql: &Sql,
-    (snapshot, timeouts): (&mut Snapshot, RowTimeouts),
+    (snapshot, reads): (&mut Snapshot, Reads),
     now: &str,
     limit: usize,
 ) -> Result<Vec<String>, Error> {
@@ -179,7 +177,7 @@ async fn query_values(
         return Err(fail("must give one column"));
     };
     let text = KeyText::new(column).map_err(|error| fail(&format!("cannot be used: {error}")))?;
-    let mut rows = snapshot.rows(&statement, timeouts, |name| (name == NOW).then(|| Argument::Text(now.to_owned())))?;
+    let mut rows = snapshot.rows(&statement, reads, |name| (name == NOW).then(|| Argument::Text(now.to_owned())))?;
     let mut seen = std::collections::HashSet::new();
     let mut values = Vec::new();
     while let Some(row) = rows.next().await? {

@@ -45,6 +45,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Prepares for what the request asks.
+    fn begin(&self, runner: &Runner, job: &Job, request: &Request) {
+        let opener = Opener::new(&job.sealing, runner.redis.key_prefix(), job.max_value);
+        opener.into_iter().for_each(|opener| self.tally.open_with(Arc::new(opener)));
+        if matches!(request.scope, Scope::Key(_)) {
+            self.tally.trace();
+        }
+    }
+
     /// Counts from zero: an attempt does all the work again. What the last one wrote is remembered.
     fn begin_attempt(&self) {
         let last = self.stats();
@@ -72,6 +81,15 @@ impl Progress {
         redis.retract(values).await.map(|_| ())
     }
 
+    /// Takes back what a fill has written and not made sure of: whoever waits for the fill has to find nothing old when it has ended, and another attempt would take it for somebody else's.
+    pub(super) async fn take_back(&self, redis: &Redis) -> Result<(), Error> {
+        let there = self.tally.take_traces();
+        if there.is_empty() {
+            return Ok(());
+        }
+        redis.withdraw(there).await.inspect_err(|_| self.tally.loses_sight())
+    }
+
     /// Notes that writing gives way to others. Whether that is news.
     pub(super) fn gives_way(&self) -> bool {
         !self.slow.swap(true, Ordering::Relaxed)
@@ -96,6 +114,11 @@ impl Progress {
     /// Adds counts of the reading side.
     pub(super) fn add(&self, stats: &Stats) {
         *lock(&self.reading) += stats;
+    }
+
+    /// A query has given its last row after so long.
+    pub(super) fn queried(&self, took: Duration) {
+        self.add(&Stats { slowest_query: took, ..Stats::default() });
     }
 
     /// The counts of this attempt. Keys are those of the attempt that wrote most: an attempt that failed has written all the same.
@@ -158,8 +181,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             if job.on_demand {
                 return Ok(());
             }
-            let opener = Opener::new(&job.sealing, runner.redis.key_prefix(), job.max_value);
-            opener.into_iter().for_each(|opener| progress.tally.open_with(Arc::new(opener)));
+            progress.begin(&runner, &job, &request);
             let limit = Limit::new(&job, stop);
             let admission = limit.within(Admission::ask(&runner, &job, &request, &progress.upkeep)).await?;
             let gate = Gate::of(&runner, &job, &request).await;
@@ -187,6 +209,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
         swept_sample: lock(&progress.swept_sample).clone(),
         drift: progress.tally.drift(),
         kept: progress.upkeep.kept(&job, &request, failed, runner.clock.now()),
+        lost_until: progress.tally.lost_until(),
     };
     runner.observer.on(&Event::Finished { report: &report });
     if let Some(history) = runner.history.as_ref().filter(|_| request.purpose == Purpose::Write && is_news(&report)) {
@@ -203,6 +226,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Arc<Job>, request: Request, st
             served: request.due.filter(|_| is_served(report.failure.as_ref())),
             success: report.is_success(),
             measure: measures.then(|| progress.measure()),
+            sample: (report.failure.is_none() && report.whole).then(|| progress.tally.sampled()),
         });
     }
     report
@@ -274,7 +298,9 @@ async fn attempts(attempt: &Attempt<'_>) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        if number > job.retries || error.kind.consequence().retry != Retry::Attempt {
+        // A fill would take what it may have left for somebody else's.
+        let is_lost = progress.tally.lost_until().is_some();
+        if number > job.retries || is_lost || error.kind.consequence().retry != Retry::Attempt {
             return Err(error);
         }
         runner.observer.on(&Event::Retry { job: &job.name, error: &error, attempt: number + 1 });

@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
             if there < keys.len() {
                 due.push(index);
             } else {
-                self.assembler.count_present(keys.len());
+                self.assembler.count_present(&keys);
             }
         }
         Ok(due)
@@ -216,18 +216,33 @@ impl<'a> Worker<'a> {
             }
             return self.assembler.end(known).await;
         }
-        let mut rows = self
-            .snapshot
-            .rows(&self.prepared.statement, self.shared.job.row_timeouts, |name| combination.argument(name))?;
-        while let Some(row) = rows.next().await? {
-            if let Err(error) = self.assembler.row(row, combination, known.as_ref()).await {
-                // What was written before it can be looked at over this connection, if the rest of the rows does not take too long.
-                let _ = timeout(LAST_LOOK, rows.pass_over()).await;
-                return Err(error);
+        let begun = Instant::now();
+        let mut rows =
+            self.snapshot.rows(&self.prepared.statement, self.shared.job.reads(), |name| combination.argument(name))?;
+        let failure = loop {
+            match rows.next().await {
+                Ok(Some(row)) => {
+                    if let Err(error) = self.assembler.row(row, combination, known.as_ref()).await {
+                        // What was written before it can be looked at over this connection, if the rest of the rows does not take too long.
+                        let _ = timeout(LAST_LOOK, rows.pass_over()).await;
+                        return Err(error);
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        drop(rows);
+        match failure {
+            None => {
+                self.shared.progress.queried(begun.elapsed());
+                self.assembler.end(known).await
+            }
+            Some(error) => {
+                let Worker { snapshot, prepared, .. } = self;
+                Err(snapshot.blame(error, &prepared.statement, |name| combination.argument(name)).await)
             }
         }
-        drop(rows);
-        self.assembler.end(known).await
     }
 
     /// Makes sure of everything that was written, and then of the values that had to wait for it.
@@ -261,6 +276,14 @@ impl<'a> Worker<'a> {
             let reason = self.assembler.outlet.pending.doubts.reason(READINGS + 1);
             self.shared.observer.on(&Event::Doubt { job: &self.shared.job.name, reason: &reason });
             self.assembler.give_up();
+            if self.shared.progress.tally.has_traces() {
+                // A fill of one key: that its row is changing must not look as if there were none.
+                let message = format!(
+                    "the key could not be verified: its row was different at each of {} readings, or its value died too early",
+                    READINGS + 1
+                );
+                return Err(Error::new(ErrorKind::Unverified, message));
+            }
         }
         Ok(self)
     }

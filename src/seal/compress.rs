@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use flate2::GzBuilder;
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use lz4_flex::frame::{BlockMode, FrameDecoder, FrameEncoder, FrameInfo};
 use zstd::bulk::Compressor as Zstd;
 
@@ -88,20 +88,58 @@ impl Compressor {
 /// The content of a compressed value, if it is no longer than `limit`.
 ///
 /// # Errors
-/// Damage, or a content that is longer: no more than the limit is ever held.
+/// Damage, a frame that does not end where the value does, or a content that is longer: no more than the limit is ever held.
 pub(super) fn decompress(format: Compression, value: &[u8], limit: usize) -> Result<Vec<u8>, OpenError> {
-    let content = match format {
-        Compression::Zstd => zstd::stream::read::Decoder::with_buffer(value)
-            .map(zstd::stream::read::Decoder::single_frame)
-            .and_then(|decoder| read(decoder, limit)),
-        Compression::Lz4 => read(FrameDecoder::new(value), limit),
-        Compression::Gzip => read(GzDecoder::new(value), limit),
+    let read = match format {
+        Compression::Zstd => zstd(value, limit),
+        Compression::Lz4 => lz4(value, limit),
+        Compression::Gzip => {
+            let mut decoder = GzDecoder::new(value);
+            read(&mut decoder, limit).map(|content| (content, decoder.into_inner()))
+        }
     };
-    let content = content.map_err(|error| OpenError::Compressed(error.to_string()))?;
-    if content.len() > limit { Err(OpenError::TooLarge) } else { Ok(content) }
+    let (content, rest) = read.map_err(|error| OpenError::Compressed(error.to_string()))?;
+    match content {
+        _ if content.len() > limit => Err(OpenError::TooLarge),
+        _ if !rest.is_empty() => Err(OpenError::Compressed("something stands behind the frame".to_owned())),
+        content => Ok(content),
+    }
 }
 
-fn read(from: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+/// The content of a frame, and what stands behind it.
+type Frame<'v> = (Vec<u8>, &'v [u8]);
+
+fn zstd(value: &[u8], limit: usize) -> io::Result<Frame<'_>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(value)?.single_frame();
+    let content = read(&mut decoder, limit)?;
+    Ok((content, decoder.finish()))
+}
+
+/// The decoder takes the end of the input for that of the frame.
+fn lz4(value: &[u8], limit: usize) -> io::Result<Frame<'_>> {
+    let end = end_of_lz4(value).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let (frame, rest) = value.split_at_checked(end).ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok((read(&mut FrameDecoder::new(frame), limit)?, rest))
+}
+
+/// Where an LZ4 frame ends (LZ4 Frame Format Description): its head, blocks behind their lengths, a length of 0, and a checksum if the head says so.
+fn end_of_lz4(value: &[u8]) -> Option<usize> {
+    let flags = *value.get(4)?;
+    let has = |bit: u8, bytes: usize| if flags & bit == 0 { 0 } else { bytes };
+    // Magic, flags, block size and the head's checksum; content size and dictionary are optional.
+    let mut at = 4 + 1 + 1 + 1 + has(0x08, 8) + has(0x01, 4);
+    loop {
+        let length = u32::from_le_bytes(*value.get(at..)?.first_chunk()?);
+        at += 4;
+        if length == 0 {
+            return Some(at + has(0x04, 4));
+        }
+        // The highest bit says that a block is not compressed.
+        at = at.checked_add((length & 0x7fff_ffff) as usize + has(0x10, 4))?;
+    }
+}
+
+fn read(from: &mut impl Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     from.take((limit as u64).saturating_add(1)).read_to_end(&mut content)?;
     Ok(content)

@@ -152,6 +152,21 @@ fn what_would_grow_without_end_is_cut_off() {
 }
 
 #[test]
+fn what_was_cut_short_or_has_something_behind_it_is_not_taken_for_whole() {
+    let value = b"{\"id\":12345,\"name\":\"somebody\"},".repeat(3000);
+    for (_, format) in Compression::NAMES {
+        let bytes = sealed(&sealing(Some(format), 0, None), "k", &value).expect("sealed");
+        assert_eq!(open(None, b"k", &bytes, 1 << 20).as_ref(), Ok(&value));
+        let behind = [&bytes[..], b"\0"].concat();
+        assert!(open(None, b"k", &behind, 1 << 20).is_err(), "{format:?}");
+        assert!(open(None, b"k", &bytes.repeat(2), 1 << 20).is_err(), "{format:?}");
+        for length in 4..bytes.len() {
+            assert!(open(None, b"k", &bytes[..length], 1 << 20).is_err(), "{format:?}: {length} of {}", bytes.len());
+        }
+    }
+}
+
+#[test]
 fn without_a_key_nothing_is_written_in_the_clear() {
     let sealing = Sealing { encrypt: Encrypt::WithoutKey, ..Sealing::default() };
     assert!(Sealer::new(&sealing, "").is_err_and(|error| error.message.contains("no key is configured")));

@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::behind::Behind;
 use super::freshness::Freshness;
 use super::inputs::{Inputs, Setup, Stop};
+use super::looks::Looks;
 use super::notify;
+use crate::ground::changes::Following;
 use crate::ground::error::{ErrorKind, Retry};
 use crate::ground::event::Event;
 use crate::ground::health::Health;
@@ -23,6 +25,7 @@ use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
 use crate::ground::request::{Purpose, Request};
 use crate::ground::run::Report;
+use crate::ground::targets::Targets;
 use crate::ground::watch::{Link, Seen};
 use crate::runner::Runner;
 use crate::triggers::{Agenda, Ended, Heartbeat, RunId, Start};
@@ -49,10 +52,14 @@ pub struct Daemon {
     waits_for_cache: bool,
     freshness: Freshness,
     behind: Behind,
+    looks: Looks,
+    targets: Targets,
     pauses: Pauses,
     /// The jobs that are paused, and until when, as it was said last.
     paused: BTreeMap<String, DateTime<Utc>>,
     health: watch::Sender<Health>,
+    /// How changes of the database are followed.
+    changes: watch::Receiver<Option<Following>>,
 }
 
 /// A run that is under way.
@@ -68,7 +75,7 @@ struct Running {
 impl Daemon {
     /// A daemon that begins with these jobs.
     pub fn new(setup: Setup) -> Self {
-        let Setup { runner, jobs, known, past, pauses, grace, .. } = setup;
+        let Setup { runner, jobs, known, past, pauses, targets, grace, .. } = setup;
         let now = runner.clock.now();
         let agenda = Agenda::new(&jobs, |job| known.get(&job.name).copied().unwrap_or_default(), now);
         Daemon {
@@ -83,9 +90,12 @@ impl Daemon {
             waits_for_cache: false,
             freshness: Freshness::new(&jobs, &past, now),
             behind: Behind::default(),
+            looks: Looks::default(),
+            targets,
             pauses,
             paused: BTreeMap::new(),
             health: watch::channel(Health::unknown()).0,
+            changes: watch::channel(None).1,
         }
     }
 
@@ -98,6 +108,7 @@ impl Daemon {
     pub async fn serve(mut self, mut inputs: Inputs) -> bool {
         let mut heartbeat = Heartbeat::start().await;
         self.waits_for_cache = true;
+        self.changes = inputs.changes.clone();
         notify::ready();
         loop {
             // First: what is to end begins nothing.
@@ -117,6 +128,7 @@ impl Daemon {
                     self.replace(setup, other_servers);
                 }
                 Some(pauses) = inputs.pauses.recv() => self.pauses = pauses,
+                Some(gone) = inputs.deleted.recv() => self.agenda.refill_of(&gone, self.runner.clock.now()),
                 // Whoever could say so is gone: then nobody could ever end this otherwise.
                 _ = inputs.stop.wait_for(|stop| *stop > Stop::No) => break,
             }
@@ -220,6 +232,7 @@ impl Daemon {
         let ended = how(&report);
         if report.is_success() {
             self.freshness.succeeded(&report.job, now);
+            self.looks.succeeded(&report.job);
         }
         if let Some(passed) = self.agenda.ended(run, ended, now) {
             self.runner.pass(&passed);
@@ -245,7 +258,7 @@ impl Daemon {
     /// Takes other jobs and settings; what runs goes on with the old ones.
     fn replace(&mut self, setup: Setup, other_servers: bool) {
         notify::reloading();
-        let Setup { runner, jobs, known, past, pauses, grace, .. } = setup;
+        let Setup { runner, jobs, known, past, pauses, targets, grace, .. } = setup;
         let now = runner.clock.now();
         let known = |job: &Job| known.get(&job.name).copied().unwrap_or_default();
         if other_servers {
@@ -257,15 +270,22 @@ impl Daemon {
             self.freshness.replace_jobs(&jobs, &past, now);
         }
         self.behind = Behind::default();
+        self.looks.begin_anew();
         // Who is gone does not go on.
         self.paused.retain(|name, _| jobs.iter().any(|job| job.name == *name));
-        (self.runner, self.pauses, self.grace) = (runner, pauses, grace);
+        (self.runner, self.pauses, self.targets, self.grace) = (runner, pauses, targets, grace);
         self.runner.observer.on(&Event::Reloaded { jobs: &jobs });
         notify::ready();
     }
 
     async fn beat(&mut self) {
         self.show_life();
+        let jobs: Vec<_> = self.agenda.coming(self.runner.clock.now()).map(|(job, _)| Arc::clone(job)).collect();
+        match self.cache {
+            Link::Up { .. } => self.looks.beat(&self.runner, jobs, self.targets),
+            Link::Down { .. } => self.looks.lose(&self.runner, &jobs, &self.targets),
+            Link::Unknown => {}
+        }
         if !self.running.is_empty() {
             self.idle_since = None;
         } else if self.idle_since.get_or_insert_with(Instant::now).elapsed() > IDLE {
@@ -289,7 +309,8 @@ impl Daemon {
         let jobs: Vec<_> = jobs.map(health).collect();
         self.freshness.say(&jobs, self.runner.observer.as_ref());
         let cache = self.cache.clone();
-        self.health.send_replace(Health { beat: Instant::now().into_std(), stopping, cache, jobs });
+        let changes = self.changes.borrow().clone();
+        self.health.send_replace(Health { beat: Instant::now().into_std(), stopping, cache, changes, jobs });
     }
 
     /// Tells the service manager how things are; that all is well only while runs end in time.

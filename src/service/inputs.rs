@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::ground::changes::Following;
 use crate::ground::due::Known;
 use crate::ground::history::Summary;
+use crate::ground::invalidate;
 use crate::ground::job::Job;
 use crate::ground::pause::Pauses;
+use crate::ground::targets::Targets;
 use crate::ground::watch::Seen;
 use crate::runner::Runner;
 
@@ -25,6 +28,8 @@ pub struct Setup {
     pub past: HashMap<String, Summary>,
     /// Which jobs are paused.
     pub pauses: Pauses,
+    /// What is wanted of the cache.
+    pub targets: Targets,
     /// How long runs may still take when the service is to end.
     pub grace: Duration,
     /// What will be noticed about Redis, if the servers are others than those of the setup before.
@@ -62,4 +67,8 @@ pub struct Inputs {
     pub pauses: mpsc::Receiver<Pauses>,
     /// What is noticed about Redis.
     pub cache: mpsc::Receiver<Seen>,
+    /// What has been deleted since it may have changed, so that jobs have to write theirs again.
+    pub deleted: mpsc::Receiver<Arc<invalidate::Targets>>,
+    /// How changes of the database are followed.
+    pub changes: watch::Receiver<Option<Following>>,
 }

@@ -4,13 +4,16 @@
 //! ever. Here a permit and its connection live and die together, and a connection goes back only after its transaction
 //! has ended well.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
+use super::ahead::Ahead;
 use super::error::{may_pass, silence, translate};
 use super::snapshot::Snapshot;
 use super::url::{Target, UrlError};
@@ -29,16 +32,21 @@ const UNKNOWN: Duration = Duration::from_secs(60);
 /// A PostgreSQL server to read from.
 #[derive(Debug, Clone)]
 pub struct Postgres {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    /// The connection of the fill that this is for.
+    pub(super) ahead: Option<Arc<Ahead>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     target: Target,
-    connections: usize,
+    pub(super) connections: usize,
     connect_timeout: Duration,
     statement_timeout: Duration,
-    permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
+    /// Those for fills alone, and whether there are any.
+    pub(super) for_fills: Arc<Semaphore>,
+    pub(super) keeps: AtomicBool,
     idle: Mutex<Vec<PgConnection>>,
     busy: Option<Busy>,
     /// When it was tried in vain last to find out how busy it is.
@@ -84,7 +92,7 @@ impl Drop for Permit {
 }
 
 impl Permit {
-    fn new(counted: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(counted: OwnedSemaphorePermit) -> Self {
         Permit { counted: Some(counted), busy: false }
     }
 }
@@ -111,12 +119,15 @@ impl Postgres {
                 connect_timeout: target.connect_timeout.unwrap_or(settings.connect_timeout),
                 statement_timeout: settings.statement_timeout,
                 permits: Arc::new(Semaphore::new(connections)),
+                for_fills: Arc::new(Semaphore::new(0)),
+                keeps: AtomicBool::new(false),
                 idle: Mutex::new(Vec::new()),
                 busy: settings.busy.clone(),
                 load_unknown: Mutex::default(),
                 max_lag: settings.max_lag,
                 target,
             }),
+            ahead: None,
         })
     }
 
@@ -128,6 +139,11 @@ impl Postgres {
     /// The server that the database is written to, if this one may be a standby.
     pub fn primary(&self) -> Option<&Postgres> {
         self.shared.primary.as_ref()
+    }
+
+    /// The longest time to get a connection.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.shared.connect_timeout
     }
 
     /// The longest time for one statement.
@@ -185,12 +201,6 @@ impl Postgres {
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let permit = self.permit().await?;
         self.open(permit).await.map_err(|error| self.named(error))
-    }
-
-    /// Waits until one more connection may be there.
-    pub(super) async fn permit(&self) -> Result<Permit, Error> {
-        let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
-        permit.map(Permit::new).map_err(|_| Error::new(ErrorKind::Cancelled, "no more connections are given out"))
     }
 
     /// An error of a primary says so: else it would be looked for at the server that is read from.
@@ -303,12 +313,7 @@ impl Postgres {
             Err(_) => return Err(silence("BEGIN", self.shared.statement_timeout)),
         };
         let last = rows.last().ok_or_else(|| Error::new(ErrorKind::PostgresLost, "PostgreSQL did not answer BEGIN"))?;
-        let is = |column: &str| last.try_get(column).map_err(translate);
-        Ok(State {
-            transactions: last.try_get("transactions").map_err(translate)?,
-            standby: is("standby")?,
-            foreign: is("foreign_tables")?,
-        })
+        State::of(last)
     }
 }
 
@@ -322,7 +327,7 @@ pub(super) async fn part(connection: PgConnection) {
 pub(super) const MARKER: i64 = 0x7761_726d;
 
 /// Asks for the [`State`].
-const STATE: &str = "SELECT pg_catalog.pg_current_snapshot()::text AS transactions, pg_catalog.pg_is_in_recovery() AS standby, \
+pub(super) const STATE: &str = "SELECT pg_catalog.pg_current_snapshot()::text AS transactions, pg_catalog.pg_is_in_recovery() AS standby, \
      EXISTS (SELECT FROM pg_catalog.pg_foreign_table) AS foreign_tables";
 
 /// The state of a database that a snapshot sees.
@@ -337,6 +342,26 @@ pub struct State {
 }
 
 impl State {
+    /// What the row says that [`STATE`] gives.
+    pub(super) fn of(row: &PgRow) -> Result<Self, Error> {
+        let is = |column: &str| row.try_get(column).map_err(translate);
+        Ok(State {
+            transactions: row.try_get("transactions").map_err(translate)?,
+            standby: is("standby")?,
+            foreign: is("foreign_tables")?,
+        })
+    }
+
+    /// One that is the same as no other.
+    pub(super) fn unknown() -> Self {
+        State { transactions: String::new(), standby: true, foreign: false }
+    }
+
+    /// Whether nothing was committed in this database, nor in others of the server, between both.
+    pub(super) fn has_same_transactions(&self, other: &State) -> bool {
+        !self.transactions.is_empty() && self.transactions == other.transactions
+    }
+
     /// Whether no query can see anything else in the other one, so that it need not be asked.
     pub fn is_the_same_as(&self, other: &State) -> bool {
         self.transactions == other.transactions && !(self.standby || other.standby || self.foreign || other.foreign)

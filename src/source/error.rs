@@ -15,15 +15,13 @@ fn kind_of(code: &str) -> ErrorKind {
         "57P01" | "57P02" | "57P03" => ErrorKind::PostgresLost,
         "53300" => ErrorKind::PostgresFull,
         "3D000" => ErrorKind::PostgresRefused,
+        // What a domain does not allow.
+        "23514" => ErrorKind::Data,
+        _ if code.starts_with("22") => ErrorKind::Data,
         _ if code.starts_with("28") => ErrorKind::PostgresRefused,
         _ if code.starts_with("08") => ErrorKind::PostgresLost,
         _ => ErrorKind::Query,
     }
-}
-
-/// Whether a text could not be read as a value of some type. What is computed may be out of range, too, which says something else.
-fn is_no_value(code: &str, message: &str) -> bool {
-    matches!(code, "22P02" | "22007" | "22008" | "22021") || (code == "22003" && message.starts_with("value \""))
 }
 
 /// The same for an error about a query: it names the line of the job's file that the server points at.
@@ -52,8 +50,7 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
             let code = error.code().unwrap_or_default().into_owned();
             let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
             let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            let kind = if is_no_value(&code, error.message()) { ErrorKind::NoValue } else { kind_of(&code) };
-            Error::new(kind, format!("{}{hint} (SQLSTATE {code})", error.message()))
+            Error::new(kind_of(&code), format!("{}{hint} (SQLSTATE {code})", error.message()))
         }
         sqlx::Error::Io(error) if encryption_is_refused(&error) => {
             let hint = "sslrootcert=FILE in the URL names the authority to trust";
@@ -73,6 +70,20 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
             "a column of the query has a type that no format knows (a multirange); cast it, for example to text, or leave it out",
         ),
         other => Error::new(ErrorKind::PostgresLost, format!("PostgreSQL's answer was not understood: {other}")),
+    }
+}
+
+/// The same about rows that nobody may see: the server's own words may hold what stands in them.
+pub(super) fn translate_secret(error: sqlx::Error) -> Error {
+    match &error {
+        sqlx::Error::Database(said) => {
+            let code = said.code().unwrap_or_default();
+            let message = format!(
+                "PostgreSQL refused it, with words that may hold values, which the job encrypts; its log has them (SQLSTATE {code})"
+            );
+            Error { message, ..translate(error) }
+        }
+        _ => translate(error),
     }
 }
 

@@ -8,8 +8,11 @@
 //! servers, and the second would execute somebody else's statement and return somebody else's rows. It is also why session
 //! settings are `SET LOCAL` and never start-up parameters.
 
+mod ahead;
 mod barrier;
+mod blame;
 mod catalog;
+pub mod changes;
 mod connections;
 mod encryption;
 mod error;

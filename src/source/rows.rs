@@ -14,9 +14,9 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Row as _, ValueRef as _};
 use tokio::time::timeout;
 
-use super::error::{late, silence, translate};
+use super::error::{late, silence, translate, translate_secret};
 use crate::ground::error::{Error, ErrorKind};
-use crate::ground::job::RowTimeouts;
+use crate::ground::job::Reads;
 use crate::ground::row::Row;
 
 /// The rows of a running statement.
@@ -24,7 +24,7 @@ pub struct Rows<'s> {
     stream: Stream<'s>,
     /// How long the server is waited for at most: by then its own time-out should have ended the statement.
     patience: Duration,
-    timeouts: RowTimeouts,
+    reads: Reads,
     /// Rows so far.
     given: u64,
     /// The row that was given last: the next one uses its memory again.
@@ -49,10 +49,10 @@ impl<'s> Rows<'s> {
     pub(super) fn fetched(
         stream: BoxStream<'s, Result<PgRow, sqlx::Error>>,
         patience: Duration,
-        timeouts: RowTimeouts,
+        reads: Reads,
         busy: &'s mut bool,
     ) -> Self {
-        Rows::new(Stream::Fetched(stream), patience, timeouts, busy)
+        Rows::new(Stream::Fetched(stream), patience, reads, busy)
     }
 
     /// Rows that come out of COPY. The statement is sent when the first one is asked for.
@@ -60,16 +60,16 @@ impl<'s> Rows<'s> {
         connection: &'s mut PgConnection,
         copy: String,
         patience: Duration,
-        timeouts: RowTimeouts,
+        reads: Reads,
         busy: &'s mut bool,
     ) -> Self {
         let messages = once(async move { connection.copy_out_raw(&copy).await }).try_flatten().boxed();
-        Rows::new(Stream::Copied { messages, begun: false, ended: false }, patience, timeouts, busy)
+        Rows::new(Stream::Copied { messages, begun: false, ended: false }, patience, reads, busy)
     }
 
-    fn new(stream: Stream<'s>, patience: Duration, timeouts: RowTimeouts, busy: &'s mut bool) -> Self {
+    fn new(stream: Stream<'s>, patience: Duration, reads: Reads, busy: &'s mut bool) -> Self {
         *busy = true;
-        Rows { stream, patience, timeouts, given: 0, last: None, busy }
+        Rows { stream, patience, reads, given: 0, last: None, busy }
     }
 
     /// The next row; `None` only after the server has said that there are no more.
@@ -117,7 +117,7 @@ impl<'s> Rows<'s> {
             Some(next) => next,
             None => {
                 // From now on: until here, the row before was on its way, which is not the server's fault.
-                let own = if self.given == 0 { self.timeouts.first } else { self.timeouts.next };
+                let own = if self.given == 0 { self.reads.timeouts.first } else { self.reads.timeouts.next };
                 // After a time-out the connection is closed with the snapshot, and the server ends the query.
                 timeout(own.unwrap_or(self.patience), self.stream.next()).await.map_err(|_| {
                     own.map_or_else(|| silence("waiting for a row", self.patience), |limit| late(self.given, limit))
@@ -129,7 +129,7 @@ impl<'s> Rows<'s> {
             Err(error) => {
                 // What the server itself says is its last word about the query.
                 *self.busy = error.as_database_error().is_none();
-                Err(translate(error))
+                Err(if self.reads.secret { translate_secret(error) } else { translate(error) })
             }
         }
     }

@@ -13,7 +13,7 @@ use super::rows::Rows;
 use super::statement::{Argument, Statement, bare, cast};
 use super::types;
 use crate::ground::error::Error;
-use crate::ground::job::RowTimeouts;
+use crate::ground::job::Reads;
 use crate::ground::row::Column;
 use crate::ground::sql::{Rendered, Sql};
 
@@ -49,6 +49,14 @@ impl Snapshot {
         let doubt = self.wait(barrier).await?;
         self.state = self.home.begin(&mut self.link).await?;
         Ok(doubt)
+    }
+
+    /// Begins another transaction, whatever has become of this one.
+    pub(super) async fn begin_again(&mut self) -> Result<(), Error> {
+        let end = sqlx::raw_sql("ROLLBACK").execute(&mut self.link.connection);
+        within(self.patience, "ROLLBACK", end).await?;
+        self.state = self.home.begin(&mut self.link).await?;
+        Ok(())
     }
 
     /// The server that it is of.
@@ -112,23 +120,23 @@ impl Snapshot {
         }
     }
 
-    /// Runs a statement; `value` gives the parameters' values by name. A row that comes later than `timeouts` say ends it.
+    /// Runs a statement; `value` gives the parameters' values by name. A row that comes later than `reads` says ends it.
     ///
     /// # Errors
     /// Only for a parameter without a value; what the server says comes with the first row.
     pub fn rows<'s>(
         &'s mut self,
         statement: &'s Statement,
-        timeouts: RowTimeouts,
+        reads: Reads,
         value: impl Fn(&str) -> Option<Argument>,
     ) -> Result<Rows<'s>, Error> {
         let Link { connection, permit } = &mut self.link;
         if let Some(copy) = statement.copy(&value) {
-            return Ok(Rows::copied(connection, copy, self.patience, timeouts, &mut permit.busy));
+            return Ok(Rows::copied(connection, copy, self.patience, reads, &mut permit.busy));
         }
         let arguments = statement.arguments(value)?;
         let stream = statement.prepared.query_with(arguments).persistent(false).fetch(connection);
-        Ok(Rows::fetched(stream, self.patience, timeouts, &mut permit.busy))
+        Ok(Rows::fetched(stream, self.patience, reads, &mut permit.busy))
     }
 
     /// Ends the transaction and keeps the connection for the next one.

@@ -37,14 +37,20 @@ pub struct Statement {
 struct Parameter {
     name: String,
     array: bool,
+    /// How it is read from the text that is bound to it.
+    read: String,
 }
 
 impl Statement {
     /// `inferred` is the first look, whose parameters still have the types that Postgres inferred.
     pub(super) fn new(prepared: PgStatement, inferred: &PgStatement, sql: &Sql, columns: Vec<Column>) -> Self {
-        let parameters = sql.parameters().into_iter().zip(types(inferred));
-        let parameters =
-            parameters.map(|(name, ty)| Parameter { name: name.to_owned(), array: is_array(&ty) }).collect();
+        let parameters = sql.parameters().into_iter().zip(types(inferred)).enumerate().map(|(i, (name, ty))| {
+            let array = is_array(&ty);
+            let from = if array { "text[]" } else { "text" };
+            let read = read_as(i, name, Some(&ty)).unwrap_or_else(|| format!("${}::{from}", i + 1));
+            Parameter { name: name.to_owned(), array, read }
+        });
+        let parameters = parameters.collect();
         Statement { prepared, sql: sql.clone(), columns, parameters }
     }
 
@@ -72,6 +78,12 @@ impl Statement {
         let text = self.sql.with_parameters(|i, _| literals.get(i).cloned().unwrap_or_default()).text;
         // The line break ends a comment that the query may end in.
         Some(format!("COPY (\n{text}\n) TO STDOUT (FORMAT binary)"))
+    }
+
+    /// A statement that takes the same arguments and does nothing but read them; `None` if there are none.
+    pub(super) fn reading_arguments(&self) -> Option<String> {
+        let all: Vec<_> = self.parameters.iter().map(|parameter| parameter.read.as_str()).collect();
+        (!all.is_empty()).then(|| format!("SELECT {}", all.join(", ")))
     }
 
     /// The arguments in the order of the parameters; `value` gives each by name.
@@ -113,19 +125,24 @@ pub(super) fn bare(sql: &Sql) -> Rendered {
 /// The query's text with the inferred types as casts from text, `None` when it needs no other than [`bare`] has.
 pub(super) fn cast(sql: &Sql, first_look: &PgStatement) -> Option<Rendered> {
     let types = types(first_look);
-    let needs_cast =
-        |ty: &PgTypeInfo| !ty.oid().is_some_and(|oid| TEXT.contains(&oid.0) || TEXT_ARRAYS.contains(&oid.0));
     if !types.iter().any(needs_cast) {
         return None;
     }
-    Some(sql.with_parameters(|i, name| match types.get(i) {
-        _ if name == NOW => format!("CAST(${}::text AS timestamptz)", i + 1),
-        Some(ty) if needs_cast(ty) => {
-            let from = if is_array(ty) { "text[]" } else { "text" };
-            format!("CAST(${}::{from} AS {})", i + 1, name_in_sql(ty))
-        }
-        _ => format!("${}", i + 1),
-    }))
+    Some(sql.with_parameters(|i, name| read_as(i, name, types.get(i)).unwrap_or_else(|| format!("${}", i + 1))))
+}
+
+/// How a parameter is cast from text, if it has to be.
+fn read_as(i: usize, name: &str, ty: Option<&PgTypeInfo>) -> Option<String> {
+    if name == NOW {
+        return Some(format!("CAST(${}::text AS timestamptz)", i + 1));
+    }
+    let ty = ty.filter(|ty| needs_cast(ty))?;
+    let from = if is_array(ty) { "text[]" } else { "text" };
+    Some(format!("CAST(${}::{from} AS {})", i + 1, name_in_sql(ty)))
+}
+
+fn needs_cast(ty: &PgTypeInfo) -> bool {
+    !ty.oid().is_some_and(|oid| TEXT.contains(&oid.0) || TEXT_ARRAYS.contains(&oid.0))
 }
 
 /// The type's name in a cast. The driver's names of some built-in types mean something else to SQL: `CHAR` is `char(1)`, and a cast to it cuts the value

@@ -19,9 +19,11 @@ use chrono::{DateTime, Utc};
 use super::slot::{Coming, Slot};
 use super::words::{Ended, RunId, Start, Tick};
 use crate::ground::due::Known;
+use crate::ground::invalidate::Targets;
 use crate::ground::job::Job;
 use crate::ground::passed::Passed;
 use crate::ground::refresh::Kept;
+use crate::ground::request::Trigger;
 
 /// The jobs and what is to come of them.
 #[derive(Debug, Default)]
@@ -104,12 +106,18 @@ impl Agenda {
 
     /// Every job runs as soon as there is room: the cache has lost what was in it. A run that is under way is followed by another one.
     pub fn refill(&mut self, now: DateTime<Utc>) {
-        self.slots.iter_mut().for_each(|slot| slot.refill(now));
+        self.slots.iter_mut().for_each(|slot| slot.refill(Trigger::Refill, now));
+    }
+
+    /// The same for the jobs that may have some of these keys, whatever other instances have done: rows have changed.
+    pub fn refill_of(&mut self, gone: &Targets, now: DateTime<Utc>) {
+        let is_hit = |slot: &&mut Slot| gone.may_begin_with(slot.job().key.prefix().as_bytes());
+        self.slots.iter_mut().filter(is_hit).for_each(|slot| slot.refill(Trigger::Changes, now));
     }
 
     /// Every job runs that does not run, and is not about to.
     pub fn refill_idle(&mut self, now: DateTime<Utc>) {
-        self.slots.iter_mut().filter(|slot| slot.is_idle()).for_each(|slot| slot.refill(now));
+        self.slots.iter_mut().filter(|slot| slot.is_idle()).for_each(|slot| slot.refill(Trigger::Refill, now));
     }
 
     /// Pauses jobs, or lets them go on. Runs that are under way go on in any case. What came due in a pause has been counted, and is made up for at its end as

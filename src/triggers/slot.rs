@@ -269,15 +269,13 @@ impl Slot {
         }
     }
 
-    pub(super) fn refill(&mut self, now: DateTime<Utc>) {
+    /// A run follows, whatever was served: the cache has lost its content, or rows have changed.
+    pub(super) fn refill(&mut self, trigger: Trigger, now: DateTime<Utc>) {
+        // What others have served says something about a lost cache, and nothing about rows.
+        let due = Some(self.mark).filter(|_| trigger == Trigger::Refill);
         match self.waiting.front_mut() {
-            Some(wanted) => (wanted.trigger, wanted.not_before) = (Trigger::Refill, now),
-            None => self.waiting.push_back(Wanted {
-                due: Some(self.mark),
-                trigger: Trigger::Refill,
-                not_before: now,
-                tried: Tried::Begun,
-            }),
+            Some(wanted) => (wanted.trigger, wanted.not_before) = (wanted.trigger.with(trigger), now),
+            None => self.waiting.push_back(Wanted { due, trigger, not_before: now, tried: Tried::Begun }),
         }
     }
 
@@ -294,9 +292,8 @@ impl Slot {
         }
         // One run serves all that have been waiting.
         let waiting = std::mem::take(&mut self.waiting);
-        let refill = waiting.iter().any(|wanted| wanted.trigger == Trigger::Refill);
+        let trigger = waiting.iter().fold(wanted.trigger, |trigger, before| trigger.with(before.trigger));
         tick.passed.extend(waiting.iter().filter_map(|wanted| self.superseded(wanted)));
-        let trigger = if refill { Trigger::Refill } else { wanted.trigger };
         self.waiting.push_back(Wanted { trigger, ..wanted });
     }
 

@@ -6,6 +6,7 @@ mod support;
 
 mod bouncer;
 mod certificates;
+mod changes;
 mod idle;
 mod invalidator;
 mod lag;

@@ -56,6 +56,11 @@ impl Reader {
         self.run(keys, &[key], Some(url), b"")
     }
 
+    /// The same, perhaps without a URL.
+    pub fn ask(&self, url: Option<&str>, key: &str) -> Result<Vec<u8>, String> {
+        self.run(None, &[key], url, b"")
+    }
+
     /// The same of bytes that come from standard input.
     pub fn open(&self, keys: Option<&Path>, key: &str, value: &[u8]) -> Result<Vec<u8>, String> {
         self.run(keys, &["--stdin", key], None, value)
@@ -63,7 +68,7 @@ impl Reader {
 
     fn run(&self, keys: Option<&Path>, more: &[&str], url: Option<&str>, input: &[u8]) -> Result<Vec<u8>, String> {
         let mut command = Command::new(&self.program);
-        command.arg(&self.script).env("PYTHONDONTWRITEBYTECODE", "1").args(more);
+        command.arg(&self.script).env("PYTHONDONTWRITEBYTECODE", "1").env_remove("REDIS_URL").args(more);
         keys.map(|keys| command.arg("--keys").arg(keys));
         url.map(|url| command.env("REDIS_URL", url));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -16,7 +16,7 @@ use crate::support::world::{CONFIG, World};
 
 const SETS: &str = "[invalidate.one]\nkeys = ['t:{id}']\n[invalidate.some]\nkeys = ['t:{start}*']\nthen = ['all']\n[invalidate.all]\nkeys = ['u:*']\n";
 
-fn deleting(change: impl FnOnce(&mut World)) -> Serving {
+pub(crate) fn deleting(change: impl FnOnce(&mut World)) -> Serving {
     serving(|world| {
         world.config(&format!("{CONFIG}{SETS}"));
         world.set("WARM_SERVE__KEYS_INVALIDATE", "true");
@@ -47,7 +47,7 @@ fn ask(mut stream: impl Read + Write, request: &str) -> Answer {
     parse(&text)
 }
 
-fn post(serving: &Serving, set: &str, body: &str) -> Answer {
+pub(crate) fn post(serving: &Serving, set: &str, body: &str) -> Answer {
     send(serving, &request(set, body, JSON))
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::freshness::end;
 use crate::support::gate::Gate;
+use crate::support::server::free_port;
 use crate::support::world::World;
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz NOT NULL DEFAULT '2026-11-24T12:00Z', v text); GRANT SELECT ON t TO PUBLIC;
@@ -65,15 +66,31 @@ fn what_the_application_wrote_in_another_way_has_another_shape() {
     set(&world, "t:4", "\u{1f}\u{8b}");
     // Another row of the same making.
     set(&world, "t:5", &value(5, "v6"));
+    // The same, with something that was made otherwise behind it.
+    set(&world, "t:6", &value(7, "v6").replace("00.000Z", "00+00:00"));
+    set(&world, "t:7", &value(8, "v7").replace("\"v\"", "\"w\""));
     let ran = world
         .warm(&["diff"])
         .exits(1)
-        .says("5 keys as in the database, 1 stale, 4 of another shape")
-        .says("t:2  another shape: in at, at byte 33")
-        .says("t:1  another shape: at byte 2: should be `{\"id\":1")
-        .says("t:4  another shape")
-        .says("t:5  stale: in v");
+        .says("3 keys as in the database, 1 stale, 6 of another shape")
+        .says("t:1  another shape: `at` stands where `id` should; first difference at byte 2: should be `{\"id\":1")
+        .says("t:2  another shape: `at` should be a time (`2026-11-24T12:00:00.000Z`), and is a text (`2026-11-24T12:00:00Z`); first difference in at, at byte 33: should be ")
+        .says("t:3  another shape: it says the same in another notation; first difference in id, at byte 6: should be ")
+        .says("t:4  another shape: it is no JSON; first difference at byte 0: should be ")
+        .says("t:5  stale: in v")
+        .says("t:6  another shape: `at` should be a time (`2026-11-24T12:00:00.000Z`), and is a text (`2026-11-24T12:00:00+00:00`); first difference in id, at byte 6: should be `{\"id\":6,")
+        .says("t:7  another shape: `v` is missing, and `w` is there; first difference in id, at byte 6");
     assert!(ran.out.contains("is `\\u{1f}"), "{}", ran.out);
+    let shown = world.warm(&["show", "t:6"]).exits(1);
+    shown
+        .says("PostgreSQL  makes a value of another shape: `at` should be a time (")
+        .says("; first difference in id, ");
+    let report = world.warm(&["show", "--json", "t:7"]).exits(1).json();
+    let finding = &report["findings"][0];
+    assert_eq!(
+        (&finding["kind"], &finding["reason"], &finding["member"]),
+        (&"other_shape".into(), &"`v` is missing, and `w` is there".into(), &"id".into())
+    );
 }
 
 #[test]
@@ -136,6 +153,12 @@ fn lifetimes_and_types_are_compared_too_and_left_alone() {
             .says("t:2  another TTL: it lives for 14m 5")
             .says("longer than 10m");
     }
+    // How that is put right.
+    world.warm(&["fill", "t:1", "t:4"]).exits(1);
+    let gone: i64 = world.ask(&["UNLINK", "t:1", "t:2", "t:4"]);
+    assert_eq!(gone, 3);
+    world.warm(&["fill", "t:1", "t:2", "t:4"]).exits(0);
+    world.warm(&["diff"]).exits(0).says("job: 10 keys as in the database\n");
 }
 
 #[test]
@@ -193,4 +216,36 @@ fn what_changes_between_reading_and_looking_is_no_drift() {
     let _: i64 = world.ask(&["DEL", "t:2"]);
     gate.open();
     end(child).exits(0).says("8 keys as in the database, 2 changed meanwhile");
+}
+
+/// A job on demand, whose keys somebody has filled.
+fn on_demand() -> World {
+    let world = world();
+    world.job("job", "fill_query = 'SELECT id, at, v FROM t WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'");
+    set(&world, "t:1", &value(1, "v1"));
+    set(&world, "t:2", &value(2, "old"));
+    world
+}
+
+#[test]
+fn a_comparison_that_fails_says_so_also_where_no_run_does() {
+    let mut world = on_demand();
+    world.warm(&["diff"]).exits(1).says("job: 1 key as in the database, 1 stale");
+    world.job("job", "fill_query = 'SELECT id, at, v FROM nowhere WHERE id = :id'\nkey = 't:{id}'\nvalue = 'row'");
+    let report = world.warm(&["diff", "--json"]).exits(1).json();
+    let error = report["jobs"][0]["error"].as_str().unwrap();
+    assert!(error.starts_with("`t:") && error.contains("relation \"nowhere\" does not exist"), "{error}");
+    assert_eq!(report["jobs"][0]["ok"], false);
+    world.warm(&["diff", "--repair"]).exits(1).says("job: failed\n").says("(SQLSTATE 42P01)");
+    world.set("DATABASE_URL", &world.database.tcp_url(free_port()));
+    world.set("WARM_POSTGRES__CONNECT_TIMEOUT", "1s");
+    world.warm(&["diff"]).exits(3).says("job: failed\n").says("no connection to PostgreSQL");
+}
+
+#[test]
+fn a_repair_that_fails_is_no_repair() {
+    let world = on_demand();
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "-set"]);
+    world.warm(&["diff"]).exits(1).says("1 stale");
+    world.warm(&["diff", "--repair"]).exits(4).says("job: failed\n").says("`t:2`: ");
 }

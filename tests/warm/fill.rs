@@ -1,6 +1,7 @@
 //! Single keys: `warm fill` writes one, `warm show` says where it stands.
 
-use crate::support::world::World;
+use crate::support::gate::Gate;
+use crate::support::world::{Ran, World};
 
 /// A thousand events with an index on their id.
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, g text NOT NULL, v text); GRANT SELECT ON t TO PUBLIC;
@@ -42,7 +43,14 @@ fn a_key_without_a_row_is_not_written_and_one_is_not_taken_for_another() {
     world.warm(&["fill", "t:5000"]).exits(1).says("t:5000: no row makes this key; nothing was written");
     // The same number, but not the same key.
     world.warm(&["fill", "t:07"]).exits(1).says("no row makes this key");
-    world.warm(&["fill", "t:x"]).exits(1).says("invalid input syntax for type integer");
+    for command in ["fill", "show"] {
+        // Who asks is told, and nothing is wrong with the job.
+        let ran = world.warm(&[command, "t:x"]).exits(1).says("no row can have such a value");
+        assert_eq!(ran.err, "", "{command}");
+    }
+    let report = world.warm(&["fill", "--json", "t:x"]).exits(1).json();
+    let error = report["keys"][0]["error"].as_str().unwrap();
+    assert!(error.contains("invalid input syntax for type integer"), "{error}");
     world.warm(&["fill", "u:7"]).exits(2).says("`u:7`: it is a key of no job; keys of jobs are t:{id}");
     world.warm(&["show", "t:5000"]).exits(0).says("absent").says("no row makes this key");
     let _: () = world.ask(&["SET", "t:5000", "x", "EX", "99"]);
@@ -59,12 +67,61 @@ fn where_a_query_leaves_rows_out_another_one_gives_those_of_one_key() {
     };
     job("");
     world.warm(&["fill", "t:7"]).exits(2).says("leaves rows out (LIMIT)").says("name a `fill_query`");
+    let _: () = world.ask(&["SET", "t:7", "x", "EX", "99"]);
+    let ran = world.warm(&["show", "--plan", "t:7"]).exits(1);
+    assert_eq!(ran.err, "", "it is no failure of the job");
+    ran.says("  job         job (")
+        .says("  key         t:{id}, id = 7\n")
+        .says("  lifetime    10m\n")
+        .says("  Redis       string, 1 B, dies in 1m 3")
+        .says(
+            "  PostgreSQL  not known: the query leaves rows out (LIMIT), so that it cannot tell the row of one `{id}`",
+        )
+        .says("name a `fill_query` that gives it");
+    let report = world.warm(&["show", "--json", "t:7"]).exits(1).json();
+    assert_eq!((&report["type"], &report["ttl_ms"]), (&"string".into(), &600_000.into()));
+    assert!(report["same"].is_null() && report["has_row"].is_null() && report["error"].is_string(), "{report}");
+    let _: i64 = world.ask(&["DEL", "t:7"]);
     job("fill_query = 'SELECT id, v FROM t WHERE id = :id'");
     world.warm(&["--now"]).exits(0).says("wrote 3 keys");
     world.warm(&["fill", "t:7", "t:1000"]).exits(0).says("t:7: written").says("t:1000: unchanged");
     world.warm(&["fill", "t:007"]).exits(1).says("no row makes this key");
     world.warm(&["fill", "t:1001"]).exits(1).says("no row makes this key");
     assert_eq!(world.keys(), ["t:1000", "t:7", "t:998", "t:999"]);
+}
+
+#[test]
+fn a_column_that_is_cast_for_its_key_is_found_by_an_index_with_a_fill_query() {
+    let world = world();
+    world.sql(
+        "CREATE TABLE d (day date PRIMARY KEY, n int); GRANT SELECT ON d TO PUBLIC;
+        INSERT INTO d SELECT '2020-01-01'::date + i, i FROM generate_series(0, 4999) i; ANALYZE d",
+    );
+    let job = |more: &str| {
+        world.job(
+            "job",
+            &format!("query = 'SELECT day::text AS day, n FROM d'\nkey = 't:{{day}}'\nvalue = 'row'\n{more}"),
+        );
+    };
+    world.job("job", "query = 'SELECT day, n FROM d'\nkey = 't:{day}'\nvalue = 'row'");
+    world
+        .warm(&["check"])
+        .exits(1)
+        .says("a key takes text, enums, integers, booleans and uuids only; cast the column to text");
+    job("");
+    world.warm(&["show", "--plan", "t:2020-01-05"]).exits(1).says("Seq Scan on d").says("Filter: ((day)::text = ");
+    job("fill_query = 'SELECT day::text AS day, n FROM d WHERE day = :day::date'");
+    world.warm(&["check"]).exits(0);
+    world
+        .warm(&["show", "--plan", "t:2020-01-05"])
+        .exits(1)
+        .says("Index Scan using d_pkey on d")
+        .says("Index Cond: (day = ");
+    world.warm(&["fill", "t:2020-01-05"]).exits(0);
+    assert_eq!(world.value("t:2020-01-05").as_deref(), Some(r#"{"day":"2020-01-05","n":4}"#));
+    // The same day, but not the same key.
+    world.warm(&["fill", "t:2020-1-5"]).exits(1).says("no row makes this key");
+    world.warm(&["fill", "t:someday"]).exits(1).says("no row can have such a value");
 }
 
 #[test]
@@ -199,6 +256,39 @@ fn a_row_of_which_nothing_can_be_made_is_not_taken_for_none() {
 }
 
 #[test]
+fn an_error_in_the_data_is_not_taken_for_a_value_that_no_row_has() {
+    let world = world();
+    world.sql(
+        "CREATE DOMAIN short AS text CHECK (length(VALUE) < 9); ALTER TABLE t ADD s short; GRANT SELECT ON t TO PUBLIC",
+    );
+    let job = |fill: &str| world.job("job", &format!("fill_query = '{fill}'\nkey = 't:{{id}}'\nvalue = 'row'"));
+    let _: () = world.ask(&["SET", "t:7", "x", "EX", "99"]);
+    for (fill, words) in [
+        ("SELECT id, v::int AS n FROM t WHERE id = :id", "invalid input syntax for type integer: \"v7\""),
+        ("SELECT id, v::date AS n FROM t WHERE id = :id", "invalid input syntax for type date: \"v7\""),
+        ("SELECT id, (repeat(substr(v, 2), 20))::int AS n FROM t WHERE id = :id::int", "out of range for type integer"),
+    ] {
+        job(fill);
+        let ran = world.warm(&["fill", "t:7"]).exits(1).says("t:7: failed").says(words).says("kind=Data");
+        assert!(!ran.all().contains("no row can have"), "{}", ran.all());
+        world.warm(&["show", "t:7"]).exits(1).says("PostgreSQL  not known");
+        let told = world.warm(&["diff", "--json"]).exits(1).json();
+        assert_eq!((&told["jobs"][0]["keys"]["extra"], &told["jobs"][0]["ok"]), (&0.into(), &false.into()), "{told:#}");
+    }
+    // The value of the key alone is at fault, whatever it is taken for.
+    for (compared, value) in [
+        ("id = :id", "x"),
+        ("id = :id", "99999999999"),
+        ("CURRENT_DATE < :id", "2026-13-01"),
+        ("s = CAST(:id AS short)", "much too long"),
+    ] {
+        job(&format!("SELECT id, v FROM t WHERE {compared}"));
+        let key = format!("t:{value}");
+        world.warm(&["fill", &key]).exits(1).says("no row can have such a value").says("kind=NoValue");
+    }
+}
+
+#[test]
 fn a_fill_query_with_other_columns_writes_nothing() {
     let world = world();
     let query = "SELECT id, v FROM t ORDER BY id LIMIT 3";
@@ -220,14 +310,16 @@ fn the_check_says_where_a_fill_query_is_missing_or_gives_other_columns() {
         let query = "SELECT id, v FROM t ORDER BY id DESC LIMIT 3";
         world.job("job", &format!("query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'\n{more}"));
     };
+    let both = [&["check"][..], &["check", "--offline"]];
     job("");
-    world
-        .warm(&["check"])
-        .exits(0)
-        .says("job: single keys cannot be filled, nor compared")
-        .says("leaves rows out (LIMIT)");
+    for arguments in both {
+        let ran = world.warm(arguments).exits(0);
+        ran.says("job: single keys cannot be filled, and `warm diff` compares only those that the query gives: ")
+            .says("leaves rows out (LIMIT)")
+            .says("name a `fill_query` that gives it; at jobs/job.toml\n");
+    }
     job("fill_query = 'SELECT id, v FROM t WHERE id = :id'");
-    assert!(!world.warm(&["check"]).exits(0).out.contains("single keys"));
+    both.iter().for_each(|arguments| assert!(!world.warm(arguments).exits(0).out.contains("single keys")));
     job("fill_query = 'SELECT v, id FROM t WHERE id = :id'");
     world
         .warm(&["check"])
@@ -244,4 +336,30 @@ fn the_check_says_where_a_fill_query_is_missing_or_gives_other_columns() {
         .says("did you mean `:id`?");
     job("fill_query = 'SELECT id, v FROM t'");
     world.warm(&["check"]).exits(2).says("does not use `:id`");
+}
+
+#[test]
+fn what_could_not_be_made_sure_of_is_taken_back() {
+    let world = world();
+    let gates: Vec<_> = (1..=5).map(|number| Gate::shut(&world.database, number)).collect();
+    world.sql("ALTER TABLE t ADD n int DEFAULT 1");
+    let query = "SELECT id, n FROM (SELECT id, n, wait(n) FROM t WHERE id = :id::int OFFSET 0) AS q";
+    world.job("job", &format!("fill_query = '{query}'\nkey = 't:{{id}}'\nvalue = 'row'"));
+    let child = world.start(&["fill", "t:7"]);
+    for gate in gates {
+        gate.wait_for_query();
+        world.sql("UPDATE t SET n = n + 1 WHERE id = 7");
+        gate.open();
+    }
+    let changing = Ran::of(child.wait_with_output().unwrap()).exits(1);
+    changing.says("t:7: failed").says("its row was different at each of 5 readings");
+    assert_eq!(world.keys(), [""; 0]);
+    let gate = Gate::shut(&world.database, 1);
+    let child = world.start(&["fill", "t:8"]);
+    gate.wait_for_query();
+    world.sql("DELETE FROM t WHERE id = 8");
+    gate.open();
+    let vanished = Ran::of(child.wait_with_output().unwrap()).exits(1);
+    vanished.says("t:8: no row makes this key; nothing was written");
+    assert_eq!(world.keys(), [""; 0]);
 }

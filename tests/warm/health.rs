@@ -149,6 +149,11 @@ fn a_place_that_is_taken_is_an_error_with_a_way_out() {
     let ran = world.warm(&["serve"]).exits(1).says(&format!("cannot listen on {address} for /healthz"));
     let ran = ran.says("in use (os error 98); end what listens there, or ");
     ran.says("say in [serve] of warm.toml `listen = \"127.0.0.1:");
+    let beside = |step: u16| format!("127.0.0.1:{}", address.port() ^ step);
+    world.warm(&["serve"]).exits(1).says(&format!("`listen = \"{}\"`", beside(1)));
+    world.set("WARM_SERVE__KEYS_LISTEN", &beside(1));
+    world.warm(&["serve"]).exits(1).says(&format!("`listen = \"{}\"`", beside(2)));
+    world.unset("WARM_SERVE__KEYS_LISTEN");
     assert_eq!(world.warm(&["serve", "--json"]).exits(1).json()["exit_code"], 1);
     assert_eq!(world.value("t:s:1"), None, "nothing was done");
 }

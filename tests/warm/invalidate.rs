@@ -179,6 +179,15 @@ fn all_lines_of_standard_input_share_one_pass() {
 }
 
 #[test]
+fn a_line_without_values_means_all_keys_of_its_set_and_a_star_of_the_shell_means_nothing() {
+    let world = world();
+    fill(&world, ["t:event:1", "t:event:x y", "t:events", "t:ticket:1"]);
+    world.warm(&["invalidate", "event", "*"]).exits(2).says("`*` is no param=value");
+    with_input(&world, &["invalidate", "--stdin"], b"event *\n").exits(0);
+    assert_eq!(world.keys(), ["t:events", "t:ticket:1"]);
+}
+
+#[test]
 fn one_wrong_line_and_nothing_is_deleted() {
     let world = world();
     fill(&world, ["t:event:1", "t:list:a"]);

@@ -78,6 +78,8 @@ fn the_page_names_every_field_and_no_other() {
     agrees(&world, "`warm invalidate NAME`", &[shown, refused]);
     let _: () = world.ask(&["ACL", "SETUSER", "warm", "+unlink"]);
     agrees(&world, "`warm invalidate`", &[&["invalidate", "--json"]]);
+    changes_agree(&world);
+    world.config(CONFIG);
     agrees(&world, "`warm pause` and `warm resume`", &[&["pause", "--json"]]);
     agrees(&world, "`warm pause` and `warm resume`", &[&["resume", "--json"]]);
 
@@ -90,6 +92,16 @@ fn the_page_names_every_field_and_no_other() {
         fields(&world.warm(arguments).exits(2).json(), "", &mut found);
         assert_eq!(found, short, "{arguments:?}");
     }
+}
+
+/// The same for `warm changes`, with a table that is not wanted any more, and an account that may not install.
+fn changes_agree(world: &World) {
+    let sets = "[invalidate.all]\nkeys = ['t:*']\n[changes]\nchannel = 'warm'\n";
+    world.sql("CREATE TABLE t (id int); CREATE TABLE u (id int)");
+    world.config(&format!("{CONFIG}{sets}[changes.tables]\nt = ['all']\n"));
+    world.sql(&world.warm(&["changes", "install", "--print"]).exits(0).out);
+    world.config(&format!("{CONFIG}{sets}[changes.tables]\nu = ['all']\n"));
+    agrees(world, "`warm changes`", &[&["changes", "status", "--json"], &["changes", "install", "--json"]]);
 }
 
 /// The same for the commands about single keys. A finding is documented once.
@@ -121,7 +133,13 @@ fn status_agrees(world: &World) {
     world.job("slow", "query = 'SELECT 1 AS id, pg_sleep(60)::text AS x'\nkey = 't:slow:{id}'\nvalue = 'row'");
     let running = Ends(world.start(&["--due"]));
     wait_for("the lease", || world.warm(&["status"]).out.contains("run now by").then_some(()));
+    world.config(&format!("{CONFIG}[targets]\nquery = '1s'\n"));
     agrees(world, "`warm status`", &[&["status", "--json"]]);
+    let _: String = world.ask(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+    let _: Option<String> = world.ask(&["GET", "t:1"]);
+    let _: String = world.ask(&["ACL", "SETUSER", "warm", "-object|idletime"]);
+    agrees(world, "`warm stats`", &[&["stats", "--watch", "1s", "--json"]]);
+    let _: String = world.ask(&["ACL", "SETUSER", "warm", "+object|idletime"]);
     drop(running);
     std::fs::remove_file(world.folder.path.join("jobs/slow.toml")).unwrap();
 }

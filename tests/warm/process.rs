@@ -134,6 +134,7 @@ fn made(world: &World, observer: Arc<dyn warm::ground::event::Observer>) -> (Arc
 #[test]
 fn a_service_that_is_to_end_before_it_looks_what_is_due_begins_nothing() {
     use warm::ground::pause::Pauses;
+    use warm::ground::targets::Targets;
     use warm::ground::watch::Seen;
     use warm::service::{Daemon, Inputs, Setup, Stop};
     let world = World::new();
@@ -144,11 +145,21 @@ fn a_service_that_is_to_end_before_it_looks_what_is_due_begins_nothing() {
             let (runner, jobs) = made(&world, Arc::new(LogObserver::default()));
             let (known, past, pauses) = (HashMap::new(), HashMap::new(), Pauses::default());
             let grace = Duration::from_secs(9);
-            let daemon = Daemon::new(Setup { runner, jobs, known, past, pauses, grace, cache: None });
+            let daemon = Daemon::new(Setup {
+                runner,
+                jobs,
+                known,
+                past,
+                pauses,
+                targets: Targets::default(),
+                grace,
+                cache: None,
+            });
             let ((_stop, stop), (_setups, setups)) = (watch::channel(Stop::Drain("SIGTERM")), mpsc::channel(1));
             let ((_pauses, pauses), (tell, cache)) = (mpsc::channel(1), mpsc::channel(1));
             tell.send(Seen::Up).await.unwrap();
-            assert!(daemon.serve(Inputs { stop, setups, pauses, cache }).await);
+            let (deleted, changes) = (mpsc::channel(1).1, watch::channel(None).1);
+            assert!(daemon.serve(Inputs { stop, setups, pauses, cache, deleted, changes }).await);
         }
     });
     assert!(world.keys().is_empty());

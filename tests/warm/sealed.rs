@@ -46,6 +46,45 @@ pub(crate) fn opened(world: &World, key: &str) -> String {
 }
 
 #[test]
+fn no_reader_takes_a_part_of_a_compressed_value_for_all_of_it() {
+    let world = world();
+    for name in ["zstd", "lz4", "gzip"] {
+        let query =
+            "SELECT 1 AS id, string_agg(md5(n::text), ',') || repeat('x', 200000) AS v FROM generate_series(1, 400) n";
+        let text = job(query, "column:v", &format!("compress = '{name}'"));
+        world.job(name, &text.replace("t:{id}", &format!("t:{name}:{{id}}")));
+    }
+    world.warm(&["--now"]).exits(0);
+    let expected =
+        world.sql("SELECT string_agg(md5(n::text), ',') || repeat('x', 200000) FROM generate_series(1, 400) n");
+    for reader in readers() {
+        for name in ["zstd", "lz4", "gzip"] {
+            let key = format!("t:{name}:1");
+            let whole = bytes(&world, &key);
+            let open = |value: &[u8]| reader.open(None, &key, value);
+            assert!(open(&whole).is_ok_and(|value| value == expected.as_bytes()), "{}: {name}", reader.name);
+            let length = whole.len();
+            for cut in [length - 1, length - 4, length - 9, length / 2, 6] {
+                assert!(open(&whole[..cut]).is_err(), "{}: {name}, {cut} of {length} bytes", reader.name);
+            }
+            for behind in [&b"\0"[..], b"x", &[0; 300]] {
+                assert!(open(&[&whole, behind].concat()).is_err(), "{}: {name}, behind it {behind:?}", reader.name);
+            }
+        }
+    }
+    // Nor does `warm diff`.
+    let half = bytes(&world, "t:lz4:1");
+    let mut connection = world.redis.connect();
+    let set = |value: &[u8], connection: &mut redis::Connection| {
+        redis::cmd("SET").arg("t:lz4:1").arg(value).arg("EX").arg(99).exec(connection).unwrap();
+    };
+    set(&half[..half.len() - 4], &mut connection);
+    world.warm(&["diff", "lz4"]).exits(1).says("1 of another shape");
+    set(&[&half[..], b"junk"].concat(), &mut connection);
+    world.warm(&["diff", "lz4"]).exits(1).says("1 of another shape");
+}
+
+#[test]
 fn both_readers_read_every_form_and_refuse_what_is_not_what_was_written() {
     let mut world = world();
     world.set("WARM_REDIS__KEY_PREFIX", "app:");
@@ -94,13 +133,64 @@ fn both_readers_read_every_form_and_refuse_what_is_not_what_was_written() {
         );
         reader.read(&url, Some(&keys), "app:t:moved").unwrap_err();
         reader.read(&url, Some(&keys), "app:t:absent").unwrap_err();
-        assert!(reader.read(&url, None, "app:t:none:true:short").unwrap_err().contains("there is no key"));
+        let refused = |read: Result<Vec<u8>, String>, why: &str| {
+            let error = read.unwrap_err();
+            assert!(error.contains(why) && error.lines().count() == 1, "{}: {error}", reader.name);
+        };
+        refused(reader.read(&url, Some(&keys), "app:t:absent"), "there is no key app:t:absent in Redis");
+        let not_given = "it is encrypted with the key \"old\", which was not given (--keys FILE)";
+        refused(reader.read(&url, None, "app:t:none:true:short"), not_given);
         let mut changed = bytes(&world, "app:t:none:true:short");
         *changed.last_mut().unwrap() ^= 1;
-        reader.open(Some(&keys), "app:t:none:true:short", &changed).unwrap_err();
-        for cut in [4, 5, 8, 20] {
-            reader.open(Some(&keys), "app:t:none:true:short", &changed[..cut]).unwrap_err();
+        let open = |value: &[u8]| reader.open(Some(&keys), "app:t:none:true:short", value);
+        refused(
+            open(&changed),
+            "the value was changed, belongs to another key of Redis, or its key has another secret",
+        );
+        refused(open(&changed[..4]), "version none is not known");
+        refused(open(b"\xd7wrm\x02"), "version 02 is not known");
+        for cut in [5, 8, 20] {
+            refused(open(&changed[..cut]), "the value is too short");
         }
+        for broken in [&b"\x28\xb5\x2f\xfdbroken"[..], b"\x1f\x8bbroken"] {
+            refused(open(broken), "the value cannot be decompressed: ");
+        }
+    }
+}
+
+#[test]
+fn both_readers_take_the_urls_that_warm_takes_and_wait_for_nobody_who_is_away() {
+    let world = World::new();
+    world.job("job", &job("SELECT 1 AS id", "row", ""));
+    world.warm(&["--now"]).exits(0);
+    let copied: i64 = world.ask(&["COPY", "t:1", "t:2", "DB", "1"]);
+    assert_eq!(copied, 1);
+    let socket = world.redis.socket();
+    // A password that has to be escaped.
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", ">a&b%+é"]);
+    let account = format!("unix://{socket}?db=0&user=warm&pass=a%26b%25%2B%C3%A9");
+    let other_database = format!("redis+unix://{socket}?db=1");
+    for reader in readers() {
+        for (url, key) in [(&world.redis.url(), "t:1"), (&account, "t:1"), (&other_database, "t:2")] {
+            let value = reader.read(url, None, key).unwrap_or_else(|error| panic!("{}, {url}: {error}", reader.name));
+            assert_eq!(value, br#"{"id":1}"#, "{}, {url}", reader.name);
+        }
+        let says = |url: Option<&str>, what: &str| {
+            let error = reader.ask(url, "t:1").unwrap_err();
+            assert!(error.contains(what) && error.lines().count() == 1, "{}: {error}", reader.name);
+        };
+        says(Some(&format!("unix://{socket}?user=warm&pass=wrong")), "cannot ask Redis: ");
+        says(None, "REDIS_URL is not set");
+    }
+    world.redis.server.signal("STOP");
+    for reader in readers() {
+        let error = reader.read(&account, None, "t:1").unwrap_err();
+        assert!(error.contains("cannot ask Redis: ") && error.lines().count() == 1, "{}: {error}", reader.name);
+    }
+    world.redis.server.signal("KILL");
+    for reader in readers() {
+        let error = reader.read(&account, None, "t:1").unwrap_err();
+        assert!(error.contains("; REDIS_URL says where it is"), "{}: {error}", reader.name);
     }
 }
 
@@ -130,7 +220,7 @@ fn a_value_that_has_not_changed_is_renewed_and_a_new_key_takes_over() {
     let [node, python] = readers();
     for reader in [node, python] {
         let error = reader.open(Some(&world.folder.path.join("keys")), "t:1", &before).unwrap_err();
-        assert!(error.contains("there is no key"), "{error}");
+        assert!(error.contains("it is encrypted with the key \"old\""), "{error}");
     }
 }
 
@@ -335,4 +425,13 @@ fn user_profiles_are_warm_and_encrypted_as_soon_as_there_is_a_key() {
     assert_eq!((&row["id"], &row["phoneNumber"]), (&id.into(), &name.into()), "{plain}");
     assert!(hash.is_empty() || !plain.contains(&hash));
     assert!(plain.starts_with("{\"id\":") && !plain.contains("password"), "{plain}");
+    // One whom the job leaves out, when somebody asks for him.
+    let other = world.sql(r#"SELECT id FROM "User" ORDER BY "updatedAt", id DESC LIMIT 1"#);
+    let key = format!("user:{other}");
+    world.warm(&["show", &key]).exits(1).says("absent").says("has it, so that it could be filled");
+    world.warm(&["fill", &key]).exits(0).says(&format!("{key}: written"));
+    world.warm(&["show", &key]).exits(0).says("makes the same value");
+    let plain = node.open(Some(&keys), &key, &bytes(&world, &key)).unwrap();
+    assert!(plain.starts_with(format!("{{\"id\":\"{other}\"").as_bytes()));
+    world.warm(&["diff", "user-profiles"]).exits(0).says("user-profiles: 501 keys as in the database\n");
 }

@@ -99,7 +99,7 @@ fn what_is_only_compressed_is_compared_as_it_is_read() {
         .exits(1)
         .says("18 keys as in the database (1 of them sealed in another way), 1 stale, 1 of another shape\n")
         .says("t:3  stale: in v, at byte 19: should be `…,\"v\":\"hunterchanged\"}`, is `…,\"v\":\"hunter3333")
-        .says("t:5  another shape: at byte 2: should be `{\"id\":5");
+        .says("t:5  another shape: `v` stands where `id` should; first difference at byte 2: should be `{\"id\":5");
 }
 
 #[test]
@@ -172,4 +172,37 @@ fn a_job_without_a_key_to_encrypt_with_fills_shows_and_gives_nothing() {
         assert!(head.starts_with("http/1.1 409"), "{head}");
         assert_eq!(String::from_utf8(body).unwrap(), format!("{why}\n"));
     }
+}
+
+#[test]
+fn what_the_server_says_about_rows_that_are_encrypted_is_told_to_nobody() {
+    let mut world = world();
+    world.sql("CREATE TABLE t AS SELECT 7 AS id, 'hunter@example.com' AS v; GRANT SELECT ON t TO PUBLIC");
+    let failing = |more: &str| {
+        let fill = "fill_query = 'SELECT id, v::int AS n FROM t WHERE id = :id::int'";
+        world
+            .job("job", &job("SELECT id, v::int AS n FROM t", "row", &format!("{fill}\nschedule = '@yearly'\n{more}")));
+    };
+    failing("encrypt = false");
+    world.warm(&["--now"]).exits(1).says("hunter");
+    for guard in ["", "guard.min_rows = 1"] {
+        failing(&format!("encrypt = true\n{guard}"));
+        for command in [&["--now"][..], &["--now", "--json"], &["fill", "t:7"], &["show", "t:7", "--json"], &["diff"]] {
+            let ran = world.warm(command).exits(1).says("which the job encrypts; its log has them (SQLSTATE 22P02)");
+            assert!(!ran.all().contains("hunter"), "{}", ran.all());
+        }
+    }
+    let kept = world.warm(&["status"]).says("(SQLSTATE 22P02)");
+    assert!(!kept.all().contains("hunter"), "{}", kept.all());
+    // What is wrong with the query itself is no secret.
+    world.job("job", &job("SELECT id, w FROM t", "row", "encrypt = true"));
+    world.warm(&["--now"]).exits(1).says("column \"w\" does not exist");
+    failing("encrypt = true");
+    world.set("WARM_SERVE__KEYS_SOCKET", &world.folder.path.join("keys.sock").display().to_string());
+    let serving = Serving::of(world);
+    serving.wait_until_it_says("giving the values of keys");
+    let (_, body) = get(&serving.world, "t:7");
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains("SQLSTATE 22P02") && !body.contains("hunter"), "{body}");
+    assert!(!serving.log().contains("hunter"));
 }

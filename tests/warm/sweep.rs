@@ -279,6 +279,17 @@ fn without_a_history_nothing_is_removed() {
 }
 
 #[test]
+fn a_repair_removes_nothing_and_says_nothing_of_it() {
+    let world = world(3, "");
+    world.sql("DELETE FROM t WHERE id = 1; UPDATE t SET v = 'new' WHERE id = 2");
+    let ran = world.warm(&["diff", "--repair"]).exits(1);
+    let ran = ran.says("2 keys as in the database, 1 extra (before the repair: 1 stale, 1 extra)");
+    assert_eq!((world.value("t:2").as_deref(), ran.err.as_str()), (Some("new"), ""));
+    keeps(&world, ran);
+    removes_one(&world);
+}
+
+#[test]
 fn what_is_dead_or_belongs_to_another_job_now_is_only_forgotten() {
     let world = world(4, "");
     let file = world.state().join("history.sqlite");

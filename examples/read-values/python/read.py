@@ -7,10 +7,36 @@
 import argparse
 import os
 import sys
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from warm_values import open_value, parse_keys
+from warm_values import UnknownKey, open_value, parse_keys
+
+# Who waits for a server that does not answer is told so, and is not made to wait for ever.
+PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 5, "retry": Retry(NoBackoff(), 0)}
+
+
+def connect(url):
+    """A client by a URL as warm takes it: redis://, rediss://, or unix:///PATH?db=0&user=…&pass=…, whose names this library does not know."""
+    if url is None:
+        raise ValueError("REDIS_URL is not set; it says where Redis is, such as redis://127.0.0.1:6379")
+    parts = urlsplit(url)
+    if parts.scheme not in ("unix", "redis+unix"):
+        return redis.Redis.from_url(url, **PATIENCE)
+    said = dict(parse_qsl(parts.query))
+    account = {"username": said.get("user"), "password": said.get("pass"), "db": int(said.get("db", 0))}
+    return redis.Redis(unix_socket_path=unquote(parts.path), **account, **PATIENCE)
+
+
+def from_redis(key):
+    client = connect(os.environ.get("REDIS_URL"))
+    try:
+        return client.get(key)
+    except redis.RedisError as error:
+        raise ValueError(f"cannot ask Redis: {error}; REDIS_URL says where it is, and who asks") from None
 
 
 def main():
@@ -27,11 +53,13 @@ def main():
         if given.stdin:
             value = sys.stdin.buffer.read()
         else:
-            value = redis.Redis.from_url(os.environ["REDIS_URL"]).get(given.key)
+            value = from_redis(given.key)
         if value is None:
-            raise ValueError(f"there is no key {given.key}")
+            raise ValueError(f"there is no key {given.key} in Redis")
         sys.stdout.buffer.write(open_value(given.key.encode(), value, keys))
-    except (ValueError, OSError, redis.RedisError) as error:
+    except UnknownKey as error:
+        sys.exit(f"read.py: {error} (--keys FILE)")
+    except (ValueError, OSError) as error:
         sys.exit(f"read.py: {error}")
 
 

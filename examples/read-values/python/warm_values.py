@@ -19,10 +19,15 @@ LZ4 = b"\x04\x22\x4d\x18"
 GZIP = b"\x1f\x8b"
 NONCE = 12
 TAG = 16
+STEP = 256
 
 
 class Unreadable(ValueError):
     """The value cannot be what warm wrote to this key."""
+
+
+class UnknownKey(Unreadable):
+    """The value is encrypted with a key that was not given."""
 
 
 def parse_keys(text):
@@ -57,7 +62,7 @@ def _decrypt(name, value, keys):
         raise Unreadable("the value is too short")
     key = value[6:start].decode("latin-1")
     if key not in keys:
-        raise Unreadable(f"there is no key {key!r}")
+        raise UnknownKey(f'it is encrypted with the key "{key}", which was not given')
     try:
         return AESGCMSIV(keys[key]).decrypt(value[start : start + NONCE], value[start + NONCE :], name)
     except InvalidTag:
@@ -67,15 +72,31 @@ def _decrypt(name, value, keys):
 def _decompress(value, limit):
     try:
         if value.startswith(ZSTD):
-            content = zstandard.ZstdDecompressor().stream_reader(value).read(limit + 1)
+            frame, content = _unzstd(value, limit)
         elif value.startswith(LZ4):
-            content = lz4.frame.LZ4FrameDecompressor().decompress(value, max_length=limit + 1)
+            frame = lz4.frame.LZ4FrameDecompressor()
+            content = frame.decompress(value, max_length=limit + 1)
         elif value.startswith(GZIP):
-            content = zlib.decompressobj(wbits=31).decompress(value, limit + 1)
+            frame = zlib.decompressobj(wbits=31)
+            content = frame.decompress(value, limit + 1)
         else:
-            content = value
+            frame, content = None, value
     except (zstandard.ZstdError, RuntimeError, zlib.error) as error:
         raise Unreadable(f"the value cannot be decompressed: {error}") from None
     if len(content) > limit:
         raise Unreadable(f"the value is longer than {limit} bytes")
+    # Each of them gives what it has, also of a frame that was cut short.
+    if frame and (not frame.eof or frame.unused_data):
+        raise Unreadable("the compressed value is not whole, or something stands behind it")
     return content
+
+
+def _unzstd(value, limit):
+    """Little by little, since there is no limit to what comes out of one step."""
+    frame, chunks, length, at = zstandard.ZstdDecompressor().decompressobj(), [], 0, 0
+    while at < len(value) and not frame.eof and length <= limit:
+        chunks.append(frame.decompress(value[at : at + STEP]))
+        length, at = length + len(chunks[-1]), at + STEP
+    if at < len(value) and length <= limit:
+        raise Unreadable("something stands behind the compressed value")
+    return frame, b"".join(chunks)

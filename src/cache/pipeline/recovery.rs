@@ -40,6 +40,7 @@ impl Pipeline {
                     error
                 }
                 Trouble::Reconnect(error) => {
+                    self.tally.loses_sight();
                     broken += 1;
                     if broken > 1 {
                         std::thread::sleep(PATIENCE);
@@ -64,7 +65,7 @@ impl Pipeline {
         while !self.window.is_empty() {
             if let Err(Trouble::Reconnect(_)) = self.settle_oldest() {
                 // A connection with an unread reply is never used again.
-                return;
+                return self.tally.loses_sight();
             }
         }
     }
@@ -83,6 +84,10 @@ impl Pipeline {
         self.scripts = load_scripts(&self.redis, &mut self.connected, self.policy, self.scripts.kind)?;
         if let Some(info) = &self.connected.info {
             self.guard.observe(info).map_err(Trouble::Stop)?;
+        }
+        if self.halted.load(Ordering::Relaxed) {
+            // Connecting took its time, and it has been told already what was sent.
+            return Err(Trouble::Stop(Error::new(ErrorKind::RedisUnreachable, "nobody waits for it any longer")));
         }
         (0..self.window.len()).try_for_each(|index| self.put_on_wire(index))
     }

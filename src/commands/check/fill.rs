@@ -20,20 +20,23 @@ pub(super) async fn check_on_demand(settings: &Settings, job: &Job, snapshot: &m
 }
 
 /// That there is no `fill_query` where one is needed: no mistake, for nobody may want to fill single keys.
+pub(super) fn without_fill_query(job: &Job) -> Option<String> {
+    let Job { name, file, .. } = job;
+    let why = job.lacks_fill_query()?;
+    Some(format!(
+        "{name}: single keys cannot be filled, and `warm diff` compares only those that the query gives: {why}; at {}",
+        file.display()
+    ))
+}
+
+/// Whether the `fill_query` gives what the job's query gives.
 ///
 /// # Errors
 /// What the server says about it; other columns than those of the job's query.
-pub(super) async fn check_fill(
-    job: &Job,
-    prepared: &Prepared,
-    snapshot: &mut Snapshot,
-) -> Result<Option<String>, Error> {
-    if let Some(why) = job.lacks_fill_query() {
-        return Ok(Some(format!("{}: single keys cannot be filled, nor compared with the database: {why}", job.name)));
-    }
-    let Some(sql) = &job.fill_query else { return Ok(None) };
+pub(super) async fn check_fill(job: &Job, prepared: &Prepared, snapshot: &mut Snapshot) -> Result<(), Error> {
+    let Some(sql) = &job.fill_query else { return Ok(()) };
     let statement = snapshot.prepare(sql).await?;
     let columns: Vec<_> = statement.columns().iter().map(NamedType::from).collect();
     let differ = |message| Error::new(ErrorKind::Definition, message).at_line(sql.line(0));
-    same_columns(&prepared.columns, &columns).map(|()| None).map_err(differ)
+    same_columns(&prepared.columns, &columns).map_err(differ)
 }

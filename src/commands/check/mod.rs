@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! config     files and environment: what is wrong there ends every command      ─┐
-//! offline    lifetimes against schedules, URLs, leases                           ├─► findings ─► text or JSON, exit code
+//! offline    lifetimes against schedules, single keys, URLs, leases              ├─► findings ─► text or JSON, exit code
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
 //! predict    whether Redis tells of misses                                        │
 //! invalidate rights to the keys of [invalidate]                                  │
+//! changes    the triggers that tell what has changed                             │
 //! room       what the jobs write, against what Redis has left                    │
 //! rate       the same, against what may be written in a second                  ─┘
 //! ```
 
+mod changes;
 mod changing;
 mod explained;
 mod fill;
@@ -34,6 +36,7 @@ use super::{Failure, load, runtime, select};
 use crate::cache::Redis;
 use crate::cli::Common;
 use crate::config::{Diagnostic, Loaded};
+use crate::ground::changes::ChangesSettings;
 use crate::ground::invalidate::Set;
 use crate::ground::job::Job;
 use crate::ground::kind::Kind;
@@ -58,11 +61,13 @@ pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failu
         ..Said::default()
     };
     said.facts.extend(disabled.iter().filter_map(|job| Some(format!("{}: disabled: {}", job.name, job.disabled()?))));
+    said.facts.extend(jobs.iter().filter_map(|job| fill::without_fill_query(job)));
     said.findings.extend(offline::check(&jobs, &source));
     if !offline {
         // Who asks about jobs alone hears of jobs alone.
         let sets = if names.is_empty() { settings.sets.clone() } else { Vec::new() };
-        said.add(ask(&settings, &jobs, sets, source, cache)?);
+        let changes = settings.changes.as_ref().filter(|_| names.is_empty());
+        said.add(ask(&settings, &jobs, sets, changes, source, cache)?);
     }
     let code = exit_code(&said.findings);
     print(&said.facts, &said.estimates, &said.findings, common.json, code);
@@ -95,6 +100,7 @@ fn ask(
     settings: &Settings,
     jobs: &[Arc<Job>],
     sets: Vec<Set>,
+    changes: Option<&ChangesSettings>,
     source: Postgres,
     cache: Redis,
 ) -> Result<Said, Failure> {
@@ -119,8 +125,12 @@ fn ask(
             }
             Ok((said, inspection))
         };
-        let (worry, from_postgres, from_redis) =
+        let (worry, mut from_postgres, from_redis) =
             tokio::join!(inspect(settings.state.clone()), postgres::check(settings, jobs, &source), from_redis);
+        // A server that is away is told of once.
+        if let Some(changes) = changes.filter(|_| !from_postgres.findings.iter().any(Finding::is_error)) {
+            from_postgres.findings.extend(changes::check(changes, &source).await);
+        }
         source.close().await;
         (worry, from_postgres, from_redis)
     });

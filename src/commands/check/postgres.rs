@@ -133,7 +133,7 @@ async fn check_job(settings: &Settings, source: &Postgres, job: &Job, said: &mut
     let mut keys = Keys::new(job, columns, &prepared.key_columns, rivals, settings.limits.key_length)?;
     let now = to_millis(SystemClock.now()).to_rfc3339_opts(SecondsFormat::Millis, true);
     let plan = Plan::new(job, &prepared.statement, &mut snapshot, &now, settings.limits.combinations).await?;
-    said.facts.extend(check_fill(job, &prepared, &mut snapshot).await?);
+    check_fill(job, &prepared, &mut snapshot).await?;
     for name in &prepared.key_columns {
         if let Some(problem) = nullable(snapshot.never_null(&prepared.statement, name).await?) {
             let then = match job.on_bad_row {
@@ -241,7 +241,7 @@ async fn plan_with_each_value(
 /// An error about a value of `[for_each]` says with which values it came.
 fn with_values(job: &Job, error: Error, value: impl Fn(&str) -> Option<Argument>) -> Error {
     // A right that lacks has nothing to do with values.
-    if !matches!(error.kind, ErrorKind::Query | ErrorKind::NoValue | ErrorKind::Definition) || job.for_each.is_empty() {
+    if !matches!(error.kind, ErrorKind::Query | ErrorKind::Data | ErrorKind::Definition) || job.for_each.is_empty() {
         return error;
     }
     let shown = job.for_each.iter().filter_map(|Parameter { name, .. }| {

@@ -1,7 +1,7 @@
 //! What Redis says: its memory and eviction policy, and the rights of the account.
 
 use super::{Finding, Said};
-use crate::cache::{Inspection, NO_JSON, Redis, RefusedType};
+use crate::cache::{Inspection, NO_JSON, Redis, RefusedType, Unseen};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::kind::Kind;
 use crate::observe::human_bytes;
@@ -48,6 +48,8 @@ pub(super) fn check(redis: &Redis, mut prefixes: Vec<String>, kinds: &[Kind]) ->
         }
         Err(error) => said.findings.push(Finding::error(&error)),
     }
+    // A server that is gone meanwhile has been told of.
+    said.findings.extend(unseen(redis.unseen().unwrap_or_default()));
     (said, inspection)
 }
 
@@ -76,6 +78,35 @@ fn refused_type(RefusedType { kind, needs, words }: &RefusedType) -> Finding {
         format!("the Redis account lacks a right that type = \"{}\" needs, one of {needs}: {words}", kind.word());
     let error = Error::new(ErrorKind::RedisRefused, message);
     Finding::error(&error).advise("grant them: config/redis-acl.conf says which type needs which")
+}
+
+/// What `warm stats`, `warm status` and the metrics will not tell.
+fn unseen(unseen: Unseen) -> Vec<Finding> {
+    let Unseen { presence, uses, slow } = unseen;
+    let warmth = match uses {
+        true => {
+            "the Redis account may not ask whether keys are there without being counted (MEMORY USAGE), nor for their use, so that how warm jobs are is not known"
+        }
+        false => {
+            "the Redis account may not ask whether keys are there without being counted (MEMORY USAGE): where one is absent, looking how warm jobs are counts as a miss"
+        }
+    };
+    let uses_words = "the Redis account may not ask how keys are used (OBJECT IDLETIME, OBJECT FREQ), so that `warm stats` does not show which are read";
+    let slow_words =
+        "the Redis account may not read the slow log (SLOWLOG), so that `warm stats` does not show slow commands";
+    [
+        (presence, warmth, "grant +memory|usage (config/redis-acl.conf)"),
+        (uses, uses_words, "grant +object|idletime +object|freq (config/redis-acl.conf)"),
+        (
+            slow,
+            slow_words,
+            "grant +slowlog|len +slowlog|get (config/redis-acl.conf), if it may see what others' slow commands carry",
+        ),
+    ]
+    .into_iter()
+    .filter(|(lacks, ..)| *lacks)
+    .map(|(_, message, advice)| Finding::warning(message, advice))
+    .collect()
 }
 
 /// What it means that warm's own keys are refused; a command that is refused whatever its keys has been told of already, and so has a server that is full.

@@ -9,6 +9,7 @@
 mod probe;
 mod show;
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,9 @@ use crate::ground::health::{Stale, age};
 use crate::ground::history::Summary;
 use crate::ground::job::Job;
 use crate::ground::settings::Settings;
+use crate::ground::targets::Judged;
+use crate::ground::warmth::Warmth;
+use crate::runner::judge_without_redis;
 use crate::source::Holder;
 
 /// All that is found out.
@@ -37,6 +41,7 @@ struct Status {
     service: Service,
     redis: Server,
     postgres: Server,
+    targets: Vec<Judged>,
 }
 
 /// One job: what it is to do, and what its runs have done.
@@ -48,6 +53,8 @@ struct JobStatus {
     paused_until: Option<DateTime<Utc>>,
     /// Who runs it now, on whichever machine.
     holder: Option<Holder>,
+    /// Which share of its keys is there, if that can be told.
+    warmth: Option<Warmth>,
 }
 
 impl JobStatus {
@@ -113,8 +120,9 @@ pub fn run(common: &Common, names: &[String]) -> Result<u8, Failure> {
 }
 
 async fn look(settings: &Settings, jobs: Vec<Arc<Job>>, incomplete: bool) -> Result<Status, Failure> {
-    let runner = runner(settings, observer())?;
+    let mut runner = runner(settings, observer())?;
     let history = history(settings, &runner, true);
+    runner.history = Some(history.clone());
     let leases: Vec<_> = jobs.iter().map(|job| runner.lease_of(job)).collect();
     let (past, service, redis, (postgres, holders)) = tokio::join!(
         history.summaries(),
@@ -124,6 +132,10 @@ async fn look(settings: &Settings, jobs: Vec<Arc<Job>>, incomplete: bool) -> Res
     );
     // Why nothing is known of runs, or of pauses, has been said.
     let mut past = past.unwrap_or_default();
+    // A server that is away is not waited for a second time.
+    let look = if redis.error.is_none() { probe::look(&runner, &jobs, &settings.targets).await } else { None };
+    let (warmth, targets) =
+        look.unwrap_or_else(|| (HashMap::new(), judge_without_redis(&past, &jobs, &settings.targets)));
     let (_, pauses) = pauses(settings, runner.observer.as_ref());
     let now = SystemClock.now();
     let of = |(job, holder): (Arc<Job>, Option<Holder>)| {
@@ -133,9 +145,10 @@ async fn look(settings: &Settings, jobs: Vec<Arc<Job>>, incomplete: bool) -> Res
         let known = stale.is_some() || runs.last_success.is_some();
         let stale = if known { stale } else { service.says_stale(&job.name) };
         let stale = stale.filter(|_| job.disabled().is_none());
-        JobStatus { stale, paused_until: pauses.until(&job.name, now), runs, job, holder }
+        let warmth = warmth.get(&job.name).cloned();
+        JobStatus { stale, paused_until: pauses.until(&job.name, now), runs, job, holder, warmth }
     };
     let holders = holders.into_iter().chain(std::iter::repeat(None));
     let jobs = jobs.into_iter().zip(holders).map(of).collect();
-    Ok(Status { now, jobs, incomplete, service, redis, postgres })
+    Ok(Status { now, jobs, incomplete, service, redis, postgres, targets })
 }

@@ -1,7 +1,9 @@
 //! Asks the service and both servers, none of them for long.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +14,11 @@ use crate::cache::Redis;
 use crate::commands::presence::Presence;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::fingerprint::Fingerprint;
+use crate::ground::job::Job;
 use crate::ground::show::visible;
+use crate::ground::targets::{Judged, Targets};
+use crate::ground::warmth::Warmth;
+use crate::runner::Runner;
 use crate::source::{Account, Holder, Postgres};
 
 /// How long each step of asking may take.
@@ -175,6 +181,17 @@ pub(super) async fn redis(redis: Redis) -> Server {
         },
         Err(error) => Server { place, error: Some(error), ..Server::default() },
     }
+}
+
+/// How warm the jobs are, by their names, and whether the targets are met; nothing, if Redis does not say.
+pub(super) async fn look(
+    runner: &Runner,
+    jobs: &[Arc<Job>],
+    targets: &Targets,
+) -> Option<(HashMap<String, Warmth>, Vec<Judged>)> {
+    let look = timeout(ALTOGETHER, runner.look(jobs, targets, None)).await.ok()?.ok()?;
+    let warmth = look.jobs.into_iter().filter_map(|(job, warmth)| Some((job, warmth?))).collect();
+    Some((warmth, look.targets))
 }
 
 /// Asks PostgreSQL about itself, and who has these leases; nobody, if that cannot be told.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::probe::{Server, Service, State};
 use super::{JobStatus, Status};
+use crate::commands::stats::show::{target, target_value};
 use crate::ground::history::PastRun;
 use crate::ground::show::{counted, human_bytes, human_seconds, visible};
 use crate::source::Holder;
@@ -25,6 +26,7 @@ pub(super) fn text(status: &Status, as_json: bool, code: u8) -> String {
     let mut servers = vec![service_line(&status.service)];
     servers.extend(status.service.unready.iter().map(|reason| format!("  not ready: {reason}")));
     servers.extend([server("Redis", &status.redis), server("PostgreSQL", &status.postgres)]);
+    servers.extend(status.targets.iter().map(target));
     let servers = servers.join("\n");
     if std::io::stdout().is_terminal() {
         return format!("{}\n\n{servers}\n", table(status));
@@ -35,7 +37,7 @@ pub(super) fn text(status: &Status, as_json: bool, code: u8) -> String {
 
 fn table(status: &Status) -> Table {
     let mut table = Table::new();
-    let head = ["JOB", "LAST SUCCESS", "KEYS", "LAST RUN", "ENDED WELL", "NEXT RUN", "NOTES"];
+    let head = ["JOB", "LAST SUCCESS", "KEYS", "WARM", "LAST RUN", "ENDED WELL", "NEXT RUN", "NOTES"];
     table.load_style(NOTHING).set_header(head);
     for job in &status.jobs {
         let JobStatus { job: definition, runs, .. } = job;
@@ -44,6 +46,7 @@ fn table(status: &Status) -> Table {
             definition.name.clone(),
             job.age(status.now).map_or("-".to_owned(), ago),
             runs.keys.map_or("-".to_owned(), |keys| keys.to_string()),
+            warm(job).unwrap_or_else(|| "-".to_owned()),
             last.to_owned(),
             ratio(job),
             job.next(status.now).map_or("never".to_owned(), time),
@@ -61,16 +64,28 @@ fn line(job: &JobStatus, now: DateTime<Utc>) -> String {
     };
     let next = job.next(now).map_or("never".to_owned(), time);
     let keys = job.runs.keys.map(|keys| format!("{} then", counted(keys, "key", "keys")));
+    let warmth = warm(job).map(|share| format!("{share} of its keys are there"));
     let last_run = job.runs.last_run.as_ref().filter(|run| run.failure.is_none());
     let last_run = last_run.map(|run| format!("last run {} ok", time(run.ended)));
     let rest = [format!("{} ended well", ratio(job)), format!("next run {next}")];
-    let parts: Vec<String> =
-        [success].into_iter().chain(keys).chain(last_run).chain(rest).chain(notes(job, usize::MAX)).collect();
+    let parts: Vec<String> = [success]
+        .into_iter()
+        .chain(keys)
+        .chain(last_run)
+        .chain(rest)
+        .chain(warmth)
+        .chain(notes(job, usize::MAX))
+        .collect();
     format!("{}: {}", job.job.name, parts.join(", "))
 }
 
 fn ago(age: Duration) -> String {
     format!("{} ago", human_seconds(age.as_secs_f64()))
+}
+
+/// The share of its keys that are there.
+fn warm(job: &JobStatus) -> Option<String> {
+    job.warmth.as_ref()?.present.share().map(|share| format!("{:.0} %", share * 100.0))
 }
 
 /// How many of the runs that are known ended well.
@@ -154,6 +169,7 @@ fn value(status: &Status, code: u8) -> Value {
             "version": status.postgres.version,
             "message": message_of(&status.postgres),
         },
+        "targets": status.targets.iter().map(target_value).collect::<Vec<_>>(),
         "jobs": status.jobs.iter().map(|job| job_value(job, status.now)).collect::<Vec<_>>(),
     })
 }
@@ -177,6 +193,8 @@ fn job_value(job: &JobStatus, now: DateTime<Utc>) -> Value {
         "last_success": runs.last_success.map(time),
         "age_seconds": job.age(now).map(|age| age.as_secs_f64()),
         "keys": runs.keys,
+        "warmth": job.warmth.as_ref().and_then(|warmth| warmth.present.share()),
+        "warmth_sample": job.warmth.as_ref().map(|warmth| warmth.present.of),
         "max_age_seconds": job.job.max_age.map(|age| age.as_secs_f64()),
         "stale": job.stale.is_some(),
         "next": job.next(now).map(time),

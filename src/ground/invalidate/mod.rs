@@ -16,10 +16,10 @@ mod template;
 
 use std::fmt;
 
-pub use change::{find, values_of};
+pub use change::{Change, find, values_of};
 pub use object::Object;
 pub use targets::{Pattern, Targets};
-pub use template::Template;
+pub use template::{Piece, Template};
 
 use super::key::is_ours;
 
@@ -101,6 +101,14 @@ impl Set {
         if wrong.is_empty() { Ok(targets) } else { Err(wrong) }
     }
 
+    /// What is to be deleted if nobody knows the values: keys are looked for by what is literal in them.
+    pub fn everything(&self) -> Targets {
+        let mut targets = Targets::default();
+        // A literal start belongs to no key of ours: the template would have been refused.
+        self.keys.iter().for_each(|template| targets.add(template.render_any()));
+        targets
+    }
+
     /// How it is called: `ticket id=… userId=…`.
     pub fn usage(&self) -> String {
         let parameters = self.parameters.iter().map(|name| format!(" {name}=…"));
@@ -131,6 +139,14 @@ mod tests {
         let matched = |key: &str| targets.patterns().any(|pattern| pattern.matches(key.as_bytes()));
         assert!(matched("event:list:") && matched("event:list:state:Lagos") && matched("of:4*[2]?{id}::4*[2]?{id}"));
         assert!(!matched("event:lis") && !matched("of:42:x:42") && !matched("of:4*[2]?{id}:4*[2]?{id}"));
+    }
+
+    #[test]
+    fn without_values_all_keys_of_the_set_are_named() {
+        let targets = set(&["id", "x"], &["event:{id}", "all", "of:{id}{x}*:{x}"]).everything();
+        assert_eq!(targets.keys().collect::<Vec<_>>(), [b"all"]);
+        assert!(targets.has(b"event:42") && targets.has(b"of:4:2") && targets.has(b"of::"));
+        assert!(!targets.has(b"of:4") && !targets.has(b"ev"));
     }
 
     #[test]

@@ -38,6 +38,23 @@ impl Targets {
         self.patterns.extend(other.patterns);
     }
 
+    /// Whether there is nothing to delete.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.patterns.is_empty()
+    }
+
+    /// How many keys and patterns there are.
+    pub fn len(&self) -> usize {
+        self.keys.len() + self.patterns.len()
+    }
+
+    /// What can be named, and what has to be looked for, each by itself.
+    #[must_use]
+    pub fn split(self) -> (Targets, Targets) {
+        let patterns = Targets { keys: BTreeSet::new(), patterns: self.patterns };
+        (Targets { keys: self.keys, patterns: BTreeSet::new() }, patterns)
+    }
+
     /// The keys that are deleted by name, without the installation's prefix.
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.keys.iter().map(Vec::as_slice)
@@ -51,6 +68,13 @@ impl Targets {
     /// Whether this key is deleted, by name or because it is looked for.
     pub fn has(&self, key: &[u8]) -> bool {
         self.names(key) || self.patterns.iter().any(|pattern| pattern.matches(key))
+    }
+
+    /// Whether one of the keys may begin like this.
+    pub fn may_begin_with(&self, prefix: &[u8]) -> bool {
+        let mut starts = self.patterns.iter().map(|pattern| pattern.start.as_slice());
+        self.keys.iter().any(|key| key.starts_with(prefix))
+            || starts.any(|start| start.starts_with(prefix) || prefix.starts_with(start))
     }
 
     /// The patterns of keys that are looked for.

@@ -11,8 +11,10 @@ use crate::ground::key::{TemplateError, is_name, is_ours};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
+/// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// Literal text.
     Text(String),
     /// The value of the parameter of this name.
     Value(String),
@@ -55,6 +57,11 @@ impl Template {
         }
     }
 
+    /// What it is made of, in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.0
+    }
+
     /// The names of its parameters; one that comes twice is given twice.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| if let Piece::Value(name) = piece { Some(name.as_str()) } else { None })
@@ -89,6 +96,24 @@ impl Template {
             }
         }
         Template(pieces)
+    }
+
+    /// The same whatever values the parameters have.
+    pub(super) fn render_any(&self) -> Vec<Vec<u8>> {
+        let mut parts = vec![Vec::new()];
+        let mut was_text = true;
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => {
+                    parts.last_mut().into_iter().for_each(|last| last.extend_from_slice(text.as_bytes()))
+                }
+                // What stands side by side is one.
+                _ if was_text => parts.push(Vec::new()),
+                _ => {}
+            }
+            was_text = matches!(piece, Piece::Text(_));
+        }
+        parts
     }
 
     /// What stands before, between and behind its `*`, if the parameters have these values.

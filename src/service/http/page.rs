@@ -76,8 +76,9 @@ fn unready(health: &Health) -> Vec<String> {
         Link::Unknown => Some("Redis has not answered yet".to_owned()),
         Link::Down { reason, .. } => Some(format!("Redis is away: {reason}")),
     };
+    let changes = health.changes.as_ref().and_then(|following| following.trouble());
     let stale = health.jobs.iter().filter_map(|job| Some(format!("{}: stale: {}", job.name, job.stale?)));
-    [ending, cache].into_iter().flatten().chain(alive(health)).chain(stale).collect()
+    [ending, cache, changes].into_iter().flatten().chain(alive(health)).chain(stale).collect()
 }
 
 #[cfg(test)]
@@ -87,6 +88,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::ground::changes::Following;
 
     fn healthy() -> Health {
         Health { cache: Link::Up { since: DateTime::UNIX_EPOCH }, ..Health::unknown() }
@@ -112,6 +114,14 @@ mod tests {
     fn reasons_stand_one_on_a_line() {
         assert_eq!(get("/readyz", &healthy()), (200, "ok\n".to_owned()));
         assert_eq!(get("/readyz", &Health::unknown()), (503, "Redis has not answered yet\n".to_owned()));
+        let late = Following { error: None, waiting: 3, behind: Duration::from_secs(9) };
+        assert_eq!(get("/readyz", &Health { changes: Some(late.clone()), ..healthy() }), (200, "ok\n".to_owned()));
+        let late = Following { behind: Duration::from_secs(11), ..late };
+        let words = "changes: 3 keys and patterns are not deleted yet, the first one for 11s\n".to_owned();
+        assert_eq!(get("/readyz", &Health { changes: Some(late.clone()), ..healthy() }), (503, words));
+        let deaf = Following { error: Some("away".to_owned()), ..late };
+        let words = "changes: the database is not heard: away\n".to_owned();
+        assert_eq!(get("/readyz", &Health { changes: Some(deaf), ..healthy() }), (503, words));
         let cache = Link::Down { since: DateTime::UNIX_EPOCH, reason: "it\nsays no".to_owned() };
         let words = "the service is about to end\nRedis is away: it\\nsays no\n".to_owned();
         assert_eq!(get("/readyz", &Health { cache, stopping: true, ..healthy() }), (503, words));

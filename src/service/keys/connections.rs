@@ -77,7 +77,7 @@ pub(super) struct Usage(Arc<Mutex<Use>>);
 
 #[derive(Debug, Clone, Copy)]
 enum Use {
-    /// Nothing is asked, since then.
+    /// Nothing is asked, or not to its end, since then.
     Idle(Instant),
     /// An answer is looked for.
     Asked,
@@ -88,6 +88,11 @@ enum Use {
 impl Usage {
     pub(super) fn new() -> Self {
         Usage(Arc::new(Mutex::new(Use::Idle(Instant::now()))))
+    }
+
+    /// A request begins to come, of which something is still owed.
+    pub(super) fn begun(&self) {
+        *self.now() = Use::Idle(Instant::now());
     }
 
     /// A request has come.

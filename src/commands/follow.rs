@@ -1,0 +1,79 @@
+//! What makes `warm serve` follow the database: made when it begins, and again when it has read files that say something else about it.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::keys::Sources;
+use super::setup::InUse;
+use crate::ground::changes::Following;
+use crate::ground::event::Observer;
+use crate::ground::invalidate::Targets;
+use crate::ground::settings::Settings;
+use crate::runner::Invalidator;
+use crate::service::Follow;
+use crate::source::changes::Listener;
+
+/// How often it may hear something before it has done what it heard before.
+const AHEAD: usize = 16;
+
+/// Follows what the configuration says, until it is dropped.
+pub(super) struct Follows {
+    refill: mpsc::Sender<Arc<Targets>>,
+    health: watch::Sender<Option<Following>>,
+    sources: Option<Sources>,
+    observer: Arc<dyn Observer>,
+    /// Who listens, and who does what is to be done: they end with this.
+    follower: JoinSet<()>,
+}
+
+/// What the daemon hears of it.
+pub(super) struct Heard {
+    pub(super) deleted: mpsc::Receiver<Arc<Targets>>,
+    pub(super) changes: watch::Receiver<Option<Following>>,
+}
+
+impl Follows {
+    /// Begins, where the configuration says so. `sources` are where values are given.
+    pub(super) fn begin(in_use: &InUse, sources: Option<Sources>, observer: &Arc<dyn Observer>) -> (Self, Heard) {
+        let (refill, deleted) = mpsc::channel(1);
+        let (health, changes) = watch::channel(None);
+        let mut follows = Follows { refill, health, sources, observer: Arc::clone(observer), follower: JoinSet::new() };
+        follows.start(in_use);
+        (follows, Heard { deleted, changes })
+    }
+
+    /// Begins anew, if another configuration means something else. Then changes may have been missed.
+    pub(super) fn replace(&mut self, before: &Settings, in_use: &InUse) {
+        let now = &in_use.loaded.settings;
+        let is_same = now.changes == before.changes && now.sets == before.sets && now.has_same_servers(before);
+        if !is_same {
+            self.start(in_use);
+        }
+    }
+
+    fn start(&mut self, in_use: &InUse) {
+        // First: two would do everything twice.
+        self.follower = JoinSet::new();
+        self.health.send_replace(None);
+        let settings = &in_use.loaded.settings;
+        let Some(changes) = &settings.changes else { return };
+        let (tell, heard) = mpsc::channel(AHEAD);
+        let mut listener = Listener::new(&in_use.runner.source, &changes.channel);
+        let listening = async move { while tell.send(listener.next().await).await.is_ok() {} };
+        let follow = Follow {
+            heard,
+            settings: changes.clone(),
+            sets: settings.sets.clone(),
+            file: settings.file.clone(),
+            invalidator: Invalidator::new(&in_use.runner.redis),
+            reads: self.sources.as_ref().map(watch::Sender::subscribe),
+            refill: self.refill.clone(),
+            health: self.health.clone(),
+            observer: Arc::clone(&self.observer),
+        };
+        self.follower.spawn(listening);
+        self.follower.spawn(follow.run());
+    }
+}

@@ -1,0 +1,151 @@
+//! How the cache follows the database: `[changes]` in the configuration.
+
+use std::time::Duration;
+
+use super::error::Error;
+use super::invalidate::Template;
+use super::show::human_seconds;
+
+/// `[changes]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangesSettings {
+    /// The channel on which the database, or the application, tells what has changed.
+    pub channel: String,
+    /// What becomes of keys whose change may have been missed.
+    pub missed: Missed,
+    /// The tables whose triggers tell it.
+    pub tables: Vec<Watched>,
+}
+
+/// What becomes of keys that may be stale, since nobody knows what was told while nobody listened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// They are deleted, and jobs write theirs again.
+    Delete,
+    /// They stay, until they die.
+    Keep,
+}
+
+/// A table, and what is stale when a row of it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Its schema; `None`: where the account's search path finds it.
+    pub schema: Option<String>,
+    /// Its name.
+    pub table: String,
+    /// The sets.
+    pub calls: Vec<Call>,
+}
+
+/// A set, and where the values of its parameters come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The set's name.
+    pub set: String,
+    /// Each of its parameters, with a text in which `{column}` stands for the value of a column.
+    pub arguments: Vec<(String, Template)>,
+}
+
+impl Watched {
+    /// The table, as it stands in the configuration.
+    pub fn name(&self) -> String {
+        self.schema.iter().map(|schema| format!("{schema}.")).collect::<String>() + &self.table
+    }
+
+    /// The columns whose values are needed, each once.
+    pub fn columns(&self) -> Vec<&str> {
+        let mut all = Vec::new();
+        for name in self.calls.iter().flat_map(|call| &call.arguments).flat_map(|(_, text)| text.names()) {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        all
+    }
+}
+
+/// What the database says, or that it says nothing.
+#[derive(Debug)]
+pub enum Heard {
+    /// Messages, in the order of the commits.
+    Messages(Vec<String>),
+    /// The connection is lost, or there has been none: it is told once, and then tried for again and again.
+    Lost(Error),
+    /// There is a connection.
+    Back {
+        /// Whether anything may have been committed of which no message came.
+        missed: bool,
+    },
+}
+
+/// Something that happened while changes are followed.
+#[derive(Debug)]
+pub enum Followed<'a> {
+    /// Messages came.
+    Heard {
+        /// How many.
+        messages: u64,
+    },
+    /// A message says nothing that can be done.
+    NotUnderstood {
+        /// What is wrong with it.
+        wrong: &'a str,
+        /// The set that it is about, of which all keys are deleted; `None`: nothing is done.
+        set: Option<&'a str>,
+    },
+    /// The keys that messages are about are deleted.
+    Deleted {
+        /// How many there were.
+        keys: u64,
+        /// How long it took.
+        took: Duration,
+    },
+    /// They cannot be deleted now; that is tried again.
+    HeldUp {
+        /// Why.
+        error: &'a Error,
+    },
+    /// Nothing is heard any more, or not yet; that is tried again.
+    Lost {
+        /// Why.
+        error: &'a Error,
+    },
+    /// From now on everything is heard.
+    Back {
+        /// The channel.
+        channel: &'a str,
+        /// Whether changes may have been missed.
+        missed: bool,
+        /// Whether all keys that they can be about are deleted therefore.
+        deletes: bool,
+    },
+}
+
+/// How the following is, at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Following {
+    /// Why nothing is heard.
+    pub error: Option<String>,
+    /// How many keys and patterns are still to be deleted.
+    pub waiting: usize,
+    /// For how long the first of them has waited.
+    pub behind: Duration,
+}
+
+impl Following {
+    /// More than this, and the cache cannot be counted on.
+    const LATE: Duration = Duration::from_secs(10);
+
+    /// What is wrong, for people.
+    pub fn trouble(&self) -> Option<String> {
+        match &self.error {
+            Some(error) => Some(format!("changes: the database is not heard: {error}")),
+            None if self.behind > Self::LATE => Some(format!(
+                "changes: {} keys and patterns are not deleted yet, the first one for {}",
+                self.waiting,
+                human_seconds(self.behind.as_secs_f64())
+            )),
+            None => None,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What is logged and counted of changes of the database: how the connection is, always; what happens all the time, for who wants to see everything; and what goes wrong all the time, now and then.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tracing::{debug, info, warn};
+
+use super::counted;
+use super::log::{UNREAD, is_due};
+use super::series::Seconds;
+use crate::ground::changes::{Followed, Following};
+
+/// The most that is told of what is wrong with a message.
+const WRONG: usize = 300;
+
+/// Writes what happens to the log.
+#[derive(Debug, Default)]
+pub(super) struct FollowedLog {
+    /// When it was told last that a message says nothing.
+    misunderstood: Mutex<Option<Instant>>,
+    /// When it was told last that keys cannot be deleted.
+    held_up: Mutex<Option<Instant>>,
+}
+
+impl FollowedLog {
+    pub(super) fn log(&self, followed: &Followed<'_>) {
+        match followed {
+            Followed::Heard { messages } => debug!(messages, "heard of {}", counted(*messages, "change", "changes")),
+            Followed::Deleted { keys, took } => {
+                let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                debug!(
+                    keys,
+                    milliseconds,
+                    "deleted {} that changes are about in {milliseconds} ms",
+                    counted(*keys, "key", "keys")
+                );
+            }
+            Followed::NotUnderstood { wrong, set } => self.not_understood(wrong, *set),
+            Followed::HeldUp { error } if is_due(&self.held_up, UNREAD) => {
+                let advice = error.kind.consequence().advice;
+                warn!(kind = ?error.kind, "keys that changes are about cannot be deleted yet, which is tried again: {error}; advice: {advice}");
+            }
+            Followed::HeldUp { .. } => {}
+            Followed::Lost { error } => {
+                let advice = error.kind.consequence().advice;
+                warn!(kind = ?error.kind, "changes of the database are not heard, which is tried again: {error}; advice: {advice}");
+            }
+            Followed::Back { channel, missed: false, .. } => {
+                info!(channel, "listening for changes on the channel {channel}; none was missed")
+            }
+            Followed::Back { channel, deletes: true, .. } => {
+                info!(
+                    channel,
+                    "listening for changes on the channel {channel}; some may have been missed: all keys that they can be about are deleted, and jobs write theirs again"
+                );
+            }
+            Followed::Back { channel, .. } => {
+                warn!(
+                    channel,
+                    "listening for changes on the channel {channel}; some may have been missed, and their keys stay until they die (missed = \"keep\")"
+                );
+            }
+        }
+    }
+
+    fn not_understood(&self, wrong: &str, set: Option<&str>) {
+        if !is_due(&self.misunderstood, UNREAD) {
+            return;
+        }
+        let wrong: String = wrong.chars().take(WRONG).collect();
+        match set {
+            Some(set) => {
+                warn!(set, "a change cannot be understood, and all keys of the set {set} are deleted: {wrong}")
+            }
+            None => warn!("a message on the channel for changes says nothing that could be done: {wrong}"),
+        }
+    }
+}
+
+/// Counts what happens.
+#[derive(Default)]
+pub(super) struct FollowedSeries {
+    heard: Counter,
+    misunderstood: Counter,
+    deleted: Counter,
+    missed: Counter,
+    held_up: Counter,
+    connected: Gauge,
+    waiting: Gauge,
+    behind: Seconds,
+}
+
+impl FollowedSeries {
+    pub(super) fn register(&self, all: &mut Registry) {
+        all.register("changes_heard", "Messages about changes of the database", self.heard.clone());
+        let misunderstood = "Messages about changes that could not be understood";
+        all.register("changes_misunderstood", misunderstood, self.misunderstood.clone());
+        all.register("changes_deleted_keys", "Keys that were deleted because of changes", self.deleted.clone());
+        let missed = "How often changes may have been missed, so that everything had to be taken for changed";
+        all.register("changes_missed", missed, self.missed.clone());
+        all.register("changes_held_up", "How often keys of changes could not be deleted at once", self.held_up.clone());
+        all.register("changes_connected", "Whether changes are heard", self.connected.clone());
+        all.register("changes_waiting", "Keys and patterns of changes that are not deleted yet", self.waiting.clone());
+        all.register("changes_behind_seconds", "For how long the first of them has waited", self.behind.clone());
+    }
+
+    pub(super) fn count(&self, followed: &Followed<'_>) {
+        match followed {
+            Followed::Heard { messages } => self.heard.inc_by(*messages),
+            Followed::NotUnderstood { .. } => self.misunderstood.inc(),
+            Followed::Deleted { keys, .. } => self.deleted.inc_by(*keys),
+            Followed::Back { missed: true, .. } => self.missed.inc(),
+            Followed::HeldUp { .. } => self.held_up.inc(),
+            Followed::Back { .. } | Followed::Lost { .. } => 0,
+        };
+    }
+
+    pub(super) fn show(&self, following: Option<&Following>) {
+        self.connected.set(following.is_some_and(|following| following.error.is_none()).into());
+        self.waiting.set(following.map_or(0, |following| i64::try_from(following.waiting).unwrap_or(i64::MAX)));
+        self.behind.set(following.map_or(0.0, |following| following.behind.as_secs_f64()));
+    }
+}

@@ -1,0 +1,137 @@
+//! The cache follows the database: what is told on a channel is deleted.
+//!
+//! ```text
+//! heard ────► messages ─► sets ─► targets ─┬─► backlog of keys      deleted by name, at once
+//!    │                                     └─► backlog of patterns  the next pass takes all that wait
+//!    └─► lost, back ─► all keys of the sets are deleted, and the jobs write theirs again
+//! ```
+//!
+//! Nothing is forgotten: what Redis does not take waits, and is tried again. What waits for long grows into "everything", so that it stays small.
+//! Deletions need no order among themselves: each comes after the commit that it is about.
+
+mod backlog;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::interval;
+
+use self::backlog::Backlog;
+use super::keys::Source;
+use crate::ground::changes::{ChangesSettings, Followed, Following, Heard, Missed};
+use crate::ground::event::{Event, Observer};
+use crate::ground::invalidate::{Change, Set, Targets};
+use crate::runner::Invalidator;
+
+/// How often it is told how things are.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// What is followed, and what is done about it.
+pub struct Follow {
+    /// What the database says.
+    pub heard: mpsc::Receiver<Heard>,
+    /// How.
+    pub settings: ChangesSettings,
+    /// The sets.
+    pub sets: Vec<Set>,
+    /// Where they are defined.
+    pub file: PathBuf,
+    /// Who deletes.
+    pub invalidator: Invalidator,
+    /// Who else keeps values: it has to forget them.
+    pub reads: Option<Source>,
+    /// Where it is told what is to be written again: all jobs that have some of these keys.
+    pub refill: mpsc::Sender<Arc<Targets>>,
+    /// Where it is told how things are.
+    pub health: watch::Sender<Option<Following>>,
+    /// Who wants to know.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Follow {
+    /// Follows, until nobody says anything any more.
+    pub async fn run(mut self) {
+        let backlog = Backlog::new(&self);
+        let error = Arc::new(Mutex::new(Some("it has just begun".to_owned())));
+        let mut others = JoinSet::new();
+        for lane in backlog.lanes() {
+            others.spawn(lane);
+        }
+        others.spawn(tell(self.health.clone(), backlog.clone(), Arc::clone(&error)));
+        let mut anew = JoinSet::new();
+        while let Some(heard) = self.heard.recv().await {
+            let followed = match &heard {
+                Heard::Messages(messages) => {
+                    backlog.add(self.targets(messages));
+                    Followed::Heard { messages: messages.len() as u64 }
+                }
+                Heard::Lost(lost) => {
+                    *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost.to_string());
+                    Followed::Lost { error: lost }
+                }
+                Heard::Back { missed } => {
+                    *error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    let deletes = *missed && self.settings.missed == Missed::Delete;
+                    if deletes {
+                        // What is not done yet is part of it.
+                        anew.abort_all();
+                        anew.spawn(begin_anew(backlog.clone(), self.refill.clone(), Arc::new(self.everything())));
+                    }
+                    Followed::Back { channel: &self.settings.channel, missed: *missed, deletes }
+                }
+            };
+            self.observer.on(&Event::Followed(followed));
+        }
+    }
+
+    /// What the messages say is stale. One about a set that cannot be understood is about all of the set.
+    fn targets(&self, messages: &[String]) -> Targets {
+        let mut all = Targets::default();
+        for message in messages {
+            let change = Change::parse(message);
+            let found = change.as_ref().map_err(Clone::clone).and_then(|change| change.targets(&self.sets, &self.file));
+            match (found, change) {
+                (Ok(targets), _) => all.extend(targets),
+                (Err(wrong), change) => {
+                    let set = change.ok().and_then(|change| self.sets.iter().find(|set| set.name == change.set));
+                    let (wrong, name) = (wrong.join("; "), set.map(|set| set.name.as_str()));
+                    self.observer.on(&Event::Followed(Followed::NotUnderstood { wrong: &wrong, set: name }));
+                    set.into_iter().for_each(|set| all.extend(set.everything()));
+                }
+            }
+        }
+        all
+    }
+
+    /// All keys that a change can be about. Where no table is named, the application tells of any set.
+    fn everything(&self) -> Targets {
+        let mut all = Targets::default();
+        let watched = |set: &&Set| {
+            self.settings.tables.is_empty()
+                || self.settings.tables.iter().flat_map(|table| &table.calls).any(|call| call.set == set.name)
+        };
+        self.sets.iter().filter(watched).for_each(|set| all.extend(set.everything()));
+        all
+    }
+}
+
+/// Deletes everything, and then lets the jobs write theirs.
+async fn begin_anew(backlog: Backlog, refill: mpsc::Sender<Arc<Targets>>, everything: Arc<Targets>) {
+    backlog.delete_everything().await;
+    // Nobody to tell means that all ends.
+    let _ = refill.send(everything).await;
+}
+
+/// Tells how things are, again and again.
+async fn tell(health: watch::Sender<Option<Following>>, backlog: Backlog, error: Arc<Mutex<Option<String>>>) {
+    let mut beats = interval(BEAT);
+    loop {
+        beats.tick().await;
+        let (waiting, behind) = backlog.state();
+        let error = error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        health.send_replace(Some(Following { error, waiting, behind }));
+    }
+}

@@ -1,0 +1,326 @@
+//! The triggers that tell what has changed: what is sent to the server, and what is there.
+//!
+//! For each table there are a function and four triggers for whole statements (`INSERT`, `UPDATE`, `DELETE`, `TRUNCATE`): a statement that changes a thousand rows costs one call, and what it
+//! says twice is sent once. The application's statements never fail because of it: what cannot be said (a column that is gone, a value too long for a message, too many rows) becomes "anything of this set".
+//!
+//! All that is ours is in the schema `warm`, and its comment names the channel: so several installations stay apart, and what is no longer configured is found, and removed.
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments as _, AssertSqlSafe, Row as _};
+use tokio::time::timeout;
+
+use super::super::connections::{Postgres, part};
+use super::super::error::{silence, translate};
+use crate::ground::changes::{Call, ChangesSettings, Watched};
+use crate::ground::error::{Error, ErrorKind};
+use crate::ground::fingerprint::Fingerprint;
+use crate::ground::invalidate::{Piece, Template};
+use crate::ground::sql::{dollar_quote, quote_identifier, quote_literal};
+
+/// More messages of one statement than this become "anything".
+const MOST_MESSAGES: usize = 1000;
+/// The longest message in bytes: PostgreSQL takes 7,999.
+const LONGEST_MESSAGE: usize = 7000;
+/// How long a table's lock is waited for: whoever writes to the table waits behind it.
+const LOCK: &str = "5s";
+
+/// What is there of a table's triggers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installed {
+    /// All, as it should be.
+    Yes,
+    /// Another version, or not all of it; or the triggers are switched off.
+    Outdated,
+    /// Nothing.
+    No,
+    /// The account sees no such table.
+    NoTable,
+}
+
+/// What is there for a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Triggers {
+    /// Of each table, in the order of the configuration.
+    pub tables: Vec<Installed>,
+    /// Tables with triggers of ours for which the configuration has no use any more.
+    pub unwanted: Vec<String>,
+}
+
+/// One table's part.
+struct Part<'a> {
+    channel: &'a str,
+    watched: &'a Watched,
+}
+
+/// The operations, and what a trigger is handed of the changed rows.
+const OPERATIONS: [(&str, &str); 4] = [
+    ("INSERT", " REFERENCING NEW TABLE AS warm_new"),
+    ("UPDATE", " REFERENCING OLD TABLE AS warm_old NEW TABLE AS warm_new"),
+    ("DELETE", " REFERENCING OLD TABLE AS warm_old"),
+    ("TRUNCATE", ""),
+];
+
+/// The statements that install everything, for `psql`: each of them does nothing where its work is done already.
+pub fn install(settings: &ChangesSettings) -> String {
+    let head = format!("-- The triggers of warm: they tell the channel {} what has changed.\n", settings.channel);
+    steps(settings).into_iter().fold(head, |script, step| script + "\nBEGIN;\n" + &step + "COMMIT;\n")
+}
+
+/// The statements that remove everything.
+pub fn remove(settings: &ChangesSettings) -> String {
+    let head = format!("-- Removes the triggers of warm for the channel {}.\n", settings.channel);
+    head + "\nBEGIN;\n" + &removal(&settings.channel, &[]) + "COMMIT;\n"
+}
+
+/// Each is a transaction of its own: so no table is locked for long.
+fn steps(settings: &ChangesSettings) -> Vec<String> {
+    let parts = parts(settings);
+    let names: Vec<String> = parts.iter().map(Part::function_name).collect();
+    let schema = "CREATE SCHEMA IF NOT EXISTS warm;\n".to_owned();
+    let mut steps = vec![schema];
+    steps.extend(parts.iter().map(Part::statements));
+    steps.push(removal(&settings.channel, &names));
+    steps
+}
+
+fn parts(settings: &ChangesSettings) -> Vec<Part<'_>> {
+    settings.tables.iter().map(|watched| Part { channel: &settings.channel, watched }).collect()
+}
+
+/// Removes what is there for a channel, but for functions of these names.
+fn removal(channel: &str, but: &[String]) -> String {
+    let but: Vec<_> = but.iter().map(|name| quote_literal(name)).collect();
+    let body = format!(
+        "\n\
+         DECLARE unwanted regprocedure;\n\
+         BEGIN\n\
+         \x20 FOR unwanted IN SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace\n\
+         \x20     WHERE n.nspname = 'warm' AND pg_catalog.obj_description(p.oid, 'pg_proc') = {comment} AND p.proname <> ALL (ARRAY[{but}]::text[])\n\
+         \x20 LOOP\n\
+         \x20   EXECUTE pg_catalog.format('DROP FUNCTION %s CASCADE', unwanted);\n\
+         \x20 END LOOP;\n\
+         \x20 IF NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'warm') THEN\n\
+         \x20   DROP SCHEMA IF EXISTS warm;\n\
+         \x20 END IF;\n\
+         END ",
+        comment = quote_literal(&comment(channel)),
+        but = but.join(", "),
+    );
+    format!("SET LOCAL lock_timeout = '{LOCK}';\nDO {};\n", dollar_quote(&body))
+}
+
+fn comment(channel: &str) -> String {
+    format!("warm changes: {channel}")
+}
+
+impl Part<'_> {
+    fn function_name(&self) -> String {
+        format!("changes_{}", Fingerprint::of([self.channel, &self.watched.name()]))
+    }
+
+    fn function(&self) -> String {
+        format!("warm.{}", self.function_name())
+    }
+
+    fn table(&self) -> String {
+        let schema = self.watched.schema.iter().map(|schema| quote_identifier(schema) + ".").collect::<String>();
+        schema + &quote_identifier(&self.watched.table)
+    }
+
+    fn trigger(&self, operation: &str) -> String {
+        format!("warm_{}_{}", self.function_name(), operation.to_lowercase())
+    }
+
+    fn statements(&self) -> String {
+        let (function, table) = (self.function(), self.table());
+        let mut text = format!(
+            "-- {comment}\nSET LOCAL lock_timeout = '{LOCK}';\n\
+             CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body};\n\
+             COMMENT ON FUNCTION {function}() IS {channel};\n",
+            comment = self.watched.name().replace(char::is_control, "?"),
+            body = dollar_quote(&self.body()),
+            channel = quote_literal(&comment(self.channel)),
+        );
+        for (operation, tables) in OPERATIONS {
+            let trigger = self.trigger(operation);
+            let body = format!(
+                "\nBEGIN\n\
+                 \x20 IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {literal}::regclass AND tgname = '{trigger}') THEN\n\
+                 \x20   CREATE TRIGGER {trigger} AFTER {operation} ON {table}{tables} FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n\
+                 \x20 ELSIF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {literal}::regclass AND tgname = '{trigger}' AND tgenabled IN ('O', 'A')) THEN\n\
+                 \x20   ALTER TABLE {table} ENABLE TRIGGER {trigger};\n\
+                 \x20 END IF;\n\
+                 END ",
+                literal = quote_literal(&table),
+            );
+            text += &format!("DO {};\n", dollar_quote(&body));
+        }
+        text
+    }
+
+    /// What the function does.
+    fn body(&self) -> String {
+        let one: Vec<_> = self.watched.calls.iter().map(message).collect();
+        let any: Vec<_> =
+            self.watched.calls.iter().map(|call| quote_literal(&format!("{{\"{}\": \"*\"}}", call.set))).collect();
+        let from = |rows: &str| {
+            format!(
+                "ARRAY(SELECT DISTINCT m FROM {rows} r, LATERAL (VALUES ({one})) AS v (m) LIMIT {limit})",
+                one = one.join("), ("),
+                limit = MOST_MESSAGES + 1
+            )
+        };
+        format!(
+            "\n\
+             DECLARE\n\
+             \x20 messages text[];\n\
+             \x20 anything CONSTANT text[] := ARRAY[{any}];\n\
+             BEGIN\n\
+             \x20 BEGIN\n\
+             \x20   IF TG_OP = 'INSERT' THEN\n\
+             \x20     messages := {inserted};\n\
+             \x20   ELSIF TG_OP = 'UPDATE' THEN\n\
+             \x20     messages := {updated};\n\
+             \x20   ELSIF TG_OP = 'DELETE' THEN\n\
+             \x20     messages := {deleted};\n\
+             \x20   ELSE\n\
+             \x20     messages := anything;\n\
+             \x20   END IF;\n\
+             \x20   IF cardinality(messages) > {MOST_MESSAGES} OR EXISTS (SELECT FROM unnest(messages) m WHERE octet_length(m) > {LONGEST_MESSAGE}) THEN\n\
+             \x20     messages := anything;\n\
+             \x20   END IF;\n\
+             \x20 EXCEPTION WHEN OTHERS THEN\n\
+             \x20   messages := anything;\n\
+             \x20 END;\n\
+             \x20 PERFORM pg_notify({channel}, m) FROM unnest(messages) m;\n\
+             \x20 RETURN NULL;\n\
+             END ",
+            any = any.join(", "),
+            inserted = from("warm_new"),
+            updated = from("(TABLE warm_new UNION ALL TABLE warm_old)"),
+            deleted = from("warm_old"),
+            channel = quote_literal(self.channel),
+        )
+    }
+}
+
+/// An expression for the message of a row `r`.
+fn message(call: &Call) -> String {
+    let value = |text: &Template| {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => Some(quote_literal(text)),
+            // As the applications' languages write it into a key.
+            Piece::Value(column) => Some(format!("coalesce(r.{}::text, 'null')", quote_identifier(column))),
+            Piece::Any => None,
+        };
+        format!("concat({})", text.pieces().iter().filter_map(piece).collect::<Vec<_>>().join(", "))
+    };
+    let values: Vec<_> =
+        call.arguments.iter().map(|(name, text)| format!("{}, {}", quote_literal(name), value(text))).collect();
+    format!("json_build_object({}, json_build_object({}))::text", quote_literal(&call.set), values.join(", "))
+}
+
+/// Of each table (schema, empty for the search path; name) and its function: whether it is there, the function's text, and how many triggers are switched on. Anybody may ask for this, also
+/// who may not use the schema.
+const STATE: &str = "SELECT c.oid IS NOT NULL AS there, f.prosrc AS body, \
+       (SELECT count(*) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND g.tgfoid = f.oid AND g.tgenabled IN ('O', 'A')) AS triggers \
+     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS t (schema, name, function, place) \
+     LEFT JOIN LATERAL (SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+       WHERE c.relname = t.name AND c.relkind IN ('r', 'p') AND CASE t.schema WHEN '' THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = t.schema END) c ON true \
+     LEFT JOIN LATERAL (SELECT p.oid, p.prosrc FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+       WHERE n.nspname = 'warm' AND p.proname = t.function) f ON true \
+     ORDER BY t.place";
+
+/// The tables of a channel's triggers whose function is none of these.
+const UNWANTED: &str = "SELECT DISTINCT g.tgrelid::regclass::text AS name FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+     WHERE n.nspname = 'warm' AND pg_catalog.obj_description(p.oid, 'pg_proc') = $1 AND p.proname <> ALL ($2) ORDER BY 1";
+
+impl Postgres {
+    /// Installs the triggers, table by table.
+    ///
+    /// # Errors
+    /// What the server says; the tables before are done.
+    pub async fn install_triggers(&self, settings: &ChangesSettings) -> Result<(), Error> {
+        self.change(steps(settings)).await
+    }
+
+    /// Removes the triggers of the channel.
+    ///
+    /// # Errors
+    /// What the server says; then all are there.
+    pub async fn remove_triggers(&self, settings: &ChangesSettings) -> Result<(), Error> {
+        self.change(vec![removal(&settings.channel, &[])]).await
+    }
+
+    /// What is there of the triggers.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn triggers(&self, settings: &ChangesSettings) -> Result<Triggers, Error> {
+        let (home, parts) = (self.primary().unwrap_or(self), parts(settings));
+        let schemas: Vec<_> = settings.tables.iter().map(|table| table.schema.clone().unwrap_or_default()).collect();
+        let tables: Vec<_> = settings.tables.iter().map(|table| table.table.clone()).collect();
+        let functions: Vec<_> = parts.iter().map(Part::function_name).collect();
+        let mut snapshot = home.snapshot().await?;
+        let wanted = with(with(with(PgArguments::default(), schemas)?, tables)?, functions.clone())?;
+        let found = snapshot.query(STATE.to_owned(), wanted).await?;
+        let others = with(with(PgArguments::default(), comment(&settings.channel))?, functions)?;
+        let unwanted = snapshot.query(UNWANTED.to_owned(), others).await?;
+        snapshot.finish().await?;
+        let state = |(row, part): (&PgRow, &Part<'_>)| {
+            let (there, body, triggers): (bool, Option<String>, i64) =
+                (row.try_get("there")?, row.try_get("body")?, row.try_get("triggers")?);
+            Ok(match body {
+                _ if !there => Installed::NoTable,
+                None => Installed::No,
+                Some(body) if body == part.body() && triggers == OPERATIONS.len() as i64 => Installed::Yes,
+                Some(_) => Installed::Outdated,
+            })
+        };
+        let tables = found.iter().zip(&parts).map(state).collect::<Result<_, _>>().map_err(translate)?;
+        let unwanted = unwanted.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>().map_err(translate)?;
+        Ok(Triggers { tables, unwanted })
+    }
+
+    /// Runs each text in a transaction of its own.
+    async fn change(&self, steps: Vec<String>) -> Result<(), Error> {
+        let home = self.primary().unwrap_or(self);
+        let mut connection = home.connect().await?;
+        let schema = home.target().schema.as_deref();
+        let path =
+            schema.map(|name| format!("SET LOCAL search_path = {};\n", quote_identifier(name))).unwrap_or_default();
+        let limit = home.statement_timeout();
+        for step in steps {
+            let text = format!("BEGIN;\n{path}{step}COMMIT;");
+            let run = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
+            match timeout(limit, run).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(home.named(refused(translate(error)))),
+                Err(_) => return Err(home.named(silence("changing triggers", limit))),
+            }
+        }
+        part(connection).await;
+        Ok(())
+    }
+}
+
+/// The account that reads is not the one that may change tables.
+fn refused(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::PostgresPermission => Error {
+            message: format!("{}; --print gives the statements, for an account that owns the tables", error.message),
+            ..error
+        },
+        _ => error,
+    }
+}
+
+/// Adds an argument.
+fn with<'q>(
+    mut arguments: PgArguments,
+    value: impl sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + 'q,
+) -> Result<PgArguments, Error> {
+    arguments.add(value).map_err(|error| translate(sqlx::Error::Encode(error)))?;
+    Ok(arguments)
+}
