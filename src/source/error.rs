@@ -73,10 +73,15 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
     }
 }
 
+/// Whether such an error is about the server, the account or the statement, and so quotes nothing that stands in a row (PostgreSQL documentation, appendix A).
+fn speaks_of_no_value(code: &str) -> bool {
+    ["08", "0A", "25", "28", "3D", "40", "42", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+}
+
 /// The same about rows that nobody may see: the server's own words may hold what stands in them.
 pub(super) fn translate_secret(error: sqlx::Error) -> Error {
     match &error {
-        sqlx::Error::Database(said) => {
+        sqlx::Error::Database(said) if !speaks_of_no_value(&said.code().unwrap_or_default()) => {
             let code = said.code().unwrap_or_default();
             let message = format!(
                 "PostgreSQL refused it, with words that may hold values, which the job encrypts; its log has them (SQLSTATE {code})"
