@@ -228,8 +228,10 @@ async fn plan_with_each_value(
             values.get(round % values.len()).map(|value| Argument::Text(value.clone()))
         };
         let value = |name: &str| listed(name).or_else(|| first.argument(name));
-        let plan =
-            snapshot.explain(&prepared.statement, value).await.map_err(|error| with_values(job, error, value))?;
+        let plan = match snapshot.explain(&prepared.statement, value).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(with_values(job, snapshot.blame(error, &prepared.statement, value).await, value)),
+        };
         if let Some(writes) = Explained::parse(&plan).changes() {
             let message = format!("the query does not only read: its plan has `{writes}`");
             return Err(Error::new(ErrorKind::Query, message).at_line(job.query.line(0)));
@@ -241,7 +243,9 @@ async fn plan_with_each_value(
 /// An error about a value of `[for_each]` says with which values it came.
 fn with_values(job: &Job, error: Error, value: impl Fn(&str) -> Option<Argument>) -> Error {
     // A right that lacks has nothing to do with values.
-    if !matches!(error.kind, ErrorKind::Query | ErrorKind::Data | ErrorKind::Definition) || job.for_each.is_empty() {
+    if !matches!(error.kind, ErrorKind::Query | ErrorKind::Data | ErrorKind::NoValue | ErrorKind::Definition)
+        || job.for_each.is_empty()
+    {
         return error;
     }
     let shown = job.for_each.iter().filter_map(|Parameter { name, .. }| {
