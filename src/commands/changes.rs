@@ -31,7 +31,7 @@ pub fn run(common: &Common, action: &Changes) -> Result<u8, Failure> {
     let postgres = super::postgres(&settings)?;
     let (found, is_good): (_, fn(&Triggers) -> bool) = match action {
         Changes::Install { print: true } => {
-            print(&install(changes));
+            print(&install(changes, postgres.target().schema()));
             return Ok(exit::OK);
         }
         Changes::Remove { print: true } => {

@@ -10,8 +10,9 @@ use super::setup::InUse;
 use crate::ground::changes::Following;
 use crate::ground::event::Observer;
 use crate::ground::invalidate::Targets;
+use crate::ground::job::OnChange;
 use crate::ground::settings::Settings;
-use crate::runner::Invalidator;
+use crate::runner::{Invalidator, Rewriter};
 use crate::service::Follow;
 use crate::source::changes::Listener;
 
@@ -47,7 +48,10 @@ impl Follows {
     /// Begins anew, if another configuration means something else. Then changes may have been missed.
     pub(super) fn replace(&mut self, before: &Settings, in_use: &InUse) {
         let now = &in_use.loaded.settings;
+        // Jobs that write keys again, and how, are part of it.
+        let rewrites = |settings: &Settings| settings.jobs.iter().any(|job| job.on_change == OnChange::Rewrite);
         let is_same = now.changes == before.changes && now.sets == before.sets && now.has_same_servers(before);
+        let is_same = is_same && !rewrites(before) && !rewrites(now);
         if !is_same {
             self.start(in_use);
         }
@@ -62,12 +66,18 @@ impl Follows {
         let (tell, heard) = mpsc::channel(AHEAD);
         let mut listener = Listener::new(&in_use.runner.source, &changes.channel);
         let listening = async move { while tell.send(listener.next().await).await.is_ok() {} };
+        let rewriter = Rewriter::new(&in_use.runner, settings.jobs.iter());
+        if rewriter.is_needed() {
+            // What is stale does not wait for runs.
+            in_use.runner.source.keep_for_fills();
+        }
         let follow = Follow {
             heard,
             settings: changes.clone(),
             sets: settings.sets.clone(),
             file: settings.file.clone(),
             invalidator: Invalidator::new(&in_use.runner.redis),
+            rewriter: Arc::new(rewriter),
             reads: self.sources.as_ref().map(watch::Sender::subscribe),
             refill: self.refill.clone(),
             health: self.health.clone(),

@@ -88,6 +88,7 @@ pub(super) fn resolve(
     let key_type = reader.key_type(&raw, collector);
     let partition = key.as_ref().and_then(|key| reader.partition(&raw, key, collector));
     let predict = reader.predict(&raw, collector);
+    let on_change = collector.take(reader.on_change(&raw));
     let (key, for_each, query, common) = (key?, for_each?, query?, common?);
     match on_demand {
         true => reader.runs_never(&raw, collector),
@@ -138,8 +139,10 @@ pub(super) fn resolve(
         refresh_ahead: common.refresh_ahead,
         max_age: common.max_age,
         predict,
+        on_change: on_change?,
     };
     reader.predicts_what_can_be_filled(&raw, &job, collector);
+    reader.rewrites_what_can_be_filled(&raw, &job, collector);
     Some(Read { job, key: sources.place(key_span)? })
 }
 

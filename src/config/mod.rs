@@ -32,6 +32,7 @@ mod job;
 mod keys;
 mod kind;
 mod mask;
+mod on_change;
 mod pages;
 mod partition;
 mod paths;

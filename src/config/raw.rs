@@ -308,6 +308,7 @@ pub(super) struct Job {
     pub(super) sweep: Option<Spanned<bool>>,
     pub(super) paginate: Option<Number>,
     pub(super) partition_by: Option<Spanned<PartitionBy>>,
+    pub(super) on_change: Option<Text>,
     pub(super) predict: Option<Spanned<bool>>,
     pub(super) predict_top: Option<Number>,
     #[serde(default)]

@@ -100,6 +100,13 @@ pub enum Followed<'a> {
         /// How long it took.
         took: Duration,
     },
+    /// Keys of jobs that want it are written again.
+    Rewritten {
+        /// How many.
+        keys: u64,
+        /// How long it took.
+        took: Duration,
+    },
     /// They cannot be deleted now; that is tried again.
     HeldUp {
         /// Why.

@@ -94,6 +94,8 @@ pub struct Job {
     pub max_age: Option<Duration>,
     /// How many keys each run of `warm serve` fills beside its own, by what is missed, if it does.
     pub predict: Option<usize>,
+    /// What becomes of a key when a row that it is made of changes, where that is told.
+    pub on_change: OnChange,
 }
 
 impl Job {
@@ -226,6 +228,15 @@ pub enum Mode {
     Refresh,
     /// Absent keys only.
     Missing,
+}
+
+/// What becomes of a key when a row that it is made of changes (`on_change`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnChange {
+    /// It is deleted.
+    Delete,
+    /// It is written again, if it is there.
+    Rewrite,
 }
 
 /// What happens to starts that were missed (`catch_up`).

@@ -38,6 +38,15 @@ impl FollowedLog {
                     counted(*keys, "key", "keys")
                 );
             }
+            Followed::Rewritten { keys, took } => {
+                let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                debug!(
+                    keys,
+                    milliseconds,
+                    "wrote {} again whose rows have changed, in {milliseconds} ms",
+                    counted(*keys, "key", "keys")
+                );
+            }
             Followed::NotUnderstood { wrong, set } => self.not_understood(wrong, *set),
             Followed::HeldUp { error } if is_due(&self.held_up, UNREAD) => {
                 let advice = error.kind.consequence().advice;
@@ -86,6 +95,7 @@ pub(super) struct FollowedSeries {
     heard: Counter,
     misunderstood: Counter,
     deleted: Counter,
+    rewritten: Counter,
     missed: Counter,
     held_up: Counter,
     connected: Gauge,
@@ -99,6 +109,8 @@ impl FollowedSeries {
         let misunderstood = "Messages about changes that could not be understood";
         all.register("changes_misunderstood", misunderstood, self.misunderstood.clone());
         all.register("changes_deleted_keys", "Keys that were deleted because of changes", self.deleted.clone());
+        let rewritten = "Keys that were written again because of changes";
+        all.register("changes_rewritten_keys", rewritten, self.rewritten.clone());
         let missed = "How often changes may have been missed, so that everything had to be taken for changed";
         all.register("changes_missed", missed, self.missed.clone());
         all.register("changes_held_up", "How often keys of changes could not be deleted at once", self.held_up.clone());
@@ -112,6 +124,7 @@ impl FollowedSeries {
             Followed::Heard { messages } => self.heard.inc_by(*messages),
             Followed::NotUnderstood { .. } => self.misunderstood.inc(),
             Followed::Deleted { keys, .. } => self.deleted.inc_by(*keys),
+            Followed::Rewritten { keys, .. } => self.rewritten.inc_by(*keys),
             Followed::Back { missed: true, .. } => self.missed.inc(),
             Followed::HeldUp { .. } => self.held_up.inc(),
             Followed::Back { .. } | Followed::Lost { .. } => 0,

@@ -37,6 +37,7 @@ mod plan;
 mod predict;
 mod prepare;
 mod read;
+mod rewrite;
 mod run;
 mod seen;
 mod under_way;
@@ -70,6 +71,7 @@ pub use plan::{Combination, Plan};
 pub use predict::{Muted, Predictor};
 pub use prepare::{Prepared, prepare, same_columns};
 pub use read::{Known, Level, NoAnswer, ReadThrough};
+pub use rewrite::{Rewriter, Rewritten};
 
 /// Everything that a run needs beside its job.
 #[derive(Clone)]

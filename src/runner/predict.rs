@@ -252,7 +252,7 @@ fn outcome(report: &Report) -> Outcome {
     match &report.failure {
         Some(error) => match error.kind {
             ErrorKind::NoValue => Outcome::Nothing,
-            ErrorKind::Row | ErrorKind::Definition | ErrorKind::Unverified => Outcome::Left,
+            ErrorKind::Row | ErrorKind::Data | ErrorKind::Definition | ErrorKind::Unverified => Outcome::Left,
             _ => Outcome::Failed(error.clone()),
         },
         None if stats.written + stats.present > 0 => Outcome::Filled,

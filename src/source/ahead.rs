@@ -49,9 +49,10 @@ impl Postgres {
             Some(ahead) => match ahead.take() {
                 Some(permit) => return Ok(permit),
                 None => tokio::select! {
+                    // First that which nobody else may have.
                     biased;
-                    permit = all => permit,
                     permit = Arc::clone(&self.shared.for_fills).acquire_owned() => permit,
+                    permit = all => permit,
                 },
             },
         };

@@ -103,6 +103,11 @@ impl Target {
         Ok(target)
     }
 
+    /// Where tables are looked for, if the URL says so.
+    pub fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
     /// Whether the connection is encrypted, but with whoever answers.
     pub fn trusts_everybody(&self) -> bool {
         matches!(self.options.get_ssl_mode(), PgSslMode::Require)

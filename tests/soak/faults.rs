@@ -214,7 +214,7 @@ impl Soak {
         let panicked = runs.iter().any(|line| line.contains("\"Panic\""));
         assert!(!panicked, "{runs:#?}\n{}", self.first.words_about("Panic"));
         for (job, outcome) in
-            [("requeried", "ok"), ("versioned", "ok"), ("lists", "ok"), ("slow", "ok"), ("fails", "Query")]
+            [("requeried", "ok"), ("versioned", "ok"), ("lists", "ok"), ("slow", "ok"), ("fails", "Data")]
         {
             let label = format!("{{job=\"{job}\",outcome=\"{outcome}\"}} ");
             let count = runs.iter().find_map(|line| line.split_once(&*label)?.1.parse::<u64>().ok());

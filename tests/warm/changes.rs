@@ -116,6 +116,21 @@ fn what_cannot_be_said_in_a_message_is_anything_of_its_set() {
 }
 
 #[test]
+fn a_statement_of_very_many_rows_is_not_looked_through() {
+    let serving = following(|world| {
+        world.config(&format!("{CONFIG}{CHANGES}quiet = ['owner name=q']\n"));
+        as_owner(world, &["changes", "install"]).exits(0);
+    });
+    let world = &serving.world;
+    set(world, &["t:owner:q:x", "t:owner:z:x"]);
+    world.sql("INSERT INTO quiet SELECT generate_series(1, 20000)");
+    goes(world, "t:owner:q:x");
+    assert!(world.value("t:owner:z:x").is_some());
+    world.sql("INSERT INTO quiet SELECT generate_series(1, 20001)");
+    goes(world, "t:owner:z:x");
+}
+
+#[test]
 fn an_application_tells_what_it_likes() {
     let serving = following(|_| {});
     let world = &serving.world;
@@ -274,21 +289,51 @@ fn triggers_are_installed_once_and_removed_as_a_whole() {
 #[test]
 fn what_is_printed_does_the_same_in_psql() {
     let mut world = world();
-    let script = world.warm(&["changes", "install", "--print"]).exits(0).out;
-    let file = world.folder.path.join("install.sql");
-    fs::write(&file, &script).unwrap();
+    let run = |world: &World, script: String| {
+        let file = world.folder.path.join("script.sql");
+        fs::write(&file, script).unwrap();
+        world.database.psql(&["-f", file.to_str().unwrap()])
+    };
     for _ in 0..2 {
-        world.sql(&script);
+        run(&world, world.warm(&["changes", "install", "--print"]).exits(0).out);
         world.warm(&["changes", "status"]).exits(0).says("event (event, owner): installed");
     }
     // Those of another channel are somebody else's.
     world.config(&format!("{CONFIG}{CHANGES}").replace("warm_test", "warm_other"));
     world.warm(&["changes", "status"]).exits(1);
     as_owner(&mut world, &["changes", "install"]).exits(0);
-    world.sql(&world.warm(&["changes", "remove", "--print"]).exits(0).out);
+    run(&world, world.warm(&["changes", "remove", "--print"]).exits(0).out);
     world.warm(&["changes", "status"]).exits(1).says("event (event, owner): missing");
     world.config(&format!("{CONFIG}{CHANGES}"));
     world.warm(&["changes", "status"]).exits(0);
+}
+
+#[test]
+fn a_schema_of_somebody_else_is_not_used() {
+    let mut world = world();
+    world.sql("CREATE ROLE stranger_of_warm; CREATE SCHEMA warm AUTHORIZATION stranger_of_warm");
+    as_owner(&mut world, &["changes", "install"])
+        .exits(1)
+        .says("the schema warm, or a function in it, belongs to somebody else");
+    assert_eq!(world.sql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'warm%'"), "0");
+    world.sql("DROP SCHEMA warm; DROP ROLE stranger_of_warm");
+    as_owner(&mut world, &["changes", "install"]).exits(0);
+}
+
+#[test]
+fn a_key_that_redis_refuses_holds_up_no_other() {
+    let serving = following(|_| {});
+    let world = &serving.world;
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "resetkeys", "~t:event:*", "~warm:*", "%R~t:owner:*"]);
+    set(world, &["t:owner:by-o1:x"]);
+    world.sql("UPDATE event SET v = 'new' WHERE id = 1");
+    goes(world, "t:event:1");
+    serving.wait_until_it_says("cannot be deleted yet");
+    world.sql("UPDATE event SET v = 'new' WHERE id = 2");
+    goes(world, "t:event:2");
+    assert!(world.value("t:owner:by-o1:x").is_some());
+    let _: () = world.ask(&["ACL", "SETUSER", "warm", "allkeys"]);
+    goes(world, "t:owner:by-o1:x");
 }
 
 #[test]
@@ -378,4 +423,80 @@ fn the_platforms_tables_tell_of_the_platforms_sets() {
     world.sql("DELETE FROM \"Referral\" WHERE \"id\" = (SELECT min(\"id\") FROM \"Referral\")");
     goes(world, "leaderboard:referral:x");
     assert!(world.value("user:x").is_some());
+}
+
+/// How often Redis was told to delete something.
+fn deletions(world: &World) -> String {
+    let stats: String = world.ask(&["INFO", "commandstats"]);
+    stats.lines().find(|line| line.starts_with("cmdstat_unlink:")).unwrap_or_default().to_owned()
+}
+
+fn rewriting(query: &str) -> Serving {
+    following(|world| {
+        world.config(&format!("{CONFIG}{CHANGES}").replace("'t:list:*'", "'t:list:none'"));
+        world.job("event", &format!("{}\non_change = 'rewrite'", JOB.replace("WHERE id = :id", query)));
+    })
+}
+
+#[test]
+fn a_key_that_is_to_be_written_again_is_never_missing() {
+    let serving = rewriting("WHERE id = :id");
+    let world = &serving.world;
+    let value = |id: u32, v: &str| Some(format!(r#"{{"id":{id},"v":"{v}"}}"#));
+    let _: () = world.ask(&["CONFIG", "RESETSTAT"]);
+    world.sql("UPDATE event SET v = 'new' WHERE id IN (2, 3)");
+    for id in [2, 3] {
+        wait_for("the new value", || (world.value(&format!("t:event:{id}")) == value(id, "new")).then_some(()));
+    }
+    wait_for("its full life", || (world.ask::<i64>(&["PTTL", "t:event:3"]) > 500_000).then_some(()));
+    let unlinked = deletions(world);
+    // That of the list, and of the owners' patterns nothing was there.
+    assert!(unlinked.is_empty() || unlinked.contains("calls=1,") || unlinked.contains("calls=2,"), "{unlinked}");
+    assert_eq!(world.value("t:event:4"), value(4, "v4"));
+    // What nobody has cached stays away, and what has no row goes.
+    world.sql("UPDATE event SET v = 'new' WHERE id = 15; DELETE FROM event WHERE id = 5");
+    goes(world, "t:event:5");
+    set(world, &["t:event:-1"]);
+    world.sql("NOTIFY warm_test, 'event id=-1'");
+    goes(world, "t:event:-1");
+    assert_eq!(world.value("t:event:15"), None);
+}
+
+#[test]
+fn what_cannot_be_written_again_is_deleted() {
+    let serving = rewriting("WHERE id = :id AND (length(v) <> 3 OR 1 / (id - 4) > 0)");
+    let world = &serving.world;
+    world.sql("UPDATE event SET v = 'bad' WHERE id = 4");
+    goes(world, "t:event:4");
+    world.sql("UPDATE event SET v = 'good' WHERE id = 6");
+    let value = Some(r#"{"id":6,"v":"good"}"#.to_owned());
+    wait_for("the new value", || (world.value("t:event:6") == value).then_some(()));
+    let refused = World::new();
+    refused.job(
+        "event",
+        "query = 'SELECT id, v FROM event LIMIT 3'\nkey = 't:event:{id}'\nvalue = 'row'\non_change = 'rewrite'",
+    );
+    refused
+        .warm(&["check", "--offline"])
+        .exits(2)
+        .says("on_change = \"rewrite\" fills single keys, and the query leaves rows out");
+}
+
+#[test]
+fn a_storm_of_changes_leaves_nothing_stale_where_keys_are_written_again() {
+    let serving = rewriting("WHERE id = :id");
+    let world = &serving.world;
+    let update = |n: usize| {
+        let update = format!("UPDATE event SET v = 'v{n}-' || i WHERE id = 1 + (i * 7 + {n}) % 10");
+        world.sql(&format!("DO $$ BEGIN FOR i IN 1..400 LOOP {update}; COMMIT; END LOOP; END $$"));
+    };
+    std::thread::scope(|scope| (0..3).for_each(|n| drop(scope.spawn(move || update(n)))));
+    let last = "SELECT json_object_agg('t:event:' || id, v) FROM event WHERE id <= 10";
+    let rows: serde_json::Value = serde_json::from_str(&world.sql(last)).unwrap();
+    for (key, v) in rows.as_object().unwrap() {
+        let is_fresh = |value: &String| value.contains(&format!("\"v\":{v}}}"));
+        wait_for(key, || world.value(key).is_none_or(|value| is_fresh(&value)).then_some(()));
+    }
+    let report = world.warm(&["diff", "--json"]).json();
+    assert_eq!(report["jobs"][0]["keys"]["stale"], 0, "{report:#}");
 }

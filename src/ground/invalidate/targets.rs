@@ -32,6 +32,19 @@ impl Targets {
         }
     }
 
+    /// These keys.
+    pub fn named(keys: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Targets { keys: keys.into_iter().collect(), patterns: BTreeSet::new() }
+    }
+
+    /// Takes those of the keys out that are meant.
+    #[must_use]
+    pub fn take_keys(&mut self, is_meant: impl Fn(&[u8]) -> bool) -> Targets {
+        let (meant, others) = std::mem::take(&mut self.keys).into_iter().partition(|key| is_meant(key));
+        self.keys = others;
+        Targets { keys: meant, patterns: BTreeSet::new() }
+    }
+
     /// Adds what others are.
     pub fn extend(&mut self, other: Targets) {
         self.keys.extend(other.keys);

@@ -1,4 +1,4 @@
-//! What has to be deleted, and is not yet: keys that can be named, and patterns, each at its own pace.
+//! What has to be deleted or written again, and is not yet: keys that can be named, those of jobs that want them written, and patterns, each at its own pace.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,15 +8,21 @@ use tokio::time::{Instant, sleep};
 
 use super::Follow;
 use crate::ground::changes::Followed;
+use crate::ground::error::ErrorKind;
 use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::Targets;
-use crate::runner::Invalidator;
+use crate::runner::{Invalidator, Rewriter};
 use crate::service::keys::Source;
 
 /// More keys and patterns than this that wait become all keys of the sets.
 const MOST: usize = 100_000;
+/// More keys than this that wait to be written again are deleted instead.
+const MOST_REWRITES: usize = 1000;
 /// How long it takes until Redis is asked again: the first time, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// When it is asked again for what it refuses.
+const REFUSED: Duration = Duration::from_secs(10);
 
 /// What waits. Clones share it.
 #[derive(Clone)]
@@ -24,10 +30,14 @@ pub(super) struct Backlog(Arc<Shared>);
 
 struct Shared {
     keys: Lane,
+    rewrites: Lane,
     patterns: Lane,
+    /// What Redis refuses to delete: nothing else waits for it.
+    refused: Mutex<Targets>,
     /// What stands for all that is too much.
     everything: Targets,
     invalidator: Invalidator,
+    rewriter: Arc<Rewriter>,
     reads: Option<Source>,
     observer: Arc<dyn Observer>,
 }
@@ -52,32 +62,38 @@ impl Backlog {
     pub(super) fn new(follow: &Follow) -> Self {
         Backlog(Arc::new(Shared {
             keys: Lane::default(),
+            rewrites: Lane::default(),
             patterns: Lane::default(),
+            refused: Mutex::default(),
             everything: follow.everything(),
             invalidator: follow.invalidator.clone(),
+            rewriter: Arc::clone(&follow.rewriter),
             reads: follow.reads.clone(),
             observer: Arc::clone(&follow.observer),
         }))
     }
 
     /// Adds what is stale.
-    pub(super) fn add(&self, targets: Targets) {
+    pub(super) fn add(&self, mut targets: Targets) {
+        let rewrites = targets.take_keys(|key| self.0.rewriter.takes(key));
         let (keys, patterns) = targets.split();
-        for (lane, more) in [(&self.0.keys, keys), (&self.0.patterns, patterns)] {
-            if more.is_empty() {
-                continue;
-            }
-            let mut open = lane.open();
-            open.since.get_or_insert_with(Instant::now);
-            self.0.join(&mut open.waiting, more);
-            drop(open);
-            lane.more.notify_one();
+        self.0.put(&self.0.keys, keys);
+        self.0.put(&self.0.patterns, patterns);
+        let too_many = {
+            let mut open = self.0.rewrites.open();
+            let is_too_much = open.waiting.len() + rewrites.len() > MOST_REWRITES;
+            is_too_much.then(|| (std::mem::take(&mut open.waiting), open.since.take()).0)
+        };
+        match too_many {
+            None => self.0.put(&self.0.rewrites, rewrites),
+            // A miss is sooner there than so many values.
+            Some(waiting) => [waiting, rewrites].into_iter().for_each(|keys| self.0.put(&self.0.keys, keys)),
         }
     }
 
     /// How much there is to delete, and for how long at most.
     pub(super) fn state(&self) -> (usize, Duration) {
-        let lanes = [&self.0.keys, &self.0.patterns].map(|lane| {
+        let lanes = [&self.0.keys, &self.0.rewrites, &self.0.patterns].map(|lane| {
             let open = lane.open();
             let (count, since) = open.begun.map_or((0, None), |(count, since)| (count, Some(since)));
             (open.waiting.len() + count, since.or(open.since).map_or(Duration::ZERO, |since| since.elapsed()))
@@ -85,18 +101,37 @@ impl Backlog {
         (lanes.iter().map(|(count, _)| count).sum(), lanes.into_iter().map(|(_, age)| age).max().unwrap_or_default())
     }
 
-    /// The work on both lanes, which never ends.
-    pub(super) fn lanes(&self) -> [impl Future<Output = ()> + Send + 'static; 2] {
-        [false, true].map(|patterns| {
+    /// The work on all lanes, which never ends.
+    pub(super) fn lanes(&self) -> [impl Future<Output = ()> + Send + 'static; 3] {
+        [Which::Keys, Which::Rewrites, Which::Patterns].map(|which| {
             let shared = Arc::clone(&self.0);
-            async move { shared.work(if patterns { &shared.patterns } else { &shared.keys }).await }
+            async move { shared.work(which).await }
         })
+    }
+
+    /// Tries what was refused again, now and then, which never ends.
+    pub(super) async fn try_refused(self) {
+        loop {
+            sleep(REFUSED).await;
+            let refused = std::mem::take(&mut *self.0.refused.lock().unwrap_or_else(PoisonError::into_inner));
+            let (keys, patterns) = refused.split();
+            self.0.put(&self.0.keys, keys);
+            self.0.put(&self.0.patterns, patterns);
+        }
     }
 
     /// Deletes everything, at once and however often it has to be tried.
     pub(super) async fn delete_everything(&self) {
         self.0.delete(self.0.everything.clone(), Targets::default).await;
     }
+}
+
+/// The lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Keys,
+    Rewrites,
+    Patterns,
 }
 
 impl Lane {
@@ -118,14 +153,61 @@ impl Lane {
 }
 
 impl Shared {
-    async fn work(&self, lane: &Lane) {
+    fn put(&self, lane: &Lane, more: Targets) {
+        if more.is_empty() {
+            return;
+        }
+        let mut open = lane.open();
+        open.since.get_or_insert_with(Instant::now);
+        self.join(&mut open.waiting, more);
+        drop(open);
+        lane.more.notify_one();
+    }
+
+    async fn work(&self, which: Which) {
+        let lane = match which {
+            Which::Keys => &self.keys,
+            Which::Rewrites => &self.rewrites,
+            Which::Patterns => &self.patterns,
+        };
         loop {
             lane.more.notified().await;
             let targets = lane.take();
-            if !targets.is_empty() {
-                self.delete(targets, || lane.take()).await;
-                lane.open().begun = None;
+            if targets.is_empty() {
+                continue;
             }
+            match which {
+                Which::Rewrites => self.rewrite(targets).await,
+                Which::Keys | Which::Patterns => self.delete(targets, || lane.take()).await,
+            }
+            lane.open().begun = None;
+        }
+    }
+
+    /// Writes these again, and deletes what cannot be written.
+    async fn rewrite(&self, targets: Targets) {
+        let begin = Instant::now();
+        let keys: Vec<_> = targets.keys().map(<[u8]>::to_vec).collect();
+        let stale = match self.rewriter.rewrite(keys.clone()).await {
+            Ok(done) => {
+                self.observer.on(&Event::Followed(Followed::Rewritten { keys: done.written, took: begin.elapsed() }));
+                done.stale
+            }
+            // Nobody knows which are there.
+            Err(_) => keys,
+        };
+        self.forget(&targets);
+        if !stale.is_empty() {
+            self.delete(Targets::named(stale), Targets::default).await;
+        }
+    }
+
+    /// Has whoever reads through forget these.
+    fn forget(&self, targets: &Targets) {
+        if let Some(source) = &self.reads {
+            // That it waits for fills that have begun is for those who want an answer.
+            let (reads, forgotten) = (Arc::clone(&source.borrow().reads), targets.clone());
+            tokio::spawn(async move { reads.forget(&forgotten).await });
         }
     }
 
@@ -134,18 +216,20 @@ impl Shared {
         let (mut pause, begin) = (PAUSES.0, Instant::now());
         loop {
             let result = self.invalidator.invalidate(targets.clone()).await;
-            if let Some(source) = &self.reads {
-                // Also if not all could be deleted: some may have been.
-                let reads = Arc::clone(&source.borrow().reads);
-                reads.forget(&targets).await;
-            }
+            // Also if not all could be deleted: some may have been.
+            self.forget(&targets);
             let followed = match &result {
                 Ok(done) => Followed::Deleted { keys: done.keys, took: begin.elapsed() },
                 Err(error) => Followed::HeldUp { error },
             };
             self.observer.on(&Event::Followed(followed));
-            if result.is_ok() {
-                return;
+            match result {
+                Ok(_) => return,
+                Err(error) if error.kind == ErrorKind::RedisRefused => {
+                    let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                    return self.join(&mut refused, targets);
+                }
+                Err(_) => {}
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! heard ────► messages ─► sets ─► targets ─┬─► backlog of keys      deleted by name, at once
+//!    │                                     ├─► backlog of rewrites  keys of jobs with on_change = "rewrite", written again if they are there
 //!    │                                     └─► backlog of patterns  the next pass takes all that wait
 //!    └─► lost, back ─► all keys of the sets are deleted, and the jobs write theirs again
 //! ```
 //!
 //! Nothing is forgotten: what Redis does not take waits, and is tried again. What waits for long grows into "everything", so that it stays small.
-//! Deletions need no order among themselves: each comes after the commit that it is about.
+//! Neither needs an order: each comes after the commit that it is about, and what is written again is read after that.
 
 mod backlog;
 
@@ -24,7 +25,7 @@ use super::keys::Source;
 use crate::ground::changes::{ChangesSettings, Followed, Following, Heard, Missed};
 use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::{Change, Set, Targets};
-use crate::runner::Invalidator;
+use crate::runner::{Invalidator, Rewriter};
 
 /// How often it is told how things are.
 const BEAT: Duration = Duration::from_millis(500);
@@ -41,6 +42,8 @@ pub struct Follow {
     pub file: PathBuf,
     /// Who deletes.
     pub invalidator: Invalidator,
+    /// Who writes again what is not to be deleted.
+    pub rewriter: Arc<Rewriter>,
     /// Who else keeps values: it has to forget them.
     pub reads: Option<Source>,
     /// Where it is told what is to be written again: all jobs that have some of these keys.
@@ -60,6 +63,7 @@ impl Follow {
         for lane in backlog.lanes() {
             others.spawn(lane);
         }
+        others.spawn(backlog.clone().try_refused());
         others.spawn(tell(self.health.clone(), backlog.clone(), Arc::clone(&error)));
         let mut anew = JoinSet::new();
         while let Some(heard) = self.heard.recv().await {

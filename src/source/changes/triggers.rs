@@ -19,6 +19,8 @@ use crate::ground::sql::{dollar_quote, quote_identifier, quote_literal};
 
 /// More messages of one statement than this become "anything".
 const MOST_MESSAGES: usize = 1000;
+/// More rows of one statement than this are not looked at, whatever they would say.
+const MOST_ROWS: usize = 20_000;
 /// The longest message in bytes: PostgreSQL takes 7,999.
 const LONGEST_MESSAGE: usize = 7000;
 /// How long a table's lock is waited for: whoever writes to the table waits behind it.
@@ -60,44 +62,64 @@ const OPERATIONS: [(&str, &str); 4] = [
     ("TRUNCATE", ""),
 ];
 
-/// The statements that install everything, for `psql`: each of them does nothing where its work is done already.
-pub fn install(settings: &ChangesSettings) -> String {
+/// The statements that install everything, for `psql`: each of them does nothing where its work is done already. `schema` is where tables are whose schema is not named.
+pub fn install(settings: &ChangesSettings, schema: Option<&str>) -> String {
     let head = format!("-- The triggers of warm: they tell the channel {} what has changed.\n", settings.channel);
-    steps(settings).into_iter().fold(head, |script, step| script + "\nBEGIN;\n" + &step + "COMMIT;\n")
+    let path = schema.map(|name| format!("SET search_path = {};\n", quote_identifier(name))).unwrap_or_default();
+    let head = head + "\\set ON_ERROR_STOP on\n" + &path;
+    let steps = steps(settings).into_iter();
+    steps.fold(head, |script, step| script + "\nBEGIN;\n" + &step + "COMMIT;\n") + "\n" + &unwanted(settings)
 }
 
 /// The statements that remove everything.
 pub fn remove(settings: &ChangesSettings) -> String {
     let head = format!("-- Removes the triggers of warm for the channel {}.\n", settings.channel);
-    head + "\nBEGIN;\n" + &removal(&settings.channel, &[]) + "COMMIT;\n"
+    head + "\\set ON_ERROR_STOP on\n\n" + &removal(&settings.channel, &[])
 }
 
 /// Each is a transaction of its own: so no table is locked for long.
 fn steps(settings: &ChangesSettings) -> Vec<String> {
-    let parts = parts(settings);
-    let names: Vec<String> = parts.iter().map(Part::function_name).collect();
-    let schema = "CREATE SCHEMA IF NOT EXISTS warm;\n".to_owned();
-    let mut steps = vec![schema];
-    steps.extend(parts.iter().map(Part::statements));
-    steps.push(removal(&settings.channel, &names));
+    let mut steps = vec![format!("DO {};\nCREATE SCHEMA IF NOT EXISTS warm;\n", dollar_quote(OURS))];
+    steps.extend(parts(settings).iter().map(Part::statements));
     steps
 }
+
+/// Removes what the configuration does not name any more.
+fn unwanted(settings: &ChangesSettings) -> String {
+    let names: Vec<String> = parts(settings).iter().map(Part::function_name).collect();
+    removal(&settings.channel, &names)
+}
+
+/// Whoever owns the schema, or a function, can have done by those who write to the tables whatever he likes.
+const OURS: &str = "
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+             WHERE n.nspname = 'warm' AND NOT r.rolsuper AND r.rolname <> current_user)
+     OR EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
+                WHERE n.nspname = 'warm' AND NOT r.rolsuper AND r.rolname <> current_user) THEN
+    RAISE EXCEPTION 'the schema warm, or a function in it, belongs to somebody else, who could change what the triggers do: look at it, and drop it or install as its owner';
+  END IF;
+END ";
 
 fn parts(settings: &ChangesSettings) -> Vec<Part<'_>> {
     settings.tables.iter().map(|watched| Part { channel: &settings.channel, watched }).collect()
 }
 
-/// Removes what is there for a channel, but for functions of these names.
+/// Removes what is there for a channel, but for functions of these names: one after the other, so that no table is locked for longer than that takes, nor two at the same time. It has to be
+/// sent by itself, not within a transaction.
 fn removal(channel: &str, but: &[String]) -> String {
     let but: Vec<_> = but.iter().map(|name| quote_literal(name)).collect();
     let body = format!(
         "\n\
          DECLARE unwanted regprocedure;\n\
          BEGIN\n\
+         \x20 PERFORM pg_catalog.set_config('lock_timeout', '{LOCK}', true);\n\
          \x20 FOR unwanted IN SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace\n\
          \x20     WHERE n.nspname = 'warm' AND pg_catalog.obj_description(p.oid, 'pg_proc') = {comment} AND p.proname <> ALL (ARRAY[{but}]::text[])\n\
          \x20 LOOP\n\
          \x20   EXECUTE pg_catalog.format('DROP FUNCTION %s CASCADE', unwanted);\n\
+         \x20   COMMIT;\n\
+         \x20   PERFORM pg_catalog.set_config('lock_timeout', '{LOCK}', true);\n\
          \x20 END LOOP;\n\
          \x20 IF NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'warm') THEN\n\
          \x20   DROP SCHEMA IF EXISTS warm;\n\
@@ -106,7 +128,7 @@ fn removal(channel: &str, but: &[String]) -> String {
         comment = quote_literal(&comment(channel)),
         but = but.join(", "),
     );
-    format!("SET LOCAL lock_timeout = '{LOCK}';\nDO {};\n", dollar_quote(&body))
+    format!("DO {};\n", dollar_quote(&body))
 }
 
 fn comment(channel: &str) -> String {
@@ -163,6 +185,8 @@ impl Part<'_> {
         let one: Vec<_> = self.watched.calls.iter().map(message).collect();
         let any: Vec<_> =
             self.watched.calls.iter().map(|call| quote_literal(&format!("{{\"{}\": \"*\"}}", call.set))).collect();
+        // A look at few rows tells that there are too many: all of them would take the application's time.
+        let many = |rows: &str| format!("EXISTS (SELECT FROM {rows} OFFSET {MOST_ROWS})");
         let from = |rows: &str| {
             format!(
                 "ARRAY(SELECT DISTINCT m FROM {rows} r, LATERAL (VALUES ({one})) AS v (m) LIMIT {limit})",
@@ -177,14 +201,13 @@ impl Part<'_> {
              \x20 anything CONSTANT text[] := ARRAY[{any}];\n\
              BEGIN\n\
              \x20 BEGIN\n\
+             \x20   messages := anything;\n\
              \x20   IF TG_OP = 'INSERT' THEN\n\
-             \x20     messages := {inserted};\n\
+             \x20     IF NOT {many_new} THEN messages := {inserted}; END IF;\n\
              \x20   ELSIF TG_OP = 'UPDATE' THEN\n\
-             \x20     messages := {updated};\n\
+             \x20     IF NOT {many_new} THEN messages := {updated}; END IF;\n\
              \x20   ELSIF TG_OP = 'DELETE' THEN\n\
-             \x20     messages := {deleted};\n\
-             \x20   ELSE\n\
-             \x20     messages := anything;\n\
+             \x20     IF NOT {many_old} THEN messages := {deleted}; END IF;\n\
              \x20   END IF;\n\
              \x20   IF cardinality(messages) > {MOST_MESSAGES} OR EXISTS (SELECT FROM unnest(messages) m WHERE octet_length(m) > {LONGEST_MESSAGE}) THEN\n\
              \x20     messages := anything;\n\
@@ -196,6 +219,8 @@ impl Part<'_> {
              \x20 RETURN NULL;\n\
              END ",
             any = any.join(", "),
+            many_new = many("warm_new"),
+            many_old = many("warm_old"),
             inserted = from("warm_new"),
             updated = from("(TABLE warm_new UNION ALL TABLE warm_old)"),
             deleted = from("warm_old"),
@@ -242,7 +267,8 @@ impl Postgres {
     /// # Errors
     /// What the server says; the tables before are done.
     pub async fn install_triggers(&self, settings: &ChangesSettings) -> Result<(), Error> {
-        self.change(steps(settings)).await
+        let steps = steps(settings).into_iter().map(|step| (step, true));
+        self.change(steps.chain([(unwanted(settings), false)])).await
     }
 
     /// Removes the triggers of the channel.
@@ -250,7 +276,7 @@ impl Postgres {
     /// # Errors
     /// What the server says; then all are there.
     pub async fn remove_triggers(&self, settings: &ChangesSettings) -> Result<(), Error> {
-        self.change(vec![removal(&settings.channel, &[])]).await
+        self.change([(removal(&settings.channel, &[]), false)]).await
     }
 
     /// What is there of the triggers.
@@ -283,16 +309,16 @@ impl Postgres {
         Ok(Triggers { tables, unwanted })
     }
 
-    /// Runs each text in a transaction of its own.
-    async fn change(&self, steps: Vec<String>) -> Result<(), Error> {
+    /// Runs each text, in a transaction of its own if it has none.
+    async fn change(&self, steps: impl IntoIterator<Item = (String, bool)>) -> Result<(), Error> {
         let home = self.primary().unwrap_or(self);
         let mut connection = home.connect().await?;
         let schema = home.target().schema.as_deref();
         let path =
             schema.map(|name| format!("SET LOCAL search_path = {};\n", quote_identifier(name))).unwrap_or_default();
         let limit = home.statement_timeout();
-        for step in steps {
-            let text = format!("BEGIN;\n{path}{step}COMMIT;");
+        for (step, needs_transaction) in steps {
+            let text = if needs_transaction { format!("BEGIN;\n{path}{step}COMMIT;") } else { step };
             let run = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
             match timeout(limit, run).await {
                 Ok(Ok(_)) => {}
