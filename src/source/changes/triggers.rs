@@ -68,7 +68,7 @@ pub fn install(settings: &ChangesSettings, schema: Option<&str>) -> String {
     let path = schema.map(|name| format!("SET search_path = {};\n", quote_identifier(name))).unwrap_or_default();
     let head = head + "\\set ON_ERROR_STOP on\n" + &path;
     let steps = steps(settings).into_iter();
-    steps.fold(head, |script, step| script + "\nBEGIN;\n" + &step + "COMMIT;\n") + "\n" + &unwanted(settings)
+    steps.fold(head, |script, step| script + "\nBEGIN READ WRITE;\n" + &step + "COMMIT;\n") + "\n" + &unwanted(settings)
 }
 
 /// The statements that remove everything.
@@ -318,7 +318,8 @@ impl Postgres {
             schema.map(|name| format!("SET LOCAL search_path = {};\n", quote_identifier(name))).unwrap_or_default();
         let limit = home.statement_timeout();
         for (step, needs_transaction) in steps {
-            let text = if needs_transaction { format!("BEGIN;\n{path}{step}COMMIT;") } else { step };
+            // An account may have been given transactions that only read, for want of another word.
+            let text = if needs_transaction { format!("BEGIN READ WRITE;\n{path}{step}COMMIT;") } else { step };
             let run = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
             match timeout(limit, run).await {
                 Ok(Ok(_)) => {}
