@@ -13,7 +13,7 @@ use crate::cli::{Common, Fill};
 use crate::ground::error::ErrorKind;
 use crate::ground::exit;
 use crate::ground::job::Mode;
-use crate::ground::request::{Purpose, Request, Scope, Trigger};
+use crate::ground::request::{Purpose, Request};
 use crate::ground::run::Report;
 use crate::ground::show::{human_bytes, visible};
 
@@ -29,14 +29,7 @@ pub fn run(common: &Common, fill: &Fill) -> Result<u8, Failure> {
         let (stopped, caught) = signals::catch(false, &[|_| true]);
         let mut reports = Vec::new();
         for Owned { job, key, .. } in &keys {
-            let request = Request {
-                trigger: Trigger::Fill,
-                due: None,
-                scope: Scope::Key(Arc::clone(key)),
-                mode,
-                purpose: Purpose::Write,
-                accept: false,
-            };
+            let request = Request::about_key(Arc::clone(key), mode, Purpose::Write);
             reports.push(Arc::clone(&runner).run_one(Arc::clone(job), request, stopped.clone()).await);
         }
         runner.close().await;

@@ -15,7 +15,7 @@ use crate::cli::{Common, Show};
 use crate::ground::drift::What;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::exit;
-use crate::ground::request::{Purpose, Request, Sample, Scope, Trigger};
+use crate::ground::request::{Purpose, Request, Sample};
 use crate::ground::run::Report;
 use crate::ground::show::{human_bytes, human_seconds, visible};
 
@@ -26,14 +26,7 @@ pub fn run(common: &Common, show: &Show) -> Result<u8, Failure> {
     let runner = Arc::new(runner(&loaded.settings, observer())?);
     let (seen, caught) = runtime()?.block_on(async {
         let (stopped, caught) = signals::catch(false, &[|_| true]);
-        let request = Request {
-            trigger: Trigger::Fill,
-            due: None,
-            scope: Scope::Key(Arc::clone(&owned.key)),
-            mode: None,
-            purpose: Purpose::Compare(Sample::ALL),
-            accept: false,
-        };
+        let request = Request::about_key(Arc::clone(&owned.key), None, Purpose::Compare(Sample::ALL));
         let state = runner.redis.look_at(&owned.key).await;
         // What cannot be asked is told below, and is no failure for the log.
         let asks = if owned.unfillable.is_some() { Arc::new(runner.unheard()) } else { Arc::clone(&runner) };

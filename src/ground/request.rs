@@ -26,6 +26,13 @@ pub struct Request {
     pub accept: bool,
 }
 
+impl Request {
+    /// To do something about one key, which is given without the installation's prefix: somebody wants it.
+    pub fn about_key(key: Arc<[u8]>, mode: Option<Mode>, purpose: Purpose) -> Self {
+        Request { trigger: Trigger::Fill, due: None, scope: Scope::Key(key), mode, purpose, accept: false }
+    }
+}
+
 /// What a run does with what it reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Purpose {

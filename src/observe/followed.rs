@@ -1,7 +1,8 @@
 //! What is logged and counted of changes of the database: how the connection is, always; what happens all the time, for who wants to see everything; and what goes wrong all the time, now and then.
 
+use std::fmt;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -30,22 +31,10 @@ impl FollowedLog {
         match followed {
             Followed::Heard { messages } => debug!(messages, "heard of {}", counted(*messages, "change", "changes")),
             Followed::Deleted { keys, took } => {
-                let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                debug!(
-                    keys,
-                    milliseconds,
-                    "deleted {} that changes are about in {milliseconds} ms",
-                    counted(*keys, "key", "keys")
-                );
+                done(*keys, *took, format_args!("deleted {} that changes are about", shown(*keys)));
             }
             Followed::Rewritten { keys, took } => {
-                let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                debug!(
-                    keys,
-                    milliseconds,
-                    "wrote {} again whose rows have changed, in {milliseconds} ms",
-                    counted(*keys, "key", "keys")
-                );
+                done(*keys, *took, format_args!("wrote {} again whose rows have changed,", shown(*keys)));
             }
             Followed::NotUnderstood { wrong, set } => self.not_understood(wrong, *set),
             Followed::HeldUp { error } if is_due(&self.held_up, UNREAD) => {
@@ -87,6 +76,15 @@ impl FollowedLog {
             None => warn!("a message on the channel for changes says nothing that could be done: {wrong}"),
         }
     }
+}
+
+fn done(keys: u64, took: Duration, what: fmt::Arguments<'_>) {
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    debug!(keys, milliseconds, "{what} in {milliseconds} ms");
+}
+
+fn shown(keys: u64) -> String {
+    counted(keys, "key", "keys")
 }
 
 /// Counts what happens.

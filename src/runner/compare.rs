@@ -22,7 +22,7 @@ use crate::ground::show::visible;
 impl Runner {
     /// Compares the job's keys with what is in the cache.
     pub async fn compare(self: &Arc<Self>, job: &Arc<Job>, sample: Sample, stop: watch::Receiver<bool>) -> Report {
-        let request = request(Scope::All, None, Purpose::Compare(sample));
+        let request = about_all(None, Purpose::Compare(sample));
         let mut report = Arc::clone(self).run_one(Arc::clone(job), request, stop.clone()).await;
         if report.failure.is_some() || job.key.names().is_empty() {
             return report;
@@ -40,7 +40,7 @@ impl Runner {
 
     /// Writes what a comparison has found to be missing or different. Keys with another type or without an end are left alone, and nothing is removed.
     pub async fn repair(self: &Arc<Self>, job: &Arc<Job>, drift: &Drift, stop: watch::Receiver<bool>) -> Report {
-        let whole = request(Scope::All, Some(Mode::Refresh), Purpose::Write);
+        let whole = about_all(Some(Mode::Refresh), Purpose::Write);
         // It removes nothing, and so nothing is missing of what it could do.
         let only_writes = Arc::new(Job { sweep: false, ..Job::clone(job) });
         let mut report = Arc::clone(self).run_one(only_writes, whole, stop.clone()).await;
@@ -49,7 +49,7 @@ impl Runner {
         }
         let quiet = Arc::new(self.unheard());
         for key in &drift.others {
-            let fill = request(Scope::Key(Arc::clone(key)), Some(Mode::Refresh), Purpose::Write);
+            let fill = Request::about_key(Arc::clone(key), Some(Mode::Refresh), Purpose::Write);
             let filled = Arc::clone(&quiet).run_one(Arc::clone(job), fill, stop.clone()).await;
             // What has lost its row meanwhile is found by the comparison that follows.
             if let Some(failure) = filled.failure.filter(|failure| failure.kind != ErrorKind::NoValue) {
@@ -86,7 +86,7 @@ impl Runner {
         }
         let quiet = Arc::new(self.unheard());
         let runs = others.into_iter().map(|key| {
-            let request = request(Scope::Key(Arc::clone(&key)), None, Purpose::Compare(Sample::ALL));
+            let request = Request::about_key(Arc::clone(&key), None, Purpose::Compare(Sample::ALL));
             let run = Arc::clone(&quiet).run_one(Arc::clone(job), request, stop.clone());
             async move { (key, run.await) }
         });
@@ -115,7 +115,6 @@ impl Runner {
     }
 }
 
-fn request(scope: Scope, mode: Option<Mode>, purpose: Purpose) -> Request {
-    let trigger = if scope == Scope::All { Trigger::Manual } else { Trigger::Fill };
-    Request { trigger, due: None, scope, mode, purpose, accept: false }
+fn about_all(mode: Option<Mode>, purpose: Purpose) -> Request {
+    Request { trigger: Trigger::Manual, due: None, scope: Scope::All, mode, purpose, accept: false }
 }

@@ -52,6 +52,7 @@ use tokio::sync::watch;
 
 use crate::cache::Redis;
 use crate::ground::clock::Clock;
+use crate::ground::error::Error;
 use crate::ground::event::{Event, Observer};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::Job;
@@ -105,6 +106,15 @@ impl Runner {
     /// The same runner for single keys, of which there may be many: what happens at them is told by their reports alone, and is no history.
     pub fn unheard(&self) -> Runner {
         Runner { observer: Arc::new(Nobody), history: None, ..self.clone() }
+    }
+
+    /// The same runner for one fill, which has its connection to PostgreSQL when this returns.
+    ///
+    /// # Errors
+    /// If there are to be no more connections.
+    async fn with_connection(&self) -> Result<Arc<Runner>, Error> {
+        let source = self.source.for_fill().await?;
+        Ok(Arc::new(Runner { source, ..self.clone() }))
     }
 
     /// How many runs there may be at a time: each needs a connection to PostgreSQL, and all leases together one more, and one may be kept for fills.

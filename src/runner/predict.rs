@@ -19,7 +19,7 @@ use crate::ground::demand::{Demands, Memory};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::event::{Event, Observer};
 use crate::ground::job::{Job, Mode};
-use crate::ground::request::{Purpose, Request, Scope, Trigger};
+use crate::ground::request::{Purpose, Request};
 use crate::ground::run::Report;
 
 /// How long Redis may take to tell of a miss.
@@ -216,14 +216,7 @@ impl Predictor {
     }
 
     async fn fill(&self, job: &Arc<Job>, key: &Arc<[u8]>, stop: &watch::Receiver<bool>) -> Report {
-        let request = Request {
-            trigger: Trigger::Fill,
-            due: None,
-            scope: Scope::Key(Arc::clone(key)),
-            mode: Some(Mode::Refresh),
-            purpose: Purpose::Write,
-            accept: false,
-        };
+        let request = Request::about_key(Arc::clone(key), Some(Mode::Refresh), Purpose::Write);
         Arc::clone(&self.runner).run_one(Arc::clone(job), request, stop.clone()).await
     }
 

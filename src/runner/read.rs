@@ -28,7 +28,7 @@ use crate::ground::invalidate::Targets;
 use crate::ground::job::{Job, Mode};
 use crate::ground::kind::Kind;
 use crate::ground::one_key::Unfillable;
-use crate::ground::request::{Purpose, Request, Scope, Trigger};
+use crate::ground::request::{Purpose, Request};
 use crate::ground::run::Report;
 use crate::ground::settings::Level1;
 
@@ -261,21 +261,13 @@ impl ReadThrough {
         })?;
         self.is_short_enough(&key)?;
         let place = self.fills.place(&job.name).await.map_err(NoAnswer::Failed)?;
-        let source = self.runner.source.for_fill().await.map_err(NoAnswer::Failed)?;
+        let runner = self.runner.with_connection().await.map_err(NoAnswer::Failed)?;
         under_way.fills();
         if !wanted.begin() {
             // It is dropped in a moment; an error would be told to others who wait for the same key.
             pending::<()>().await;
         }
-        let request = Request {
-            trigger: Trigger::Fill,
-            due: None,
-            scope: Scope::Key(Arc::clone(&key)),
-            mode: Some(Mode::Missing),
-            purpose: Purpose::Write,
-            accept: false,
-        };
-        let runner = Arc::new(Runner { source, ..Runner::clone(&self.runner) });
+        let request = Request::about_key(Arc::clone(&key), Some(Mode::Missing), Purpose::Write);
         let report = runner.run_one(Arc::clone(job), request, self.stop.subscribe()).await;
         report.lost_until.inspect(|until| under_way.linger(*until));
         place.ended(report.failure.as_ref());

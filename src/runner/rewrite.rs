@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::Runner;
 use crate::ground::error::Error;
 use crate::ground::job::{Job, Mode, OnChange};
-use crate::ground::request::{Purpose, Request, Scope, Trigger};
+use crate::ground::request::{Purpose, Request};
 
 /// How many keys are written side by side.
 const TOGETHER: usize = 4;
@@ -83,17 +83,9 @@ impl Rewriter {
 
     /// Gives the key back if it could not be written.
     async fn write(&self, key: Vec<u8>) -> Result<(), Vec<u8>> {
-        let connection = timeout(PATIENCE, self.runner.source.for_fill());
-        let (Some(job), Ok(Ok(source))) = (self.job_of(&key), connection.await) else { return Err(key) };
-        let request = Request {
-            trigger: Trigger::Fill,
-            due: None,
-            scope: Scope::Key(Arc::from(key.as_slice())),
-            mode: Some(Mode::Refresh),
-            purpose: Purpose::Write,
-            accept: false,
-        };
-        let runner = Arc::new(Runner { source, ..Runner::clone(&self.runner) });
+        let connection = timeout(PATIENCE, self.runner.with_connection());
+        let (Some(job), Ok(Ok(runner))) = (self.job_of(&key), connection.await) else { return Err(key) };
+        let request = Request::about_key(Arc::from(key.as_slice()), Some(Mode::Refresh), Purpose::Write);
         let report = runner.run_one(Arc::clone(job), request, self.stop.subscribe()).await;
         // One that somebody else has written meanwhile may be of what was before.
         let is_written = report.failure.is_none() && report.stats.written > 0 && report.stats.overtaken == 0;
