@@ -124,7 +124,14 @@ pub(super) async fn open(folder: &Path, doubt: bool) -> Result<Opened, Trouble> 
             ))
         }
     };
-    Ok(Opened { connection: begin(&path).await?, replaced })
+    match begin(&path).await {
+        Ok(connection) => Ok(Opened { connection, replaced }),
+        // That it was moved is told in any case: the next one to come finds nothing of it.
+        Err(trouble) => {
+            let replaced = replaced.map(|what| format!("{what}: ")).unwrap_or_default();
+            Err(Trouble::Unusable(replaced + &trouble.into_words()))
+        }
+    }
 }
 
 /// Opens a file that is there, and changes nothing.

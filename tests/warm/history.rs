@@ -341,6 +341,16 @@ fn a_full_file_system_and_one_that_is_read_only_take_nothing_away() {
 }
 
 #[test]
+fn a_damaged_file_that_was_moved_is_told_of_also_if_no_other_can_be_begun() {
+    let world = world();
+    fs::create_dir(world.state()).unwrap();
+    fs::write(file(&world), "no database".repeat(999)).unwrap();
+    let said = warning(&world, after(&world, &["env"], "trap '' XFSZ; ulimit -f 0"));
+    assert!(said.contains("it was moved to history.sqlite.broken-") && said.contains("cannot be used"), "{said}");
+    assert_eq!(aside(&world).len(), 1);
+}
+
+#[test]
 fn several_processes_at_once_all_record() {
     let world = world();
     world.job("another", &JOB.replace("'t:", "'t:another:"));
@@ -359,8 +369,9 @@ fn several_processes_at_once_replace_a_damaged_file_once() {
     fs::create_dir(world.state()).unwrap();
     fs::write(file(&world), "no database".repeat(999)).unwrap();
     let children: Vec<_> = (0..6).map(|_| world.start(&["--now"])).collect();
-    let warnings = children.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap()).exits(0).err);
-    assert_eq!(warnings.filter(|warning| warning.contains("moved to")).count(), 1);
+    let warnings: Vec<String> =
+        children.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap()).exits(0).err).collect();
+    assert_eq!(warnings.iter().filter(|warning| warning.contains("moved to")).count(), 1, "{warnings:#?}");
     assert_eq!((outcomes(&world).len(), aside(&world).len()), (6, 1));
 }
 
