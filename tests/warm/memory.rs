@@ -349,7 +349,8 @@ fn an_estimate_is_that_of_several_combinations_and_says_what_it_rests_on() {
 fn a_check_warns_of_jobs_for_which_there_is_no_room() {
     let world = world("maxmemory 80mb\nmaxmemory-policy allkeys-lru");
     world.sql("CREATE TABLE big AS SELECT n AS id, repeat(md5(n::text), 20) AS x FROM generate_series(1, 50000) n");
-    world.sql("GRANT SELECT ON big TO warm; ANALYZE big");
+    world.sql("GRANT SELECT ON big TO warm");
+    world.sql("ANALYZE big");
     let big = "query = 'SELECT id, x FROM big'\nkey = 't:{id}'\nvalue = 'row'\nschedule = 'every 8m'\n";
     world.job("big", big);
     let roomy = world.warm(&["check"]).exits(0).says("big: writes about 50000 keys, 3");
