@@ -24,6 +24,8 @@ use crate::ground::run::Report;
 
 /// How long Redis may take to tell of a miss.
 const REST: Duration = Duration::from_secs(2);
+/// The most keys of a job that are known to have no row.
+const MOST_BARREN: usize = 4096;
 
 /// The jobs that this process runs: what their runs look for in Redis is no demand, so that nothing is learned of their keys meanwhile, until all has been heard that they missed.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +60,8 @@ pub struct Predictor {
     observer: Arc<dyn Observer>,
     jobs: HashMap<String, Arc<Job>>,
     demands: Mutex<Demands>,
-    barren: Mutex<Barren>,
+    /// Of each job.
+    barren: Mutex<HashMap<String, Barren>>,
     /// What has been said of looks that failed.
     blind: Mutex<Option<String>>,
     muted: Muted,
@@ -159,8 +162,10 @@ impl Predictor {
     async fn warm(&self, job: &str, stop: &watch::Receiver<bool>) {
         let Some((job, top)) = self.jobs.get(job).and_then(|job| Some((job, job.predict?))) else { return };
         let now = self.runner.clock.now();
-        let wanted = locked(&self.demands).of(&job.name).map(|of| of.wanted(4 * top, now)).unwrap_or_default();
-        let wanted = locked(&self.barren).without(wanted.into_iter().map(|wanted| wanted.key));
+        let mut barren = locked(&self.barren).remove(&job.name).unwrap_or_default();
+        let most = 2 * top + barren.order.len();
+        let wanted = locked(&self.demands).of(&job.name).map(|of| of.wanted(most, now)).unwrap_or_default();
+        let wanted = barren.without(wanted.into_iter().map(|wanted| wanted.key));
         let (mut filled, mut none, mut failed) = (Vec::new(), 0, None);
         let latest = Instant::now() + job.timeout;
         for key in wanted.into_iter().take(2 * top) {
@@ -171,7 +176,7 @@ impl Predictor {
                 Outcome::Filled => filled.push(key),
                 Outcome::Nothing => {
                     none += 1;
-                    locked(&self.barren).add(key, 4 * top);
+                    barren.add(key);
                 }
                 Outcome::Left => {}
                 Outcome::Failed(error) => {
@@ -180,6 +185,7 @@ impl Predictor {
                 }
             }
         }
+        locked(&self.barren).insert(job.name.clone(), barren);
         if let Some(demand) = locked(&self.demands).of_mut(&job.name) {
             demand.warmed(&filled, self.runner.clock.now());
         }
@@ -262,11 +268,11 @@ struct Barren {
 }
 
 impl Barren {
-    fn add(&mut self, key: Arc<[u8]>, most: usize) {
+    fn add(&mut self, key: Arc<[u8]>) {
         if self.known.insert(Arc::clone(&key)) {
             self.order.push_back(key);
         }
-        while self.order.len() > most
+        while self.order.len() > MOST_BARREN
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
