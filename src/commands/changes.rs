@@ -1,4 +1,4 @@
-//! `warm changes`: the triggers by which the database tells what has changed.
+//! `warm changes`: what lets the database tell what has changed.
 
 use std::io::Write;
 
@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::{Failure, read, runtime};
 use crate::cli::{Changes, Common};
-use crate::ground::changes::{ChangesSettings, Watched};
-use crate::ground::error::Error;
+use crate::ground::changes::{ChangesSettings, Feed, Watched};
+use crate::ground::error::{Error, ErrorKind};
 use crate::ground::exit;
+use crate::ground::show::human_bytes;
 use crate::source::Postgres;
-use crate::source::changes::{Installed, Triggers, install, remove};
+use crate::source::changes::{Installation, Installed, SlotFound, install, remove};
 
 /// Installs, removes or shows.
 pub fn run(common: &Common, action: &Changes) -> Result<u8, Failure> {
@@ -18,7 +19,7 @@ pub fn run(common: &Common, action: &Changes) -> Result<u8, Failure> {
     let Some(changes) = &settings.changes else {
         let file = settings.file.display();
         return Err(Failure::usage(format!(
-            "changes are not followed: [changes] in {file} would say on which channel (docs/changes.md)"
+            "changes are not followed: [changes] in {file} would say how (docs/changes.md)"
         )));
     };
     let is_install = matches!(action, Changes::Install { .. });
@@ -29,7 +30,7 @@ pub fn run(common: &Common, action: &Changes) -> Result<u8, Failure> {
         )));
     }
     let postgres = super::postgres(&settings)?;
-    let (found, is_good): (_, fn(&Triggers) -> bool) = match action {
+    let (found, is_good): (_, fn(&Installation) -> bool) = match action {
         Changes::Install { print: true } => {
             print(&install(changes, postgres.target().schema()));
             return Ok(exit::OK);
@@ -38,7 +39,7 @@ pub fn run(common: &Common, action: &Changes) -> Result<u8, Failure> {
             print(&remove(changes));
             return Ok(exit::OK);
         }
-        Changes::Status => (runtime()?.block_on(postgres.triggers(changes)), all_is_there),
+        Changes::Status => (runtime()?.block_on(postgres.installation(changes)), all_is_there),
         Changes::Install { .. } => (runtime()?.block_on(installed(&postgres, changes)), all_is_there),
         Changes::Remove { .. } => (runtime()?.block_on(removed(&postgres, changes)), nothing_is_there),
     };
@@ -51,34 +52,37 @@ pub fn run(common: &Common, action: &Changes) -> Result<u8, Failure> {
         _ if common.json => print(&format!("{:#}\n", value(changes, &found, code))),
         Ok(found) => print(&text(changes, found)),
         Err(error) => {
-            // A closed stream is the reader's decision.
-            let _ = writeln!(std::io::stderr(), "error: {error}\n  advice: {}", error.kind.consequence().advice);
+            // What the statements themselves refuse says what to do. A closed stream is the reader's decision.
+            let advice = (error.kind != ErrorKind::Definition).then(|| error.kind.consequence().advice);
+            let advice = advice.map(|advice| format!("  advice: {advice}\n")).unwrap_or_default();
+            let _ = write!(std::io::stderr(), "error: {error}\n{advice}");
         }
     }
     Ok(code)
 }
 
-async fn installed(postgres: &Postgres, changes: &ChangesSettings) -> Result<Triggers, Error> {
-    let found = postgres.triggers(changes).await?;
+async fn installed(postgres: &Postgres, changes: &ChangesSettings) -> Result<Installation, Error> {
+    let found = postgres.installation(changes).await?;
     // Nothing is done by halves because of a slip of the finger.
     if found.tables.contains(&Installed::NoTable) {
         return Ok(found);
     }
-    postgres.install_triggers(changes).await?;
-    postgres.triggers(changes).await
+    postgres.install_changes(changes).await?;
+    postgres.installation(changes).await
 }
 
-async fn removed(postgres: &Postgres, changes: &ChangesSettings) -> Result<Triggers, Error> {
-    postgres.remove_triggers(changes).await?;
-    postgres.triggers(changes).await
+async fn removed(postgres: &Postgres, changes: &ChangesSettings) -> Result<Installation, Error> {
+    postgres.remove_changes(changes).await?;
+    postgres.installation(changes).await
 }
 
-fn all_is_there(found: &Triggers) -> bool {
-    found.tables.iter().all(|table| *table == Installed::Yes) && found.unwanted.is_empty()
+fn all_is_there(found: &Installation) -> bool {
+    found.tables.iter().all(|table| *table == Installed::Yes) && found.unwanted.is_empty() && found.lacks.is_none()
 }
 
-fn nothing_is_there(found: &Triggers) -> bool {
-    found.tables.iter().all(|table| matches!(table, Installed::No | Installed::NoTable)) && found.unwanted.is_empty()
+fn nothing_is_there(found: &Installation) -> bool {
+    let is_there = |table: &Installed| !matches!(table, Installed::No | Installed::NoTable);
+    !found.tables.iter().any(is_there) && found.unwanted.is_empty() && found.slot.is_none()
 }
 
 fn word(installed: Installed) -> &'static str {
@@ -90,13 +94,28 @@ fn word(installed: Installed) -> &'static str {
     }
 }
 
-fn text(changes: &ChangesSettings, found: &Triggers) -> String {
-    let mut text = format!("channel {}\n", changes.channel);
+fn text(changes: &ChangesSettings, found: &Installation) -> String {
+    let mut text = format!("{}\n", changes.feed.shown());
     for (watched, installed) in changes.tables.iter().zip(&found.tables) {
         text += &format!("  {} ({}): {}\n", watched.name(), sets(watched).join(", "), word(*installed));
     }
     for table in &found.unwanted {
         text += &format!("  {table}: has triggers that nobody wants any more\n");
+    }
+    match (&changes.feed, &found.slot) {
+        (Feed::Slot(_), Some(SlotFound { kept, status, most })) => {
+            let kept = human_bytes(*kept);
+            text += &format!(
+                "  the server keeps {kept} of its log for the slot ({status}; max_slot_wal_keep_size is {most})\n"
+            );
+        }
+        (Feed::Slot(_), None) if found.tables.contains(&Installed::Yes) => {
+            text += "  there is no slot yet: `warm serve` makes it, with an account that may (REPLICATION)\n";
+        }
+        _ => {}
+    }
+    if let Some(lacks) = found.lacks.as_ref().filter(|_| found.tables.contains(&Installed::Outdated)) {
+        text += &format!("  {lacks}\n");
     }
     if found.tables.contains(&Installed::NoTable) {
         text += "nothing is installed while [changes.tables] names a table that this account does not find\n";
@@ -111,15 +130,21 @@ fn sets(watched: &Watched) -> Vec<&str> {
     watched.calls.iter().map(|call| call.set.as_str()).collect()
 }
 
-fn value(changes: &ChangesSettings, found: &Result<Triggers, Error>, code: u8) -> Value {
+fn value(changes: &ChangesSettings, found: &Result<Installation, Error>, code: u8) -> Value {
     let error = found.as_ref().err().map(|error| {
         json!({ "kind": format!("{:?}", error.kind), "message": error.message, "advice": error.kind.consequence().advice })
     });
     let installed = found.iter().flat_map(|found| &found.tables);
-    let table = |(watched, installed): (&Watched, &Installed)| json!({ "table": watched.name(), "sets": sets(watched), "triggers": word(*installed) });
+    let table = |(watched, installed): (&Watched, &Installed)| json!({ "table": watched.name(), "sets": sets(watched), "state": word(*installed) });
     let tables: Vec<_> = changes.tables.iter().zip(installed).map(table).collect();
     let unwanted: Vec<_> = found.iter().flat_map(|found| &found.unwanted).collect();
-    json!({ "exit_code": code, "channel": changes.channel, "tables": tables, "unwanted": unwanted, "error": error })
+    let slot = found.iter().find_map(|found| found.slot.as_ref());
+    let slot = slot.map(|slot| json!({ "kept_bytes": slot.kept, "status": slot.status, "most": slot.most }));
+    let (kind, name) = match &changes.feed {
+        Feed::Channel(name) => ("channel", name),
+        Feed::Slot(slot) => ("slot", &slot.name),
+    };
+    json!({ "exit_code": code, "feed": kind, "name": name, "tables": tables, "unwanted": unwanted, "slot": slot, "error": error })
 }
 
 fn print(text: &str) {

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::keys::Sources;
 use super::setup::InUse;
-use crate::ground::changes::Following;
+use crate::cache::Redis;
+use crate::ground::changes::{ChangesSettings, Feed, Following};
 use crate::ground::event::Observer;
 use crate::ground::invalidate::Targets;
 use crate::ground::job::OnChange;
 use crate::ground::settings::Settings;
 use crate::runner::{Invalidator, Rewriter};
 use crate::service::Follow;
-use crate::source::changes::Listener;
+use crate::source::changes::{Listener, Reader};
 
 /// How often it may hear something before it has done what it heard before.
 const AHEAD: usize = 16;
@@ -64,8 +66,20 @@ impl Follows {
         let settings = &in_use.loaded.settings;
         let Some(changes) = &settings.changes else { return };
         let (tell, heard) = mpsc::channel(AHEAD);
-        let mut listener = Listener::new(&in_use.runner.source, &changes.channel);
-        let listening = async move { while tell.send(listener.next().await).await.is_ok() {} };
+        let (done, confirmed) = watch::channel(0);
+        let (source, mut slot) = (&in_use.runner.source, None);
+        let listening = match &changes.feed {
+            Feed::Channel(channel) => {
+                let mut listener = Listener::new(source, channel);
+                async move { while tell.send(listener.next().await).await.is_ok() {} }.boxed()
+            }
+            Feed::Slot(wanted) => {
+                let (folder, depends) = (settings.state.as_deref(), depends(changes, settings, &in_use.runner.redis));
+                let (mut reader, state) = Reader::new(source, changes, wanted, depends, folder, confirmed);
+                slot = Some(state);
+                async move { while tell.send(reader.next().await).await.is_ok() {} }.boxed()
+            }
+        };
         let rewriter = Rewriter::new(&in_use.runner, settings.jobs.iter());
         if rewriter.is_needed() {
             // What is stale does not wait for runs.
@@ -81,9 +95,16 @@ impl Follows {
             reads: self.sources.as_ref().map(watch::Sender::subscribe),
             refill: self.refill.clone(),
             health: self.health.clone(),
+            done,
+            slot,
             observer: Arc::clone(&self.observer),
         };
         self.follower.spawn(listening);
         self.follower.spawn(follow.run());
     }
+}
+
+/// What has to be as it was for that to be done which was done by an earlier process.
+fn depends(changes: &ChangesSettings, settings: &Settings, redis: &Redis) -> String {
+    format!("{:?} {:?} {} {}", changes.tables, settings.sets, redis.describe(), redis.key_prefix())
 }

@@ -6,11 +6,16 @@ use super::diagnostic::{Collector, Diagnostic};
 use super::fields::Reader;
 use super::invalidate::{ReadSet, words};
 use super::raw::{self, Text};
-use crate::ground::changes::{Call, ChangesSettings, Missed, Watched};
+use super::settings;
+use crate::ground::changes::{Call, ChangesSettings, Feed, Missed, Slot, Watched};
 use crate::ground::near::nearest;
 
 /// The longest name in PostgreSQL, in bytes.
 const NAME: usize = 63;
+/// The least that a slot may keep: a segment of the log is 16 MiB, and some are always kept.
+const LEAST_LIMIT: usize = 64 << 20;
+/// What it may keep unless it is said: an hour of 300 kB/s.
+const LIMIT: u64 = 1 << 30;
 
 impl Reader<'_> {
     /// What is followed, if anything is.
@@ -24,22 +29,67 @@ impl Reader<'_> {
         let missed = collector.take(self.choice("changes.missed", raw.missed.as_ref(), &policies));
         let tables: Vec<_> =
             raw.tables.0.iter().filter_map(|(table, calls)| self.watched(table, &calls.0, sets, collector)).collect();
-        let Some(channel) = &raw.channel else {
-            if let Some((table, _)) = raw.tables.0.first() {
-                let message = "tables are named, but no channel on which their changes are told";
-                collector.push(
-                    self.sources.error(table.span(), message).help("channel = \"warm_changes\" in [changes] names one"),
-                );
-            }
-            return None;
-        };
-        let name = channel.get_ref();
-        let is_good = |c: char| c.is_ascii_alphanumeric() || "_-:.".contains(c);
-        if name.is_empty() || name.len() > NAME || !name.chars().all(is_good) {
-            let message = format!("a channel has a name of 1 to {NAME} letters, digits, `_`, `-`, `:` and `.`");
-            collector.push(self.sources.error(channel.span(), message));
+        let feed = self.feed(raw, collector)?;
+        if let (Some(slot), []) = (&raw.slot, raw.tables.0.as_slice()) {
+            let message = "a slot tells of tables, and none is named";
+            let help = "[changes.tables] names them: \"Event\" = [\"event id={id}\"]";
+            collector.push(self.sources.error(slot.span(), message).help(help));
         }
-        Some(ChangesSettings { channel: name.clone(), missed: missed?, tables })
+        Some(ChangesSettings { feed, missed: missed?, tables })
+    }
+
+    /// How changes are told; `None` if that is said nowhere, or wrongly.
+    fn feed(&self, raw: &raw::Changes, collector: &mut Collector) -> Option<Feed> {
+        let limit = raw.slot_limit.as_ref().map(|size| {
+            let least = format!("at least {} MiB: a segment of PostgreSQL's log has 16", LEAST_LIMIT >> 20);
+            settings::size("changes.slot_limit", size, LEAST_LIMIT..=usize::MAX, &least, self.sources)
+        });
+        let limit = limit.map_or(Some(LIMIT), |limit| collector.take(limit).map(|bytes| bytes as u64));
+        match (&raw.channel, &raw.slot) {
+            (Some(channel), Some(slot)) => {
+                let message = "changes come on a channel or through a slot, not both";
+                let help = format!("leave out `slot`, or `channel = {:?}`", channel.get_ref());
+                collector.push(self.sources.error(slot.span(), message).help(help));
+                None
+            }
+            (Some(channel), None) => {
+                if let Some(limit) = &raw.slot_limit {
+                    let message = "slot_limit is for a slot, and changes come on a channel";
+                    collector.push(self.sources.error(limit.span(), message).help("leave it out"));
+                }
+                let is_good = |c: char| c.is_ascii_alphanumeric() || "_-:.".contains(c);
+                let what = "a channel has a name of 1 to 63 letters, digits, `_`, `-`, `:` and `.`";
+                Some(Feed::Channel(self.name(channel, is_good, what, collector)?))
+            }
+            (None, Some(slot)) => {
+                let is_good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                let what = "a slot has a name of 1 to 63 small letters, digits and `_`";
+                Some(Feed::Slot(Slot { name: self.name(slot, is_good, what, collector)?, limit: limit? }))
+            }
+            (None, None) => {
+                if let Some((table, _)) = raw.tables.0.first() {
+                    let message = "tables are named, but nothing by which their changes are told";
+                    let help = "in [changes], channel = \"warm_changes\" names a channel for messages of triggers, and slot = \"warm_changes\" a replication slot";
+                    collector.push(self.sources.error(table.span(), message).help(help));
+                }
+                None
+            }
+        }
+    }
+
+    fn name(
+        &self,
+        text: &Text,
+        is_good: impl Fn(char) -> bool,
+        what: &str,
+        collector: &mut Collector,
+    ) -> Option<String> {
+        let name = text.get_ref();
+        if name.is_empty() || name.len() > NAME || !name.chars().all(is_good) {
+            collector.push(self.sources.error(text.span(), what));
+            return None;
+        }
+        Some(name.clone())
     }
 
     fn watched(&self, table: &Text, calls: &[Text], sets: &[ReadSet], collector: &mut Collector) -> Option<Watched> {

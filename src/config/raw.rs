@@ -94,7 +94,7 @@ impl Config {
             level1_ttl
         );
         merge!(self.encryption, other.encryption, keys_file);
-        merge!(self.changes, other.changes, channel, missed);
+        merge!(self.changes, other.changes, channel, slot, slot_limit, missed);
         let tables = other.changes.tables.0;
         self.changes.tables.0.retain(|(table, _)| tables.iter().all(|(new, _)| new.get_ref() != table.get_ref()));
         self.changes.tables.0.extend(tables);
@@ -239,6 +239,8 @@ pub(super) struct Invalidate {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Changes {
     pub(super) channel: Option<Text>,
+    pub(super) slot: Option<Text>,
+    pub(super) slot_limit: Option<Spanned<Size>>,
     pub(super) missed: Option<Text>,
     #[serde(default)]
     pub(super) tables: Table<Texts>,

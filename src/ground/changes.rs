@@ -9,12 +9,40 @@ use super::show::human_seconds;
 /// `[changes]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangesSettings {
-    /// The channel on which the database, or the application, tells what has changed.
-    pub channel: String,
+    /// How the database tells what has changed.
+    pub feed: Feed,
     /// What becomes of keys whose change may have been missed.
     pub missed: Missed,
-    /// The tables whose triggers tell it.
+    /// The tables whose changes are told.
     pub tables: Vec<Watched>,
+}
+
+/// How the database tells what has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Feed {
+    /// On this channel triggers, or the application, say it (`LISTEN`); nothing is kept for who is away.
+    Channel(String),
+    /// By logical replication, which keeps it for who is away.
+    Slot(Slot),
+}
+
+/// A logical replication slot, and how much it may keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name, which the publication has, too.
+    pub name: String,
+    /// The most bytes of the server's log that it may keep: then it is given up, and everything is taken for changed.
+    pub limit: u64,
+}
+
+impl Feed {
+    /// What it is, for people.
+    pub fn shown(&self) -> String {
+        match self {
+            Feed::Channel(name) => format!("channel {name}"),
+            Feed::Slot(Slot { name, .. }) => format!("slot {name}"),
+        }
+    }
 }
 
 /// What becomes of keys that may be stale, since nobody knows what was told while nobody listened.
@@ -68,13 +96,20 @@ impl Watched {
 #[derive(Debug)]
 pub enum Heard {
     /// Messages, in the order of the commits.
-    Messages(Vec<String>),
+    Messages {
+        /// What they say.
+        messages: Vec<String>,
+        /// The position in the database's log to which they reach, where there is one: it has to hear when all up to there is done.
+        position: Option<u64>,
+    },
     /// The connection is lost, or there has been none: it is told once, and then tried for again and again.
     Lost(Error),
     /// There is a connection.
     Back {
         /// Whether anything may have been committed of which no message came.
         missed: bool,
+        /// Where in the database's log that is, as in [`Heard::Messages`].
+        position: Option<u64>,
     },
 }
 
@@ -119,8 +154,8 @@ pub enum Followed<'a> {
     },
     /// From now on everything is heard.
     Back {
-        /// The channel.
-        channel: &'a str,
+        /// How they come.
+        feed: &'a Feed,
         /// Whether changes may have been missed.
         missed: bool,
         /// Whether all keys that they can be about are deleted therefore.
@@ -137,6 +172,23 @@ pub struct Following {
     pub waiting: usize,
     /// For how long the first of them has waited.
     pub behind: Duration,
+    /// Where changes come through a slot: how that is, once it has been asked.
+    pub slot: Option<SlotState>,
+}
+
+/// How a slot is. Positions are those of the database's log (LSN), in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotState {
+    /// Up to where everything is done.
+    pub position: u64,
+    /// How many bytes of the log were written after that.
+    pub unread: u64,
+    /// How many bytes of the log the server keeps for the slot.
+    pub kept: u64,
+    /// How long after its commit the last change was heard of, by the clocks of both machines.
+    pub lag: Option<Duration>,
+    /// Tables whose changes do not come, and why.
+    pub lacks: Option<String>,
 }
 
 impl Following {
@@ -145,14 +197,16 @@ impl Following {
 
     /// What is wrong, for people.
     pub fn trouble(&self) -> Option<String> {
-        match &self.error {
-            Some(error) => Some(format!("changes: the database is not heard: {error}")),
-            None if self.behind > Self::LATE => Some(format!(
-                "changes: {} keys and patterns are not deleted yet, the first one for {}",
-                self.waiting,
-                human_seconds(self.behind.as_secs_f64())
-            )),
-            None => None,
+        if let Some(error) = &self.error {
+            return Some(format!("changes: the database is not heard: {error}"));
         }
+        if let Some(lacks) = self.slot.as_ref().and_then(|slot| slot.lacks.as_ref()) {
+            return Some(format!("changes: not all are heard: {lacks}"));
+        }
+        let behind = human_seconds(self.behind.as_secs_f64());
+        let is_late = self.behind > Self::LATE;
+        is_late.then(|| {
+            format!("changes: {} keys and patterns are not deleted yet, the first one for {behind}", self.waiting)
+        })
     }
 }

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::counted;
 use super::log::{UNREAD, is_due};
 use super::series::Seconds;
-use crate::ground::changes::{Followed, Following};
+use crate::ground::changes::{Feed, Followed, Following, SlotState};
 
 /// The most that is told of what is wrong with a message.
 const WRONG: usize = 300;
@@ -46,21 +46,7 @@ impl FollowedLog {
                 let advice = error.kind.consequence().advice;
                 warn!(kind = ?error.kind, "changes of the database are not heard, which is tried again: {error}; advice: {advice}");
             }
-            Followed::Back { channel, missed: false, .. } => {
-                info!(channel, "listening for changes on the channel {channel}; none was missed")
-            }
-            Followed::Back { channel, deletes: true, .. } => {
-                info!(
-                    channel,
-                    "listening for changes on the channel {channel}; some may have been missed: all keys that they can be about are deleted, and jobs write theirs again"
-                );
-            }
-            Followed::Back { channel, .. } => {
-                warn!(
-                    channel,
-                    "listening for changes on the channel {channel}; some may have been missed, and their keys stay until they die (missed = \"keep\")"
-                );
-            }
+            Followed::Back { feed, missed, deletes } => back(feed, *missed, *deletes),
         }
     }
 
@@ -75,6 +61,24 @@ impl FollowedLog {
             }
             None => warn!("a message on the channel for changes says nothing that could be done: {wrong}"),
         }
+    }
+}
+
+fn back(feed: &Feed, missed: bool, deletes: bool) {
+    let (shown, name) = match feed {
+        Feed::Channel(name) => (format!("listening for changes on the channel {name}"), name),
+        Feed::Slot(slot) => (format!("following changes through the slot {}", slot.name), &slot.name),
+    };
+    match (missed, deletes) {
+        (false, _) => info!(feed = name, "{shown}; none was missed"),
+        (true, true) => info!(
+            feed = name,
+            "{shown}; some may have been missed: all keys that they can be about are deleted, and jobs write theirs again"
+        ),
+        (true, false) => warn!(
+            feed = name,
+            "{shown}; some may have been missed, and their keys stay until they die (missed = \"keep\")"
+        ),
     }
 }
 
@@ -99,6 +103,10 @@ pub(super) struct FollowedSeries {
     connected: Gauge,
     waiting: Gauge,
     behind: Seconds,
+    position: Gauge,
+    unread: Gauge,
+    kept: Gauge,
+    lag: Seconds,
 }
 
 impl FollowedSeries {
@@ -115,6 +123,14 @@ impl FollowedSeries {
         all.register("changes_connected", "Whether changes are heard", self.connected.clone());
         all.register("changes_waiting", "Keys and patterns of changes that are not deleted yet", self.waiting.clone());
         all.register("changes_behind_seconds", "For how long the first of them has waited", self.behind.clone());
+        let position = "Up to where in the database's log (LSN, in bytes) all changes are done, with a slot";
+        all.register("changes_position_bytes", position, self.position.clone());
+        let unread = "How much of the database's log comes after that, with a slot";
+        all.register("changes_unread_bytes", unread, self.unread.clone());
+        let kept = "How much of its log the database keeps for the slot";
+        all.register("changes_slot_bytes", kept, self.kept.clone());
+        let lag = "How long after its commit the last change was heard of, with a slot";
+        all.register("changes_lag_seconds", lag, self.lag.clone());
     }
 
     pub(super) fn count(&self, followed: &Followed<'_>) {
@@ -133,5 +149,12 @@ impl FollowedSeries {
         self.connected.set(following.is_some_and(|following| following.error.is_none()).into());
         self.waiting.set(following.map_or(0, |following| i64::try_from(following.waiting).unwrap_or(i64::MAX)));
         self.behind.set(following.map_or(0.0, |following| following.behind.as_secs_f64()));
+        let slot = following.and_then(|following| following.slot.as_ref());
+        let bytes =
+            |bytes: fn(&SlotState) -> u64| slot.map_or(0, |slot| i64::try_from(bytes(slot)).unwrap_or(i64::MAX));
+        self.position.set(bytes(|slot| slot.position));
+        self.unread.set(bytes(|slot| slot.unread));
+        self.kept.set(bytes(|slot| slot.kept));
+        self.lag.set(slot.and_then(|slot| slot.lag).map_or(0.0, |lag| lag.as_secs_f64()));
     }
 }

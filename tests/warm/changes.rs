@@ -275,7 +275,7 @@ fn triggers_are_installed_once_and_removed_as_a_whole() {
     assert_eq!(count(&world), before, "nothing was made again");
     let report = world.warm(&["changes", "status", "--json"]).exits(0).json();
     assert!(!world.warm(&["check"]).exits(0).all().contains("triggers"));
-    assert_eq!(report["tables"][0]["triggers"], "installed");
+    assert_eq!(report["tables"][0]["state"], "installed");
     // Another set, another table, none of the first.
     let other = CHANGES.replace("event = [", "\"public.quiet\" = ['event id={id}']\nabsent = [");
     world.config(&format!("{CONFIG}{other}"));

@@ -45,6 +45,7 @@ mod rows;
 mod sealed;
 mod sealed_keys;
 mod serve;
+mod slot;
 mod stats;
 mod status;
 mod strangers;

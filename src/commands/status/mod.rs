@@ -6,6 +6,7 @@
 //!                   and who runs a job now, on whichever machine     ─┘
 //! ```
 
+mod feed;
 mod probe;
 mod show;
 
@@ -124,9 +125,10 @@ async fn look(settings: &Settings, jobs: Vec<Arc<Job>>, incomplete: bool) -> Res
     let history = history(settings, &runner, true);
     runner.history = Some(history.clone());
     let leases: Vec<_> = jobs.iter().map(|job| runner.lease_of(job)).collect();
+    let feed = settings.changes.as_ref().map(|changes| &changes.feed);
     let (past, service, redis, (postgres, holders)) = tokio::join!(
         history.summaries(),
-        probe::service(settings.serve.listen, presence::look(settings)),
+        probe::service(settings.serve.listen, presence::look(settings), feed),
         probe::redis(runner.redis.clone()),
         probe::postgres(&runner.source, &leases),
     );

@@ -10,8 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::feed::Followed;
 use crate::cache::Redis;
 use crate::commands::presence::Presence;
+use crate::ground::changes::Feed;
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::job::Job;
@@ -25,8 +27,9 @@ use crate::source::{Account, Holder, Postgres};
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a server is waited for, all steps together.
 const ALTOGETHER: Duration = Duration::from_secs(8);
-/// The most that is read of an answer.
+/// The most that is read of an answer, and of the metrics.
 const MOST: u64 = 16 << 10;
+const MOST_METRICS: u64 = 4 << 20;
 
 /// How `warm serve` is, on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub(super) struct Service {
     pub(super) message: Option<String>,
     /// Why it is not ready, in its own words.
     pub(super) unready: Vec<String>,
+    /// How changes of the database are followed, if they are.
+    pub(super) changes: Option<Followed>,
 }
 
 impl Service {
@@ -92,11 +97,12 @@ pub(super) struct Server {
 }
 
 /// Asks the service for its pulse: where it says that it listens, else where it is meant to.
-pub(super) async fn service(meant: Option<SocketAddr>, presence: Presence) -> Service {
+pub(super) async fn service(meant: Option<SocketAddr>, presence: Presence, feed: Option<&Feed>) -> Service {
     let Presence { there, said } = presence;
     let listen = said.map_or(meant, |said| said.address);
     let ending = said.is_some_and(|said| said.ending);
-    let known = |state, address, message| Service { state, address, ending, message, unready: Vec::new() };
+    let known =
+        |state, address, message| Service { state, address, ending, message, unready: Vec::new(), changes: None };
     let Some(address) = listen.map(reachable) else {
         let state = there.map_or(State::Unknown, |there| if there { State::Running } else { State::Away });
         return known(state, None, None);
@@ -113,7 +119,14 @@ pub(super) async fn service(meant: Option<SocketAddr>, presence: Presence) -> Se
                 Answer::Page { status, text } if status != 200 => text.lines().map(visible).collect(),
                 _ => Vec::new(),
             };
-            Service { unready, ..known(State::Running, Some(address), None) }
+            let changes = match feed {
+                Some(feed) => match ask(address, "/metrics").await {
+                    Answer::Page { status: 200, text } => Followed::parse(feed, &text),
+                    _ => None,
+                },
+                None => None,
+            };
+            Service { unready, changes, ..known(State::Running, Some(address), None) }
         }
         (Answer::Page { text, .. }, _) => known(State::Stuck, Some(address), Some(visible(text.trim()))),
         // A process that is stopped is still connected to, by the kernel.
@@ -149,7 +162,8 @@ async fn fetch(address: SocketAddr, path: &str) -> io::Result<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(MOST).read_to_end(&mut answer).await?;
+    let most = if path == "/metrics" { MOST_METRICS } else { MOST };
+    stream.take(most).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 

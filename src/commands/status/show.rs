@@ -8,6 +8,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
+use super::feed::Followed;
 use super::probe::{Server, Service, State};
 use super::{JobStatus, Status};
 use crate::commands::stats::show::{target, target_value};
@@ -25,6 +26,7 @@ pub(super) fn text(status: &Status, as_json: bool, code: u8) -> String {
     }
     let mut servers = vec![service_line(&status.service)];
     servers.extend(status.service.unready.iter().map(|reason| format!("  not ready: {reason}")));
+    servers.extend(status.service.changes.iter().map(Followed::line));
     servers.extend([server("Redis", &status.redis), server("PostgreSQL", &status.postgres)]);
     servers.extend(status.targets.iter().map(target));
     let servers = servers.join("\n");
@@ -169,6 +171,7 @@ fn value(status: &Status, code: u8) -> Value {
             "version": status.postgres.version,
             "message": message_of(&status.postgres),
         },
+        "changes": status.service.changes.as_ref().map(Followed::value),
         "targets": status.targets.iter().map(target_value).collect::<Vec<_>>(),
         "jobs": status.jobs.iter().map(|job| job_value(job, status.now)).collect::<Vec<_>>(),
     })

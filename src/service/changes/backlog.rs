@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
 use super::Follow;
@@ -40,6 +40,10 @@ struct Shared {
     rewriter: Arc<Rewriter>,
     reads: Option<Source>,
     observer: Arc<dyn Observer>,
+    /// How often everything had to be deleted, and up to which time that is done.
+    anew: Mutex<(u64, u64)>,
+    /// Something is done.
+    moved: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -47,6 +51,10 @@ struct Lane {
     open: Mutex<Open>,
     more: Notify,
 }
+
+/// What each lane had to do at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark([u64; 4]);
 
 /// What is not deleted yet.
 #[derive(Default)]
@@ -56,6 +64,12 @@ struct Open {
     begun: Option<(usize, Instant)>,
     /// When the first of what waits came.
     since: Option<Instant>,
+    /// How often something was put here, how much of that has been taken, and how much is done.
+    put: u64,
+    taken: u64,
+    done: u64,
+    /// What was here waits in the other lane since it was put there so often.
+    elsewhere: u64,
 }
 
 impl Backlog {
@@ -70,6 +84,8 @@ impl Backlog {
             rewriter: Arc::clone(&follow.rewriter),
             reads: follow.reads.clone(),
             observer: Arc::clone(&follow.observer),
+            anew: Mutex::default(),
+            moved: watch::channel(()).0,
         }))
     }
 
@@ -87,13 +103,46 @@ impl Backlog {
         match too_many {
             None => self.0.put(&self.0.rewrites, rewrites),
             // A miss is sooner there than so many values.
-            Some(waiting) => [waiting, rewrites].into_iter().for_each(|keys| self.0.put(&self.0.keys, keys)),
+            Some(waiting) => {
+                [waiting, rewrites].into_iter().for_each(|keys| self.0.put(&self.0.keys, keys));
+                let elsewhere = self.0.keys.open().put;
+                self.0.rewrites.open().elsewhere = elsewhere;
+            }
         }
+    }
+
+    /// What there is to do now.
+    pub(super) fn mark(&self) -> Mark {
+        let [keys, rewrites, patterns] = self.0.lanes().map(|lane| lane.open().put);
+        Mark([keys, rewrites, patterns, locked(&self.0.anew).0])
+    }
+
+    /// Waits until all of that is done. What Redis refuses to delete is, too: it stays so.
+    pub(super) async fn has_done(&self, Mark(wanted): Mark) {
+        let is_done = || {
+            let elsewhere = self.0.rewrites.open().elsewhere;
+            let [keys, rewrites, patterns] = self.0.lanes().map(|lane| lane.open().done);
+            if keys < elsewhere {
+                return false;
+            }
+            let done = [keys, rewrites, patterns, locked(&self.0.anew).1];
+            done.iter().zip(wanted).all(|(done, wanted)| *done >= wanted)
+        };
+        let mut moved = self.0.moved.subscribe();
+        // The sender lives as long as this.
+        while !is_done() && moved.changed().await.is_ok() {}
+    }
+
+    /// Everything has to be deleted: the number of times that this was so.
+    pub(super) fn begin_anew(&self) -> u64 {
+        let mut anew = locked(&self.0.anew);
+        anew.0 += 1;
+        anew.0
     }
 
     /// How much there is to delete, and for how long at most.
     pub(super) fn state(&self) -> (usize, Duration) {
-        let lanes = [&self.0.keys, &self.0.rewrites, &self.0.patterns].map(|lane| {
+        let lanes = self.0.lanes().map(|lane| {
             let open = lane.open();
             let (count, since) = open.begun.map_or((0, None), |(count, since)| (count, Some(since)));
             (open.waiting.len() + count, since.or(open.since).map_or(Duration::ZERO, |since| since.elapsed()))
@@ -113,7 +162,7 @@ impl Backlog {
     pub(super) async fn try_refused(self) {
         loop {
             sleep(REFUSED).await;
-            let refused = std::mem::take(&mut *self.0.refused.lock().unwrap_or_else(PoisonError::into_inner));
+            let refused = std::mem::take(&mut *locked(&self.0.refused));
             let (keys, patterns) = refused.split();
             self.0.put(&self.0.keys, keys);
             self.0.put(&self.0.patterns, patterns);
@@ -121,8 +170,10 @@ impl Backlog {
     }
 
     /// Deletes everything, at once and however often it has to be tried.
-    pub(super) async fn delete_everything(&self) {
+    pub(super) async fn delete_everything(&self, number: u64) {
         self.0.delete(self.0.everything.clone(), Targets::default).await;
+        locked(&self.0.anew).1 = number;
+        self.0.moved.send_replace(());
     }
 }
 
@@ -136,12 +187,13 @@ enum Which {
 
 impl Lane {
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.open)
     }
 
     /// Takes what waits.
     fn take(&self) -> Targets {
         let mut open = self.open();
+        open.taken = open.put;
         let targets = std::mem::take(&mut open.waiting);
         let since = open.since.take();
         open.begun = match open.begun {
@@ -153,12 +205,17 @@ impl Lane {
 }
 
 impl Shared {
+    fn lanes(&self) -> [&Lane; 3] {
+        [&self.keys, &self.rewrites, &self.patterns]
+    }
+
     fn put(&self, lane: &Lane, more: Targets) {
         if more.is_empty() {
             return;
         }
         let mut open = lane.open();
         open.since.get_or_insert_with(Instant::now);
+        open.put += 1;
         self.join(&mut open.waiting, more);
         drop(open);
         lane.more.notify_one();
@@ -173,14 +230,15 @@ impl Shared {
         loop {
             lane.more.notified().await;
             let targets = lane.take();
-            if targets.is_empty() {
-                continue;
-            }
             match which {
+                _ if targets.is_empty() => {}
                 Which::Rewrites => self.rewrite(targets).await,
                 Which::Keys | Which::Patterns => self.delete(targets, || lane.take()).await,
             }
-            lane.open().begun = None;
+            let mut open = lane.open();
+            (open.begun, open.done) = (None, open.taken);
+            drop(open);
+            self.moved.send_replace(());
         }
     }
 
@@ -226,7 +284,7 @@ impl Shared {
             match result {
                 Ok(_) => return,
                 Err(error) if error.kind == ErrorKind::RedisRefused => {
-                    let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut refused = locked(&self.refused);
                     return self.join(&mut refused, targets);
                 }
                 Err(_) => {}
@@ -243,4 +301,8 @@ impl Shared {
             *targets = self.everything.clone();
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,8 @@
 //!    └─► lost, back ─► all keys of the sets are deleted, and the jobs write theirs again
 //! ```
 //!
+//! Where the database keeps what nobody has confirmed (a slot), it is told up to where all is done: when the lanes have done what they had when it was heard.
+//!
 //! Nothing is forgotten: what Redis does not take waits, and is tried again. What waits for long grows into "everything", so that it stays small.
 //! Neither needs an order: each comes after the commit that it is about, and what is written again is read after that.
 
@@ -20,9 +22,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-use self::backlog::Backlog;
+use self::backlog::{Backlog, Mark};
 use super::keys::Source;
-use crate::ground::changes::{ChangesSettings, Followed, Following, Heard, Missed};
+use crate::ground::changes::{ChangesSettings, Followed, Following, Heard, Missed, SlotState};
 use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::{Change, Set, Targets};
 use crate::runner::{Invalidator, Rewriter};
@@ -48,6 +50,10 @@ pub struct Follow {
     pub reads: Option<Source>,
     /// Where it is told what is to be written again: all jobs that have some of these keys.
     pub refill: mpsc::Sender<Arc<Targets>>,
+    /// Where it is told up to which position all is done, for a slot; and how that is.
+    pub done: watch::Sender<u64>,
+    /// How the slot is, if changes come through one.
+    pub slot: Option<watch::Receiver<SlotState>>,
     /// Where it is told how things are.
     pub health: watch::Sender<Option<Following>>,
     /// Who wants to know.
@@ -64,27 +70,32 @@ impl Follow {
             others.spawn(lane);
         }
         others.spawn(backlog.clone().try_refused());
-        others.spawn(tell(self.health.clone(), backlog.clone(), Arc::clone(&error)));
+        others.spawn(tell(self.health.clone(), backlog.clone(), Arc::clone(&error), self.slot.clone()));
+        let (reached, open) = watch::channel(None);
+        others.spawn(confirm(open, backlog.clone(), self.done.clone()));
         let mut anew = JoinSet::new();
         while let Some(heard) = self.heard.recv().await {
             let followed = match &heard {
-                Heard::Messages(messages) => {
+                Heard::Messages { messages, position } => {
                     backlog.add(self.targets(messages));
+                    reached.send_replace(position.map(|position| (position, backlog.mark())));
                     Followed::Heard { messages: messages.len() as u64 }
                 }
                 Heard::Lost(lost) => {
                     *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost.to_string());
                     Followed::Lost { error: lost }
                 }
-                Heard::Back { missed } => {
+                Heard::Back { missed, position } => {
                     *error.lock().unwrap_or_else(PoisonError::into_inner) = None;
                     let deletes = *missed && self.settings.missed == Missed::Delete;
                     if deletes {
                         // What is not done yet is part of it.
                         anew.abort_all();
-                        anew.spawn(begin_anew(backlog.clone(), self.refill.clone(), Arc::new(self.everything())));
+                        let everything = Arc::new(self.everything());
+                        anew.spawn(begin_anew(backlog.clone(), backlog.begin_anew(), self.refill.clone(), everything));
                     }
-                    Followed::Back { channel: &self.settings.channel, missed: *missed, deletes }
+                    reached.send_replace(position.map(|position| (position, backlog.mark())));
+                    Followed::Back { feed: &self.settings.feed, missed: *missed, deletes }
                 }
             };
             self.observer.on(&Event::Followed(followed));
@@ -123,19 +134,40 @@ impl Follow {
 }
 
 /// Deletes everything, and then lets the jobs write theirs.
-async fn begin_anew(backlog: Backlog, refill: mpsc::Sender<Arc<Targets>>, everything: Arc<Targets>) {
-    backlog.delete_everything().await;
+async fn begin_anew(backlog: Backlog, number: u64, refill: mpsc::Sender<Arc<Targets>>, everything: Arc<Targets>) {
+    backlog.delete_everything(number).await;
     // Nobody to tell means that all ends.
     let _ = refill.send(everything).await;
 }
 
+/// Tells up to where all is done. What is heard meanwhile is waited for together.
+async fn confirm(mut open: watch::Receiver<Option<(u64, Mark)>>, backlog: Backlog, done: watch::Sender<u64>) {
+    while open.changed().await.is_ok() {
+        let reached = *open.borrow_and_update();
+        if let Some((position, mark)) = reached {
+            backlog.has_done(mark).await;
+            done.send_replace(position);
+        }
+    }
+}
+
 /// Tells how things are, again and again.
-async fn tell(health: watch::Sender<Option<Following>>, backlog: Backlog, error: Arc<Mutex<Option<String>>>) {
+async fn tell(
+    health: watch::Sender<Option<Following>>,
+    backlog: Backlog,
+    error: Arc<Mutex<Option<String>>>,
+    slot: Option<watch::Receiver<SlotState>>,
+) {
     let mut beats = interval(BEAT);
     loop {
         beats.tick().await;
         let (waiting, behind) = backlog.state();
         let error = error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        health.send_replace(Some(Following { error, waiting, behind }));
+        health.send_replace(Some(Following {
+            error,
+            waiting,
+            behind,
+            slot: slot.as_ref().map(|slot| slot.borrow().clone()),
+        }));
     }
 }

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::connections::{Postgres, STATE, State, part};
 use super::super::error::{silence, translate};
+use super::tries::Tries;
 use crate::ground::changes::Heard;
 use crate::ground::error::{Error, ErrorKind};
 
@@ -21,10 +22,6 @@ use crate::ground::error::{Error, ErrorKind};
 const BEAT: Duration = Duration::from_secs(1);
 /// How long it may take for an answer, and how long what was sent on trial may be on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long nobody connects again after a connection was lost: the first time, and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// A connection that lived for so long was a good one.
-const GOOD: Duration = Duration::from_secs(60);
 /// The most messages that are handed on together.
 const TOGETHER: usize = 1000;
 /// What a message of ours begins with: one on trial.
@@ -37,15 +34,12 @@ pub struct Listener {
     connection: Option<Connection>,
     /// What the last connection knew of the database.
     before: Option<State>,
-    /// Why there is no connection, as it was told.
-    told: Option<ErrorKind>,
-    pause: Duration,
+    tries: Tries,
     trials: u64,
 }
 
 struct Connection {
     listener: PgListener,
-    since: Instant,
     /// When it gave the last sign of life.
     spoke: Instant,
     /// The states that the last two beats saw. Messages of what the earlier one saw have come by the later one.
@@ -64,8 +58,7 @@ impl Listener {
             channel: channel.to_owned(),
             connection: None,
             before: None,
-            told: None,
-            pause: PAUSES.0,
+            tries: Tries::new(),
             trials: 0,
         }
     }
@@ -77,17 +70,13 @@ impl Listener {
                 match self.connect().await {
                     Ok((connection, state)) => {
                         let missed = self.before.as_ref().is_none_or(|before| !before.has_same_transactions(&state));
-                        (self.connection, self.told) = (Some(connection), None);
-                        return Heard::Back { missed };
+                        self.connection = Some(connection);
+                        self.tries.connected();
+                        return Heard::Back { missed, position: None };
                     }
-                    Err(error) if self.told == Some(error.kind) => {}
-                    Err(error) => {
-                        self.told = Some(error.kind);
-                        return Heard::Lost(self.postgres.named(error));
-                    }
+                    Err(error) if self.tries.is_news(&error) => return Heard::Lost(self.postgres.named(error)),
+                    Err(_) => self.tries.wait().await,
                 }
-                sleep(self.pause).await;
-                self.pause = (self.pause * 2).min(PAUSES.1);
                 continue;
             };
             match connection.hear().await {
@@ -95,18 +84,15 @@ impl Listener {
                     let is_trial = |message: &String| message.starts_with(TRIAL);
                     let messages: Vec<_> = messages.into_iter().filter(|message| !is_trial(message)).collect();
                     if !messages.is_empty() {
-                        return Heard::Messages(messages);
+                        return Heard::Messages { messages, position: None };
                     }
                 }
                 Err(error) => {
                     if let Some(connection) = self.connection.take() {
-                        if connection.since.elapsed() > GOOD {
-                            self.pause = PAUSES.0;
-                        }
                         let [earlier, _] = connection.states;
                         self.before = Some(earlier);
                     }
-                    self.told = Some(error.kind);
+                    self.tries.lost(&error);
                     return Heard::Lost(self.postgres.named(error));
                 }
             }
@@ -186,7 +172,7 @@ impl Connection {
     fn new(listener: PgListener) -> Self {
         let (now, nothing) = (Instant::now(), State::unknown());
         let states = [nothing.clone(), nothing];
-        Connection { listener, since: now, spoke: now, states, kept: Vec::new(), broken: None }
+        Connection { listener, spoke: now, states, kept: Vec::new(), broken: None }
     }
 
     /// What has come, which is nothing if it has only shown that it lives.

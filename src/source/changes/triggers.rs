@@ -5,14 +5,14 @@
 //!
 //! All that is ours is in the schema `warm`, and its comment names the channel: so several installations stay apart, and what is no longer configured is found, and removed.
 
+use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Row as _};
-use tokio::time::timeout;
 
-use super::super::connections::{Postgres, part};
-use super::super::error::{silence, translate};
-use crate::ground::changes::{Call, ChangesSettings, Watched};
-use crate::ground::error::{Error, ErrorKind};
+use super::super::connections::Postgres;
+use super::super::error::translate;
+use super::install::{Installed, Step, with};
+use crate::ground::changes::{Call, Watched};
+use crate::ground::error::Error;
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::invalidate::{Piece, Template};
 use crate::ground::sql::{dollar_quote, quote_identifier, quote_literal};
@@ -25,28 +25,6 @@ const MOST_ROWS: usize = 20_000;
 const LONGEST_MESSAGE: usize = 7000;
 /// How long a table's lock is waited for: whoever writes to the table waits behind it.
 const LOCK: &str = "5s";
-
-/// What is there of a table's triggers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Installed {
-    /// All, as it should be.
-    Yes,
-    /// Another version, or not all of it; or the triggers are switched off.
-    Outdated,
-    /// Nothing.
-    No,
-    /// The account sees no such table.
-    NoTable,
-}
-
-/// What is there for a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Triggers {
-    /// Of each table, in the order of the configuration.
-    pub tables: Vec<Installed>,
-    /// Tables with triggers of ours for which the configuration has no use any more.
-    pub unwanted: Vec<String>,
-}
 
 /// One table's part.
 struct Part<'a> {
@@ -62,32 +40,20 @@ const OPERATIONS: [(&str, &str); 4] = [
     ("TRUNCATE", ""),
 ];
 
-/// The statements that install everything, for `psql`: each of them does nothing where its work is done already. `schema` is where tables are whose schema is not named.
-pub fn install(settings: &ChangesSettings, schema: Option<&str>) -> String {
-    let head = format!("-- The triggers of warm: they tell the channel {} what has changed.\n", settings.channel);
-    let path = schema.map(|name| format!("SET search_path = {};\n", quote_identifier(name))).unwrap_or_default();
-    let head = head + "\\set ON_ERROR_STOP on\n" + &path;
-    let steps = steps(settings).into_iter();
-    steps.fold(head, |script, step| script + "\nBEGIN READ WRITE;\n" + &step + "COMMIT;\n") + "\n" + &unwanted(settings)
+/// The steps that install everything: each of them does nothing where its work is done already.
+pub(super) fn install(channel: &str, tables: &[Watched]) -> Vec<Step> {
+    let schema = format!("DO {};\nCREATE SCHEMA IF NOT EXISTS warm;\n", dollar_quote(OURS));
+    let parts = parts(channel, tables);
+    // What the configuration does not name any more goes last.
+    let names: Vec<String> = parts.iter().map(Part::function_name).collect();
+    let statements = parts.iter().map(Part::statements);
+    let steps = [schema].into_iter().chain(statements).map(Step::Transaction);
+    steps.chain([Step::Alone(removal(channel, &names))]).collect()
 }
 
-/// The statements that remove everything.
-pub fn remove(settings: &ChangesSettings) -> String {
-    let head = format!("-- Removes the triggers of warm for the channel {}.\n", settings.channel);
-    head + "\\set ON_ERROR_STOP on\n\n" + &removal(&settings.channel, &[])
-}
-
-/// Each is a transaction of its own: so no table is locked for long.
-fn steps(settings: &ChangesSettings) -> Vec<String> {
-    let mut steps = vec![format!("DO {};\nCREATE SCHEMA IF NOT EXISTS warm;\n", dollar_quote(OURS))];
-    steps.extend(parts(settings).iter().map(Part::statements));
-    steps
-}
-
-/// Removes what the configuration does not name any more.
-fn unwanted(settings: &ChangesSettings) -> String {
-    let names: Vec<String> = parts(settings).iter().map(Part::function_name).collect();
-    removal(&settings.channel, &names)
+/// The steps that remove everything.
+pub(super) fn remove(channel: &str) -> Vec<Step> {
+    vec![Step::Alone(removal(channel, &[]))]
 }
 
 /// Whoever owns the schema, or a function, can have done by those who write to the tables whatever he likes.
@@ -101,8 +67,8 @@ BEGIN
   END IF;
 END ";
 
-fn parts(settings: &ChangesSettings) -> Vec<Part<'_>> {
-    settings.tables.iter().map(|watched| Part { channel: &settings.channel, watched }).collect()
+fn parts<'a>(channel: &'a str, tables: &'a [Watched]) -> Vec<Part<'a>> {
+    tables.iter().map(|watched| Part { channel, watched }).collect()
 }
 
 /// Removes what is there for a channel, but for functions of these names: one after the other, so that no table is locked for longer than that takes, nor two at the same time. It has to be
@@ -261,93 +227,36 @@ const UNWANTED: &str = "SELECT DISTINCT g.tgrelid::regclass::text AS name FROM p
      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
      WHERE n.nspname = 'warm' AND pg_catalog.obj_description(p.oid, 'pg_proc') = $1 AND p.proname <> ALL ($2) ORDER BY 1";
 
-impl Postgres {
-    /// Installs the triggers, table by table.
-    ///
-    /// # Errors
-    /// What the server says; the tables before are done.
-    pub async fn install_triggers(&self, settings: &ChangesSettings) -> Result<(), Error> {
-        let steps = steps(settings).into_iter().map(|step| (step, true));
-        self.change(steps.chain([(unwanted(settings), false)])).await
-    }
-
-    /// Removes the triggers of the channel.
-    ///
-    /// # Errors
-    /// What the server says; then all are there.
-    pub async fn remove_triggers(&self, settings: &ChangesSettings) -> Result<(), Error> {
-        self.change([(removal(&settings.channel, &[]), false)]).await
-    }
-
-    /// What is there of the triggers.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn triggers(&self, settings: &ChangesSettings) -> Result<Triggers, Error> {
-        let (home, parts) = (self.primary().unwrap_or(self), parts(settings));
-        let schemas: Vec<_> = settings.tables.iter().map(|table| table.schema.clone().unwrap_or_default()).collect();
-        let tables: Vec<_> = settings.tables.iter().map(|table| table.table.clone()).collect();
-        let functions: Vec<_> = parts.iter().map(Part::function_name).collect();
-        let mut snapshot = home.snapshot().await?;
-        let wanted = with(with(with(PgArguments::default(), schemas)?, tables)?, functions.clone())?;
-        let found = snapshot.query(STATE.to_owned(), wanted).await?;
-        let others = with(with(PgArguments::default(), comment(&settings.channel))?, functions)?;
-        let unwanted = snapshot.query(UNWANTED.to_owned(), others).await?;
-        snapshot.finish().await?;
-        let state = |(row, part): (&PgRow, &Part<'_>)| {
-            let (there, body, triggers): (bool, Option<String>, i64) =
-                (row.try_get("there")?, row.try_get("body")?, row.try_get("triggers")?);
-            Ok(match body {
-                _ if !there => Installed::NoTable,
-                None => Installed::No,
-                Some(body) if body == part.body() && triggers == OPERATIONS.len() as i64 => Installed::Yes,
-                Some(_) => Installed::Outdated,
-            })
-        };
-        let tables = found.iter().zip(&parts).map(state).collect::<Result<_, _>>().map_err(translate)?;
-        let unwanted = unwanted.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>().map_err(translate)?;
-        Ok(Triggers { tables, unwanted })
-    }
-
-    /// Runs each text, in a transaction of its own if it has none.
-    async fn change(&self, steps: impl IntoIterator<Item = (String, bool)>) -> Result<(), Error> {
-        let home = self.primary().unwrap_or(self);
-        let mut connection = home.connect().await?;
-        let schema = home.target().schema.as_deref();
-        let path =
-            schema.map(|name| format!("SET LOCAL search_path = {};\n", quote_identifier(name))).unwrap_or_default();
-        let limit = home.statement_timeout();
-        for (step, needs_transaction) in steps {
-            // An account may have been given transactions that only read, for want of another word.
-            let text = if needs_transaction { format!("BEGIN READ WRITE;\n{path}{step}COMMIT;") } else { step };
-            let run = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
-            match timeout(limit, run).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(home.named(refused(translate(error)))),
-                Err(_) => return Err(home.named(silence("changing triggers", limit))),
-            }
-        }
-        part(connection).await;
-        Ok(())
-    }
-}
-
-/// The account that reads is not the one that may change tables.
-fn refused(error: Error) -> Error {
-    match error.kind {
-        ErrorKind::PostgresPermission => Error {
-            message: format!("{}; --print gives the statements, for an account that owns the tables", error.message),
-            ..error
-        },
-        _ => error,
-    }
-}
-
-/// Adds an argument.
-fn with<'q>(
-    mut arguments: PgArguments,
-    value: impl sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + 'q,
-) -> Result<PgArguments, Error> {
-    arguments.add(value).map_err(|error| translate(sqlx::Error::Encode(error)))?;
-    Ok(arguments)
+/// What is there of the tables' triggers, and of which other tables there are some for the channel.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn find(
+    home: &Postgres,
+    channel: &str,
+    tables: &[Watched],
+) -> Result<(Vec<Installed>, Vec<String>), Error> {
+    let parts = parts(channel, tables);
+    let schemas: Vec<_> = tables.iter().map(|table| table.schema.clone().unwrap_or_default()).collect();
+    let names: Vec<_> = tables.iter().map(|table| table.table.clone()).collect();
+    let functions: Vec<_> = parts.iter().map(Part::function_name).collect();
+    let mut snapshot = home.snapshot().await?;
+    let wanted = with(with(with(PgArguments::default(), schemas)?, names)?, functions.clone())?;
+    let found = snapshot.query(STATE.to_owned(), wanted).await?;
+    let others = with(with(PgArguments::default(), comment(channel))?, functions)?;
+    let unwanted = snapshot.query(UNWANTED.to_owned(), others).await?;
+    snapshot.finish().await?;
+    let state = |(row, part): (&PgRow, &Part<'_>)| {
+        let (there, body, triggers): (bool, Option<String>, i64) =
+            (row.try_get("there")?, row.try_get("body")?, row.try_get("triggers")?);
+        Ok(match body {
+            _ if !there => Installed::NoTable,
+            None => Installed::No,
+            Some(body) if body == part.body() && triggers == OPERATIONS.len() as i64 => Installed::Yes,
+            Some(_) => Installed::Outdated,
+        })
+    };
+    let tables = found.iter().zip(&parts).map(state).collect::<Result<_, _>>().map_err(translate)?;
+    let unwanted = unwanted.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>().map_err(translate)?;
+    Ok((tables, unwanted))
 }

@@ -13,6 +13,16 @@ fn what_cannot_be_followed_is_refused_where_it_stands() {
         ("a channel", format!("{sets}[changes]\nchannel = 'my channel'\n")),
         ("another policy", format!("{sets}[changes]\nchannel = 'warm'\nmissed = 'ignore'\n")),
         ("another field", format!("{sets}[changes]\nchanel = 'warm'\n")),
+        ("both ways", format!("{sets}[changes]\nchannel = 'warm'\nslot = 'warm'\n")),
+        ("a slot", format!("{sets}[changes]\nslot = 'Warm'\n[changes.tables]\nEvent = ['event id={{id}}']\n")),
+        ("a slot of nothing", format!("{sets}[changes]\nslot = 'warm'\n")),
+        (
+            "a limit",
+            format!(
+                "{sets}[changes]\nslot = 'warm'\nslot_limit = '1MiB'\n[changes.tables]\nEvent = ['event id={{id}}']\n"
+            ),
+        ),
+        ("a limit of a channel", format!("{sets}[changes]\nchannel = 'warm'\nslot_limit = '1GiB'\n")),
         ("no list", tables("Event = 'event id={id}'")),
         ("an empty list", tables("Event = []")),
         ("no set", tables("Event = ['']")),
