@@ -48,6 +48,7 @@ mod serve;
 mod slot;
 mod stats;
 mod status;
+mod storm;
 mod strangers;
 mod sweep;
 mod terminal;

@@ -28,7 +28,7 @@ fn world(postgres: &Postgres) -> World {
 }
 
 /// What the command does for who owns the tables.
-fn as_owner(world: &mut World, arguments: &[&str]) -> Ran {
+pub(crate) fn as_owner(world: &mut World, arguments: &[&str]) -> Ran {
     let (owner, reader) = (world.database.admin_url(), world.database.url());
     world.set("DATABASE_URL", &owner);
     let ran = world.warm(arguments);
@@ -132,6 +132,32 @@ fn what_changes_while_nobody_is_there_is_kept_and_nothing_else_is_touched() {
     let serving = Serving::telling("debug", world);
     serving.wait_until_it_says("some may have been missed");
     goes(&serving.world, "t:event:77");
+}
+
+#[test]
+fn what_was_heard_and_is_not_done_is_told_again() {
+    let postgres = Postgres::start(&SETTINGS);
+    let serving = following(&postgres, |world| {
+        world.set("WARM_REDIS__TIMEOUT", "300ms");
+        world.set("WARM_REDIS__CONNECT_TIMEOUT", "300ms");
+        world.set("WARM_SERVE__LISTEN", "127.0.0.1:0");
+    });
+    let noted = serving.world.state().join("changes-warm_test");
+    wait_for("that it is noted", || noted.exists().then_some(()));
+    serving.world.redis.server.signal("STOP");
+    serving.world.sql("UPDATE event SET v = 'new' WHERE id = 1");
+    // By then the slot would have moved, if it could.
+    wait_for("a while", || {
+        let changes = serving.world.warm(&["status", "--json"]).json()["changes"].clone();
+        (changes["behind_seconds"].as_f64().unwrap() > 1.5).then_some(())
+    });
+    serving.signal("KILL");
+    let (world, ..) = serving.end();
+    world.redis.server.signal("CONT");
+    assert!(world.value("t:event:1").is_some());
+    let serving = Serving::telling("debug", world);
+    serving.wait_until_it_says("none was missed");
+    goes(&serving.world, "t:event:1");
 }
 
 #[test]
