@@ -1,8 +1,8 @@
 //! How long it takes from a commit to the key that it makes stale, and what that costs the database. `benches/changes/run` starts it.
 //!
 //! ```text
-//! storm  updates of single rows at full speed, on four connections: without triggers, with them, and with `warm serve` that listens
-//! calm   one update at a time
+//! storm  updates of single rows at full speed, on four connections: without anything, with triggers, with `warm serve` that listens, and with one that reads a slot
+//! calm   one update at a time, at odd moments; for the slot also while another table is written as fast as one connection can
 //! ```
 //!
 //! Each row has a key, which is there before its row is updated; a second connection to Redis looks which keys are gone. It fails if a key is left.
@@ -13,7 +13,8 @@ mod support;
 
 use std::fs;
 use std::process::{Child, ExitCode, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis::Connection;
@@ -28,34 +29,93 @@ use support::world::World;
 /// How many connections update rows.
 const WRITERS: usize = 4;
 /// How many updates there are in calm weather.
-const CALM: usize = 500;
+const CALM: usize = 200;
 /// The most keys that are asked for at a time.
 const TOGETHER: usize = 200;
 
-const CONFIG: &str = "jobs = 'jobs'\n[ttl]\n't:' = '1h'\n[invalidate.item]\nkeys = ['t:{id}']\n[changes]\nchannel = 'warm_bench'\n[changes.tables]\nitem = ['item id={id}']\n";
+const CONFIG: &str = "jobs = 'jobs'\n[ttl]\n't:' = '1h'\n[invalidate.item]\nkeys = ['t:{id}']\n[changes.tables]\nitem = ['item id={id}']\n";
+const CHANNEL: &str = "[changes]\nchannel = 'warm_bench'\n";
+const SLOT: &str = "[changes]\nslot = 'warm_bench'\n";
 
 fn main() -> ExitCode {
     // Cargo says `--bench` to every benchmark.
     let updates = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000);
-    let postgres = Postgres::start(&[]);
+    let postgres = Postgres::start(&["wal_level=logical", "max_slot_wal_keep_size=4GB"]);
     let world = World::of(postgres.database(), Redis::start(""));
-    world.config(CONFIG);
+    world.config(&format!("{CONFIG}{CHANNEL}"));
     world.job("none", "query = 'SELECT 1 AS id WHERE false'\nkey = 't:none:{id}'\nvalue = 'row'\nschedule = '@yearly'");
-    world.sql(&format!("CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL); INSERT INTO item SELECT i, 0 FROM generate_series(1, {updates}) i; ANALYZE item"));
+    world.sql(&format!("ALTER ROLE warm REPLICATION; CREATE TABLE noise (x text); CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL); INSERT INTO item SELECT i, 0 FROM generate_series(1, {updates}) i; ANALYZE item"));
     let runtime = Runtime::new().unwrap();
     println!(
         "| {updates} updates on {WRITERS} connections | seconds | updates/s | CPU of PostgreSQL, s | commit to key, median, ms | p99, ms | longest, ms | keys left |\n|---|---:|---:|---:|---:|---:|---:|---:|"
     );
-    runtime.block_on(storm("without triggers", &world, updates, false));
-    let mut owner = world.program(&["changes", "install"]);
-    owner.env("DATABASE_URL", world.database.admin_url()).stdout(Stdio::null());
-    assert!(owner.status().unwrap().success());
+    runtime.block_on(storm("neither triggers nor a slot", &world, updates, false));
+    as_owner(&world, "install");
     runtime.block_on(storm("with triggers, nobody listens", &world, updates, false));
     let service = serve(&world);
     let mut left = runtime.block_on(storm("with triggers and `warm serve`", &world, updates, true));
-    left += runtime.block_on(calm(&world));
+    left += runtime.block_on(calm("", &world));
     drop(service);
+    as_owner(&world, "remove");
+    world.config(&format!("{CONFIG}{SLOT}"));
+    as_owner(&world, "install");
+    let service = serve(&world);
+    left += runtime.block_on(storm("with a slot and `warm serve`", &world, updates, true));
+    left += runtime.block_on(calm(" (slot)", &world));
+    let (noise, cpu, begin) = (Noise::begin(&world), cpu_of_postgres(), Instant::now());
+    left += runtime.block_on(calm(" (slot), another table written meanwhile", &world));
+    let with_slot = (cpu_of_postgres() - cpu) / begin.elapsed().as_secs_f64();
+    drop(service);
+    let (cpu, begin) = (cpu_of_postgres(), Instant::now());
+    std::thread::sleep(Duration::from_secs(10));
+    let without = (cpu_of_postgres() - cpu) / begin.elapsed().as_secs_f64();
+    let megabytes = noise.end();
+    println!(
+        "\nThe other table: {megabytes:.0} MB of log a second; CPU of PostgreSQL meanwhile {with_slot:.2} s a second, {without:.2} without `warm serve`."
+    );
+    as_owner(&world, "remove");
     if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `warm changes`, for who owns the table.
+fn as_owner(world: &World, action: &str) {
+    let mut owner = world.program(&["changes", action]);
+    owner.env("DATABASE_URL", world.database.admin_url()).stdout(Stdio::null());
+    assert!(owner.status().unwrap().success());
+}
+
+/// Another table, which is written as fast as one connection can.
+struct Noise {
+    goes_on: Arc<AtomicBool>,
+    writer: std::thread::JoinHandle<f64>,
+}
+
+impl Noise {
+    fn begin(world: &World) -> Self {
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let (url, on) = (world.database.admin_url(), Arc::clone(&goes_on));
+        let writer = std::thread::spawn(move || Runtime::new().unwrap().block_on(Noise::write(&url, &on)));
+        Noise { goes_on, writer }
+    }
+
+    /// Gives the megabytes of log a second.
+    async fn write(url: &str, goes_on: &AtomicBool) -> f64 {
+        let mut writer = PgConnection::connect(url).await.unwrap();
+        let position = "SELECT (pg_current_wal_lsn() - '0/0')::float8";
+        let before: f64 = sqlx::query_scalar(position).fetch_one(&mut writer).await.unwrap();
+        let begin = Instant::now();
+        while goes_on.load(Ordering::SeqCst) {
+            let write = "INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 100)";
+            writer.execute(sqlx::raw_sql(write)).await.unwrap();
+        }
+        let after: f64 = sqlx::query_scalar(position).fetch_one(&mut writer).await.unwrap();
+        (after - before) / 1e6 / begin.elapsed().as_secs_f64()
+    }
+
+    fn end(self) -> f64 {
+        self.goes_on.store(false, Ordering::SeqCst);
+        self.writer.join().unwrap()
+    }
 }
 
 /// A process that ends with the benchmark.
@@ -73,7 +133,7 @@ fn serve(world: &World) -> Ends {
     let service = world.program(&["serve"]).env("WARM_LOG", "info").stdout(Stdio::null()).stderr(log).spawn().unwrap();
     // All was deleted by then.
     let says = |text: &str| fs::read_to_string(&path).unwrap().contains(text);
-    wait_for("warm serve", || (says("listening for changes") && says("none: done")).then_some(()));
+    wait_for("warm serve", || (says(" changes ") && says("none: done")).then_some(()));
     Ends(service)
 }
 
@@ -114,13 +174,15 @@ async fn storm(title: &str, world: &World, updates: usize, is_followed: bool) ->
 }
 
 /// One update after the other, each with time to be followed.
-async fn calm(world: &World) -> usize {
+async fn calm(title: &str, world: &World) -> usize {
     let mut redis = world.redis.connect();
     let mut writer = PgConnection::connect(&world.database.admin_url()).await.unwrap();
     let mut times = Vec::new();
     let mut left = 0;
     for id in 1..=CALM {
         fill(&mut redis, id..=id);
+        // At odd moments of whoever polls.
+        tokio::time::sleep(Duration::from_micros(fastrand::u64(0..100_000))).await;
         update(&mut writer, id).await;
         let begin = Instant::now();
         match wait_until_gone(&mut redis, id, begin) {
@@ -128,7 +190,7 @@ async fn calm(world: &World) -> usize {
             None => left += 1,
         }
     }
-    println!("| {CALM} updates, one after the other | | | | {} | {left} |", shown(times));
+    println!("| {CALM} updates, one after the other{title} | | | | {} | {left} |", shown(times));
     left
 }
 

@@ -31,7 +31,7 @@ fn prepared(world: World) -> World {
 }
 
 /// What the command does for who owns the tables.
-fn as_owner(world: &mut World, arguments: &[&str]) -> Ran {
+pub(crate) fn as_owner(world: &mut World, arguments: &[&str]) -> Ran {
     let (owner, reader) = (world.database.admin_url(), world.database.url());
     world.set("DATABASE_URL", &owner);
     let ran = world.warm(arguments);
@@ -51,22 +51,27 @@ fn following_in(world: World, change: impl FnOnce(&mut World)) -> Serving {
     change(&mut world);
     let serving = Serving::telling("debug", world);
     serving.wait_until_it_says("listening for changes on the channel warm_test; some may have been missed");
-    // Everything was deleted before. A cache that was empty is filled, too.
+    wait_until_filled(&serving);
+    serving
+}
+
+/// Everything was deleted before.
+pub(crate) fn wait_until_filled(serving: &Serving) {
+    // A cache that was empty is filled, too.
     serving.wait_until_it_says("all jobs run");
     serving.wait_until_it_says("event: done job=\"event\" trigger=changes");
     wait_for("the last run", || {
         let log = serving.log();
         (log.matches("event: started").count() == log.matches("event: done").count()).then_some(())
     });
-    serving
 }
 
-fn set(world: &World, keys: &[&str]) {
+pub(crate) fn set(world: &World, keys: &[&str]) {
     keys.iter().for_each(|key| world.ask(&["SET", key, "x", "EX", "1000"]));
 }
 
 #[track_caller]
-fn goes(world: &World, key: &str) {
+pub(crate) fn goes(world: &World, key: &str) {
     wait_for(key, || world.value(key).is_none().then_some(()));
 }
 

@@ -1,10 +1,11 @@
 //! The cache follows the database through a replication slot, which keeps changes for who is away.
 
+use crate::changes::{as_owner, goes, set, wait_until_filled};
 use crate::serve::Serving;
 use crate::support::postgres::Postgres;
 use crate::support::redis::Redis;
 use crate::support::server::wait_for;
-use crate::support::world::{CONFIG, Ran, World};
+use crate::support::world::{CONFIG, World};
 
 const TABLES: &str = "CREATE TABLE event (id int PRIMARY KEY, v text NOT NULL, owner text, ok bool NOT NULL DEFAULT true, code char(5) NOT NULL DEFAULT 'c');
     INSERT INTO event SELECT i, 'v' || i, 'o' || i FROM generate_series(1, 20) i; GRANT SELECT ON event TO PUBLIC;
@@ -27,15 +28,6 @@ fn world(postgres: &Postgres) -> World {
     world
 }
 
-/// What the command does for who owns the tables.
-pub(crate) fn as_owner(world: &mut World, arguments: &[&str]) -> Ran {
-    let (owner, reader) = (world.database.admin_url(), world.database.url());
-    world.set("DATABASE_URL", &owner);
-    let ran = world.warm(arguments);
-    world.set("DATABASE_URL", &reader);
-    ran
-}
-
 /// A service that has heard all until now, and filled the cache.
 pub(crate) fn following(postgres: &Postgres, change: impl FnOnce(&mut World)) -> Serving {
     let mut world = world(postgres);
@@ -43,23 +35,8 @@ pub(crate) fn following(postgres: &Postgres, change: impl FnOnce(&mut World)) ->
     as_owner(&mut world, &["changes", "install"]).exits(0);
     let serving = Serving::telling("debug", world);
     serving.wait_until_it_says("following changes through the slot warm_test; some may have been missed");
-    // A cache that was empty is filled, too.
-    serving.wait_until_it_says("all jobs run");
-    serving.wait_until_it_says("event: done job=\"event\" trigger=changes");
-    wait_for("the last run", || {
-        let log = serving.log();
-        (log.matches("event: started").count() == log.matches("event: done").count()).then_some(())
-    });
+    wait_until_filled(&serving);
     serving
-}
-
-fn set(world: &World, keys: &[&str]) {
-    keys.iter().for_each(|key| world.ask(&["SET", key, "x", "EX", "1000"]));
-}
-
-#[track_caller]
-fn goes(world: &World, key: &str) {
-    wait_for(key, || world.value(key).is_none().then_some(()));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::changes::as_owner;
 use crate::serve::Serving;
-use crate::slot::{SETTINGS, as_owner};
+use crate::slot::SETTINGS;
 use crate::support::postgres::{Database, Postgres};
 use crate::support::redis::Redis;
 use crate::support::server::wait_for;
