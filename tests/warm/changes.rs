@@ -220,6 +220,34 @@ fn what_redis_does_not_take_waits_until_it_does() {
 }
 
 #[test]
+fn what_is_too_much_to_be_remembered_becomes_all_keys_of_all_sets() {
+    let serving = following(|world| {
+        world.config(
+            &format!("{CONFIG}{CHANGES}")
+                .replace("[changes]", "[invalidate.other]\nkeys = ['t:other:{id}']\n[changes]"),
+        );
+        world.set("WARM_REDIS__TIMEOUT", "300ms");
+        world.set("WARM_REDIS__CONNECT_TIMEOUT", "300ms");
+    });
+    let world = &serving.world;
+    set(world, &["t:other:1", "t:event:77", "t:none"]);
+    world.redis.server.signal("STOP");
+    world.sql("NOTIFY warm_test, 'event id=1'");
+    serving.wait_until_it_says("keys that changes are about cannot be deleted yet");
+    // No table tells of the other set: the application does.
+    world.sql("NOTIFY warm_test, 'other id=1'");
+    world.sql("SELECT count(pg_notify('warm_test', 'event id=' || 1000 + i)) FROM generate_series(1, 200010) i");
+    wait_for("that all are heard", || {
+        let log = serving.log();
+        let heard = log.lines().filter_map(|line| line.split_once(" messages=")?.1.parse::<u64>().ok());
+        (heard.sum::<u64>() >= 200_012).then_some(())
+    });
+    world.redis.server.signal("CONT");
+    ["t:other:1", "t:event:77"].iter().for_each(|key| goes(world, key));
+    assert!(world.value("t:none").is_some());
+}
+
+#[test]
 fn whoever_reads_through_is_told_nothing_old() {
     let serving = following(|world| {
         world.set("WARM_SERVE__KEYS_SOCKET", &world.folder.path.join("keys.sock").display().to_string());

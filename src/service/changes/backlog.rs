@@ -14,7 +14,7 @@ use crate::ground::invalidate::Targets;
 use crate::runner::{Invalidator, Rewriter};
 use crate::service::keys::Source;
 
-/// More keys and patterns than this that wait become all keys of the sets.
+/// More keys and patterns than this that wait become all keys of all sets.
 const MOST: usize = 100_000;
 /// More keys than this that wait to be written again are deleted instead.
 const MOST_REWRITES: usize = 1000;
@@ -34,8 +34,10 @@ struct Shared {
     patterns: Lane,
     /// What Redis refuses to delete: nothing else waits for it.
     refused: Mutex<Targets>,
-    /// What stands for all that is too much.
+    /// What may have changed while nobody heard.
     everything: Targets,
+    /// What stands for all that is too much, of whichever set.
+    all: Targets,
     invalidator: Invalidator,
     rewriter: Arc<Rewriter>,
     reads: Option<Source>,
@@ -80,6 +82,7 @@ impl Backlog {
             patterns: Lane::default(),
             refused: Mutex::default(),
             everything: follow.everything(),
+            all: follow.all(),
             invalidator: follow.invalidator.clone(),
             rewriter: Arc::clone(&follow.rewriter),
             reads: follow.reads.clone(),
@@ -298,7 +301,7 @@ impl Shared {
     fn join(&self, targets: &mut Targets, more: Targets) {
         targets.extend(more);
         if targets.len() > MOST {
-            *targets = self.everything.clone();
+            *targets = self.all.clone();
         }
     }
 }

@@ -131,6 +131,13 @@ impl Follow {
         self.sets.iter().filter(watched).for_each(|set| all.extend(set.everything()));
         all
     }
+
+    /// All keys of all sets: a message may name any.
+    fn all(&self) -> Targets {
+        let mut all = Targets::default();
+        self.sets.iter().for_each(|set| all.extend(set.everything()));
+        all
+    }
 }
 
 /// Deletes everything, and then lets the jobs write theirs.
