@@ -41,6 +41,7 @@ mod promises;
 mod rate;
 mod reads;
 mod redis_faults;
+mod rewrite;
 mod rows;
 mod sealed;
 mod sealed_keys;

@@ -138,6 +138,24 @@ fn what_was_heard_and_is_not_done_is_told_again() {
 }
 
 #[test]
+fn what_is_published_of_other_tables_holds_nobody_up() {
+    let postgres = Postgres::start(&SETTINGS);
+    let serving = following(&postgres, |_| {});
+    let (world, ..) = serving.end();
+    world.sql("ALTER PUBLICATION warm_test ADD TABLE noise");
+    // More than is read at a time.
+    let write = "INSERT INTO noise SELECT 'x' FROM generate_series(1, 1000); COMMIT;";
+    world.sql(&format!("DO $$ BEGIN FOR i IN 1..20 LOOP {write} END LOOP; END $$"));
+    world.sql("UPDATE event SET v = 'new' WHERE id = 1");
+    let serving = Serving::telling("debug", world);
+    serving.wait_until_it_says("DEBUG heard of 2 changes");
+    let place = |world: &World| world.sql("SELECT confirmed_flush_lsn FROM pg_replication_slots");
+    let before = place(&serving.world);
+    serving.world.sql("UPDATE event SET v = 'newer' WHERE id = 1");
+    wait_for("the slot moves", || (place(&serving.world) != before).then_some(()));
+}
+
+#[test]
 fn what_somebody_else_has_taken_from_the_slot_is_missed() {
     let postgres = Postgres::start(&SETTINGS);
     let serving = following(&postgres, |_| {});

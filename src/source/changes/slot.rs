@@ -13,11 +13,9 @@
 //! A slot that nobody moves keeps the log until the disk is full. Three things are between: `max_slot_wal_keep_size`, without which none is installed; `slot_limit`, at which we give it up and make it anew, with all keys taken
 //! for changed; and the lock, by which no two of us move the same.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::watch;
@@ -27,15 +25,14 @@ use super::super::connections::{MARKER, Postgres};
 use super::super::error::{silence, translate};
 use super::install::{ask, set_path, with};
 use super::memory::Memory;
-use super::pgoutput::{Decoder, Message};
+use super::peek::{Peeked, odd_domains, peek, shown};
 use super::publication::{self, Found};
-use super::told::{Odd, Tables, Told};
+use super::told::Tables;
 use super::tries::Tries;
 use crate::ground::changes::{ChangesSettings, Heard, Slot, SlotState};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::show::human_bytes;
-use crate::ground::sql::quote_identifier;
 
 /// How often the server is asked how far its log is.
 const POLL: Duration = Duration::from_millis(100);
@@ -351,8 +348,7 @@ impl Reader {
         if is_due && target > connection.confirmed {
             self.memory.write(connection.circumstances, target);
             const MOVE: &str = "SELECT FROM pg_catalog.pg_replication_slot_advance($1, $2::pg_lsn)";
-            let to = format!("{:X}/{:X}", target >> 32, target & 0xffff_ffff);
-            let arguments = with(with(PgArguments::default(), self.slot.name.clone())?, to)?;
+            let arguments = with(with(PgArguments::default(), self.slot.name.clone())?, shown(target))?;
             ask(&mut connection.link, MOVE, arguments, PATIENCE.1).await?;
             (connection.confirmed, connection.moved) = (target, Instant::now());
         }
@@ -366,11 +362,19 @@ impl Reader {
     /// What has been committed up to this position, and was not told yet.
     async fn peek(&mut self, connection: &mut Connection, flushed: u64) -> Result<Vec<String>, Error> {
         let begin = Instant::now();
-        let peeked = timeout(PATIENCE.1, self.read(connection, flushed)).await;
+        // What was told, and is not done yet, comes again before what is new.
+        let rows = if connection.handed > connection.confirmed { 10 * TOGETHER } else { TOGETHER };
+        let Connection { link, tables, read, .. } = connection;
+        let peeked = timeout(PATIENCE.1, peek(link, &self.slot.name, tables, *read..flushed, rows)).await;
         connection.next_peek = Instant::now() + (begin.elapsed() * SHARE).clamp(POLL, LONGEST_PAUSE);
         match peeked.unwrap_or_else(|_| Err(silence("reading the slot", PATIENCE.1))) {
-            Ok(messages) => {
+            Ok(Peeked { messages, told, read, lag }) => {
                 self.refused = 0;
+                connection.read = read;
+                connection.handed = told.unwrap_or(connection.handed);
+                if lag.is_some() {
+                    self.state.send_modify(|state| state.lag = lag);
+                }
                 Ok(messages)
             }
             Err(error) if error.kind == ErrorKind::PostgresLost => Err(error),
@@ -387,73 +391,6 @@ impl Reader {
             }
         }
     }
-
-    async fn read(&mut self, connection: &mut Connection, flushed: u64) -> Result<Vec<String>, Error> {
-        const PEEK: &str = "SELECT data FROM pg_catalog.pg_logical_slot_peek_binary_changes($1, $2::pg_lsn, $3, 'proto_version', '1', 'publication_names', $4)";
-        let to = format!("{:X}/{:X}", flushed >> 32, flushed & 0xffff_ffff);
-        let name = self.slot.name.clone();
-        let arguments = with(with(PgArguments::default(), name)?, to)?;
-        // What was told, and is not done yet, comes again before what is new.
-        let together = TOGETHER.saturating_mul(if connection.handed > connection.confirmed { 10 } else { 1 });
-        let arguments = with(with(arguments, together)?, quote_identifier(&self.slot.name))?;
-        let mut rows = sqlx::query_with(PEEK, arguments).persistent(false).fetch(&mut connection.link);
-        let (mut decoder, mut told, mut count) = (Decoder::default(), Told::default(), 0);
-        let (mut handed, mut is_known, mut lag, mut said) = (connection.handed, false, None, 0);
-        while let Some(row) = rows.try_next().await.map_err(translate)? {
-            count += 1;
-            let data: &[u8] = row.try_get("data").map_err(translate)?;
-            let message = decoder.read(data).ok_or_else(|| {
-                Error::new(ErrorKind::Data, "PostgreSQL says something about a change that cannot be understood")
-            })?;
-            match message {
-                Message::Begin { commit, at } => {
-                    is_known = commit < connection.handed;
-                    lag = if is_known { lag } else { since(at) };
-                    said = told.begin();
-                }
-                // Nobody says when that is done of which nothing was told.
-                Message::Commit { end } if told.len() > said => handed = handed.max(end),
-                Message::Commit { .. } => {}
-                Message::Changed(relation, row) if !is_known => told.changed(&connection.tables, relation, &row),
-                Message::Truncated(relations) if !is_known => {
-                    relations.into_iter().for_each(|relation| told.truncated(&connection.tables, relation));
-                }
-                Message::Changed(..) | Message::Truncated(_) | Message::Other => {}
-            }
-        }
-        drop(rows);
-        let is_all = count < together;
-        if is_all {
-            connection.read = flushed.max(handed);
-        }
-        connection.handed = handed;
-        if lag.is_some() {
-            self.state.send_modify(|state| state.lag = lag);
-        }
-        Ok(told.into_messages())
-    }
-}
-
-/// How long ago that was: microseconds since 2000.
-fn since(at: i64) -> Option<Duration> {
-    const BEGIN: i64 = 946_684_800_000_000;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
-    let at = Duration::from_micros(u64::try_from(at.checked_add(BEGIN)?).ok()?);
-    Some(now.saturating_sub(at))
-}
-
-/// Domains over types whose text is odd, however many domains stand between.
-async fn odd_domains(link: &mut PgConnection) -> Result<HashMap<u32, Odd>, Error> {
-    const DOMAINS: &str = "WITH RECURSIVE of AS (SELECT oid, typbasetype AS base FROM pg_catalog.pg_type WHERE typtype = 'd' \
-         UNION SELECT of.oid, t.typbasetype FROM of JOIN pg_catalog.pg_type t ON t.oid = of.base WHERE t.typtype = 'd') \
-         SELECT oid::int8, base::int8 FROM of WHERE base IN (16, 869, 1042)";
-    let rows = ask(link, DOMAINS, PgArguments::default(), PATIENCE.0).await?;
-    let pair = |row: &PgRow| {
-        let number = |column: &str| row.try_get::<i64, _>(column).map(|number| u32::try_from(number).unwrap_or(0));
-        Ok((number("oid")?, Odd::of(number("base")?)))
-    };
-    let pairs: Vec<_> = rows.iter().map(pair).collect::<Result<_, _>>().map_err(translate)?;
-    Ok(pairs.into_iter().filter_map(|(domain, odd)| Some((domain, odd?))).collect())
 }
 
 async fn one(

@@ -1,0 +1,82 @@
+//! `on_change = "rewrite"`: keys whose rows have changed are written again, and never missing meanwhile.
+
+use crate::changes::{CHANGES, JOB, following, goes, set};
+use crate::serve::Serving;
+use crate::support::server::wait_for;
+use crate::support::world::{CONFIG, World};
+
+/// How often Redis was told to delete something.
+fn deletions(world: &World) -> String {
+    let stats: String = world.ask(&["INFO", "commandstats"]);
+    stats.lines().find(|line| line.starts_with("cmdstat_unlink:")).unwrap_or_default().to_owned()
+}
+
+fn rewriting(query: &str) -> Serving {
+    following(|world| {
+        world.config(&format!("{CONFIG}{CHANGES}").replace("'t:list:*'", "'t:list:none'"));
+        world.job("event", &format!("{}\non_change = 'rewrite'", JOB.replace("WHERE id = :id", query)));
+    })
+}
+
+#[test]
+fn a_key_that_is_to_be_written_again_is_never_missing() {
+    let serving = rewriting("WHERE id = :id");
+    let world = &serving.world;
+    let value = |id: u32, v: &str| Some(format!(r#"{{"id":{id},"v":"{v}"}}"#));
+    let _: () = world.ask(&["CONFIG", "RESETSTAT"]);
+    world.sql("UPDATE event SET v = 'new' WHERE id IN (2, 3)");
+    for id in [2, 3] {
+        wait_for("the new value", || (world.value(&format!("t:event:{id}")) == value(id, "new")).then_some(()));
+    }
+    wait_for("its full life", || (world.ask::<i64>(&["PTTL", "t:event:3"]) > 500_000).then_some(()));
+    let unlinked = deletions(world);
+    // That of the list, and of the owners' patterns nothing was there.
+    assert!(unlinked.is_empty() || unlinked.contains("calls=1,") || unlinked.contains("calls=2,"), "{unlinked}");
+    assert_eq!(world.value("t:event:4"), value(4, "v4"));
+    // What nobody has cached stays away, and what has no row goes.
+    world.sql("UPDATE event SET v = 'new' WHERE id = 15; DELETE FROM event WHERE id = 5");
+    goes(world, "t:event:5");
+    set(world, &["t:event:-1"]);
+    world.sql("NOTIFY warm_test, 'event id=-1'");
+    goes(world, "t:event:-1");
+    assert_eq!(world.value("t:event:15"), None);
+}
+
+#[test]
+fn what_cannot_be_written_again_is_deleted() {
+    let serving = rewriting("WHERE id = :id AND (length(v) <> 3 OR 1 / (id - 4) > 0)");
+    let world = &serving.world;
+    world.sql("UPDATE event SET v = 'bad' WHERE id = 4");
+    goes(world, "t:event:4");
+    world.sql("UPDATE event SET v = 'good' WHERE id = 6");
+    let value = Some(r#"{"id":6,"v":"good"}"#.to_owned());
+    wait_for("the new value", || (world.value("t:event:6") == value).then_some(()));
+    let refused = World::new();
+    refused.job(
+        "event",
+        "query = 'SELECT id, v FROM event LIMIT 3'\nkey = 't:event:{id}'\nvalue = 'row'\non_change = 'rewrite'",
+    );
+    refused
+        .warm(&["check", "--offline"])
+        .exits(2)
+        .says("on_change = \"rewrite\" fills single keys, and the query leaves rows out");
+}
+
+#[test]
+fn a_storm_of_changes_leaves_nothing_stale_where_keys_are_written_again() {
+    let serving = rewriting("WHERE id = :id");
+    let world = &serving.world;
+    let update = |n: usize| {
+        let update = format!("UPDATE event SET v = 'v{n}-' || i WHERE id = 1 + (i * 7 + {n}) % 10");
+        world.sql(&format!("DO $$ BEGIN FOR i IN 1..400 LOOP {update}; COMMIT; END LOOP; END $$"));
+    };
+    std::thread::scope(|scope| (0..3).for_each(|n| drop(scope.spawn(move || update(n)))));
+    let last = "SELECT json_object_agg('t:event:' || id, v) FROM event WHERE id <= 10";
+    let rows: serde_json::Value = serde_json::from_str(&world.sql(last)).unwrap();
+    for (key, v) in rows.as_object().unwrap() {
+        let is_fresh = |value: &String| value.contains(&format!("\"v\":{v}}}"));
+        wait_for(key, || world.value(key).is_none_or(|value| is_fresh(&value)).then_some(()));
+    }
+    let report = world.warm(&["diff", "--json"]).json();
+    assert_eq!(report["jobs"][0]["keys"]["stale"], 0, "{report:#}");
+}
