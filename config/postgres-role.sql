@@ -71,5 +71,7 @@ COMMIT;
 -- With busy_above in [postgres], warm counts the sessions that are at work. It does so without further rights; to have it count exactly (workers of parallel
 -- queries are no sessions), and to let its errors say for how long a transaction has been open:  GRANT pg_read_all_stats TO warm;
 
+-- With slot in [changes], warm serve reads a replication slot (docs/changes.md says what that lets the account do):  ALTER ROLE warm REPLICATION;
+
 -- Up to PostgreSQL 14 everybody may create tables in the schema public. To take that from all accounts, this one included, if the
 -- application does not need it:  REVOKE CREATE ON SCHEMA public FROM PUBLIC;
