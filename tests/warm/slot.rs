@@ -156,6 +156,28 @@ fn what_is_published_of_other_tables_holds_nobody_up() {
 }
 
 #[test]
+fn a_commit_that_nobody_sees_yet_deletes_nothing() {
+    let postgres = Postgres::start(&SETTINGS);
+    let serving = following(&postgres, |_| {});
+    let world = &serving.world;
+    // It is in the log, and waits for a standby that never comes.
+    world.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    world.sql("SELECT pg_reload_conf()");
+    wait_for("the setting", || (world.sql("SHOW synchronous_standby_names") == "nobody").then_some(()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| world.sql("UPDATE event SET v = 'new' WHERE id = 1"));
+        let looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'warm' AND query LIKE 'SELECT pg_catalog.pg_current_snapshot()::text AS now%' AND state = 'idle'";
+        wait_for("that it is read", || (world.sql(looks) == "1").then_some(()));
+        let is_old = |value: &str| value == r#"{"id":1,"v":"v1"}"#;
+        assert!(world.value("t:event:1").is_some_and(|value| is_old(&value)));
+        assert_eq!(world.sql("SELECT v FROM event WHERE id = 1"), "v1", "nobody sees it");
+        let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        wait_for("its end", || (world.sql(cancel) == "t").then_some(()));
+    });
+    goes(world, "t:event:1");
+}
+
+#[test]
 fn what_somebody_else_has_taken_from_the_slot_is_missed() {
     let postgres = Postgres::start(&SETTINGS);
     let serving = following(&postgres, |_| {});

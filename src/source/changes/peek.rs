@@ -8,6 +8,8 @@ use futures_util::TryStreamExt;
 use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 
+use tokio::time::sleep;
+
 use super::super::error::translate;
 use super::install::{ask, with};
 use super::pgoutput::{Decoder, Message};
@@ -17,6 +19,8 @@ use crate::ground::sql::quote_identifier;
 
 /// How long it may take for an answer that needs no look into the log.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it is waited for a commit to be seen before it is looked again: the first time, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 /// What was found.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(super) struct Peeked {
     pub(super) messages: Vec<String>,
     /// The position after the last transaction of which there is a message.
     pub(super) told: Option<u64>,
+    /// The numbers of the transactions of which there are messages.
+    pub(super) transactions: Vec<u32>,
     /// The position up to which everything has been read.
     pub(super) read: u64,
     /// How long after its commit the last change was read.
@@ -46,8 +52,9 @@ pub(super) async fn peek(
     let arguments = with(with(arguments, rows)?, quote_identifier(slot))?;
     let mut found = sqlx::query_with(PEEK, arguments).persistent(false).fetch(link);
     let (mut decoder, mut told, mut count) = (Decoder::default(), Told::default(), 0);
-    let (mut is_known, mut said) = (false, 0);
-    let mut peeked = Peeked { messages: Vec::new(), told: None, read: positions.start, lag: None };
+    let (mut is_known, mut said, mut number) = (false, 0, 0);
+    let mut peeked =
+        Peeked { messages: Vec::new(), told: None, transactions: Vec::new(), read: positions.start, lag: None };
     while let Some(row) = found.try_next().await.map_err(translate)? {
         count += 1;
         let data: &[u8] = row.try_get("data").map_err(translate)?;
@@ -55,7 +62,8 @@ pub(super) async fn peek(
             Error::new(ErrorKind::Data, "PostgreSQL says something about a change that cannot be understood")
         })?;
         match message {
-            Message::Begin { commit, at } => {
+            Message::Begin { commit, at, xid } => {
+                number = xid;
                 is_known = commit < positions.start;
                 peeked.lag = if is_known { peeked.lag } else { since(at) };
                 said = told.begin();
@@ -65,6 +73,7 @@ pub(super) async fn peek(
                 // Nobody says when that is done of which nothing was told.
                 if told.len() > said {
                     peeked.told = Some(end);
+                    peeked.transactions.push(number);
                 }
             }
             Message::Changed(relation, row) if !is_known => told.changed(tables, relation, &row),
@@ -78,6 +87,51 @@ pub(super) async fn peek(
         peeked.read = peeked.read.max(positions.end);
     }
     Ok(Peeked { messages: told.into_messages(), ..peeked })
+}
+
+/// Waits until everybody sees what these transactions have done. The log has a commit a moment before that, or long before if a standby has to confirm it: a reader who finds no key meanwhile would find the row as it was.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn wait_until_visible(link: &mut PgConnection, transactions: &[u32]) -> Result<(), Error> {
+    let mut pause = PAUSES.0;
+    loop {
+        let rows = ask(link, "SELECT pg_catalog.pg_current_snapshot()::text AS now", PgArguments::default(), PATIENCE);
+        let now = rows.await?.first().and_then(|row| row.try_get::<String, _>("now").ok());
+        let snapshot = now.as_deref().and_then(Seen::parse).ok_or_else(|| {
+            Error::new(ErrorKind::Data, "PostgreSQL says something about transactions that cannot be understood")
+        })?;
+        if transactions.iter().all(|number| snapshot.sees(*number)) {
+            return Ok(());
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Which transactions a snapshot sees, by the lower halves of their numbers, which are what the log has.
+struct Seen {
+    /// The first one that has not begun.
+    next: u32,
+    open: Vec<u32>,
+}
+
+impl Seen {
+    /// `xmin:xmax:xip,…`
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':').skip(1);
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        let number = |text: &str| text.parse::<u64>().ok().map(|number| number as u32);
+        let next = number(parts.next()?)?;
+        let open = parts.next()?.split(',').filter(|text| !text.is_empty()).map(number).collect::<Option<_>>()?;
+        Some(Seen { next, open })
+    }
+
+    fn sees(&self, number: u32) -> bool {
+        // Numbers go round: what is less than half of them ahead has not begun.
+        let is_before = self.next.wrapping_sub(number).wrapping_sub(1) < u32::MAX / 2;
+        is_before && !self.open.contains(&number)
+    }
 }
 
 /// A position as the server writes it.
@@ -108,4 +162,21 @@ pub(super) async fn odd_domains(link: &mut PgConnection) -> Result<HashMap<u32, 
     };
     let pairs: Vec<_> = rows.iter().map(pair).collect::<Result<_, _>>().map_err(translate)?;
     Ok(pairs.into_iter().filter_map(|(domain, odd)| Some((domain, odd?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_seen_when_it_is_over() {
+        let seen = Seen::parse("700:705:700,703").expect("a snapshot");
+        let of = |seen: &Seen, numbers: &[u32]| numbers.iter().map(|number| seen.sees(*number)).collect::<Vec<_>>();
+        assert_eq!(of(&seen, &[699, 700, 701, 703, 704, 705, 706]), [true, false, true, false, true, false, false]);
+        // Beyond the first round, and around its end.
+        let seen = Seen::parse("4294967290:4294967298:4294967297").expect("a snapshot");
+        assert_eq!(of(&seen, &[u32::MAX, 0, 1, 2]), [true, true, false, false]);
+        assert!(Seen::parse("7:7:").is_some_and(|seen| seen.sees(6) && !seen.sees(7)));
+        assert!(Seen::parse("").is_none() && Seen::parse("7:x:").is_none());
+    }
 }

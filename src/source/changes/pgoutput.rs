@@ -57,6 +57,8 @@ pub(super) enum Message<'d, 'm> {
         commit: u64,
         /// When it was committed, in microseconds since 2000.
         at: i64,
+        /// Its number.
+        xid: u32,
     },
     /// It ends: the log goes on from here.
     Commit { end: u64 },
@@ -79,7 +81,7 @@ impl Decoder {
     pub(super) fn read<'d, 'm>(&'d mut self, message: &'m [u8]) -> Option<Message<'d, 'm>> {
         let mut rest = Bytes(message);
         Some(match rest.byte()? {
-            b'B' => Message::Begin { commit: rest.u64()?, at: rest.u64()?.cast_signed() },
+            b'B' => Message::Begin { commit: rest.u64()?, at: rest.u64()?.cast_signed(), xid: rest.u32()? },
             b'C' => {
                 let (_flags, _commit) = (rest.byte()?, rest.u64()?);
                 Message::Commit { end: rest.u64()? }
@@ -231,7 +233,7 @@ mod tests {
         }
         decoder.read(&whole);
         for whole in [
-            &b"B\x00\x00\x00\x00\x01\x02\x03\x04\x00\x00\x00\x00\x00\x00\x00\x01"[..],
+            &b"B\x00\x00\x00\x00\x01\x02\x03\x04\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x02\x03"[..],
             b"C\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x02",
             b"I\x00\x00\x40\x01N\x00\x02t\x00\x00\x00\x017n",
             b"U\x00\x00\x40\x01O\x00\x02t\x00\x00\x00\x017nN\x00\x02t\x00\x00\x00\x018u",

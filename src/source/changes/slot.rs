@@ -25,7 +25,7 @@ use super::super::connections::{MARKER, Postgres};
 use super::super::error::{silence, translate};
 use super::install::{ask, set_path, with};
 use super::memory::Memory;
-use super::peek::{Peeked, odd_domains, peek, shown};
+use super::peek::{Peeked, odd_domains, peek, shown, wait_until_visible};
 use super::publication::{self, Found};
 use super::told::Tables;
 use super::tries::Tries;
@@ -368,7 +368,8 @@ impl Reader {
         let peeked = timeout(PATIENCE.1, peek(link, &self.slot.name, tables, *read..flushed, rows)).await;
         connection.next_peek = Instant::now() + (begin.elapsed() * SHARE).clamp(POLL, LONGEST_PAUSE);
         match peeked.unwrap_or_else(|_| Err(silence("reading the slot", PATIENCE.1))) {
-            Ok(Peeked { messages, told, read, lag }) => {
+            Ok(Peeked { messages, told, transactions, read, lag }) => {
+                wait_until_visible(&mut connection.link, &transactions).await?;
                 self.refused = 0;
                 connection.read = read;
                 connection.handed = told.unwrap_or(connection.handed);
