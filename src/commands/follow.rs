@@ -12,7 +12,6 @@ use crate::cache::Redis;
 use crate::ground::changes::{ChangesSettings, Feed, Following};
 use crate::ground::event::Observer;
 use crate::ground::invalidate::Targets;
-use crate::ground::job::OnChange;
 use crate::ground::settings::Settings;
 use crate::runner::{Invalidator, Rewriter};
 use crate::service::Follow;
@@ -27,6 +26,8 @@ pub(super) struct Follows {
     health: watch::Sender<Option<Following>>,
     sources: Option<Sources>,
     observer: Arc<dyn Observer>,
+    /// Who writes keys again: the jobs that want it, as they are now.
+    rewriter: watch::Sender<Arc<Rewriter>>,
     /// Who listens, and who does what is to be done: they end with this.
     follower: JoinSet<()>,
 }
@@ -42,7 +43,8 @@ impl Follows {
     pub(super) fn begin(in_use: &InUse, sources: Option<Sources>, observer: &Arc<dyn Observer>) -> (Self, Heard) {
         let (refill, deleted) = mpsc::channel(1);
         let (health, changes) = watch::channel(None);
-        let mut follows = Follows { refill, health, sources, observer: Arc::clone(observer), follower: JoinSet::new() };
+        let (rewriter, observer) = (watch::channel(rewriter(in_use)).0, Arc::clone(observer));
+        let mut follows = Follows { refill, health, sources, observer, rewriter, follower: JoinSet::new() };
         follows.start(in_use);
         (follows, Heard { deleted, changes })
     }
@@ -50,11 +52,8 @@ impl Follows {
     /// Begins anew, if another configuration means something else. Then changes may have been missed.
     pub(super) fn replace(&mut self, before: &Settings, in_use: &InUse) {
         let now = &in_use.loaded.settings;
-        // Jobs that write keys again, and how, are part of it.
-        let rewrites = |settings: &Settings| settings.jobs.iter().any(|job| job.on_change == OnChange::Rewrite);
-        let is_same = now.changes == before.changes && now.sets == before.sets && now.has_same_servers(before);
-        let is_same = is_same && !rewrites(before) && !rewrites(now);
-        if !is_same {
+        self.rewriter.send_replace(rewriter(in_use));
+        if now.changes != before.changes || now.sets != before.sets || !now.has_same_servers(before) {
             self.start(in_use);
         }
     }
@@ -67,41 +66,45 @@ impl Follows {
         let Some(changes) = &settings.changes else { return };
         let (tell, heard) = mpsc::channel(AHEAD);
         let (done, confirmed) = watch::channel(0);
-        let (source, mut slot) = (&in_use.runner.source, None);
-        let listening = match &changes.feed {
+        let source = &in_use.runner.source;
+        let (listening, feed) = match &changes.feed {
             Feed::Channel(channel) => {
-                let mut listener = Listener::new(source, channel);
-                async move { while tell.send(listener.next().await).await.is_ok() {} }.boxed()
+                let (mut listener, feed) = Listener::new(source, channel, &changes.tables);
+                (async move { while tell.send(listener.next().await).await.is_ok() {} }.boxed(), feed)
             }
             Feed::Slot(wanted) => {
                 let (folder, depends) = (settings.state.as_deref(), depends(changes, settings, &in_use.runner.redis));
-                let (mut reader, state) = Reader::new(source, changes, wanted, depends, folder, confirmed);
-                slot = Some(state);
-                async move { while tell.send(reader.next().await).await.is_ok() {} }.boxed()
+                let (mut reader, feed) = Reader::new(source, changes, wanted, depends, folder, confirmed);
+                (async move { while tell.send(reader.next().await).await.is_ok() {} }.boxed(), feed)
             }
         };
-        let rewriter = Rewriter::new(&in_use.runner, settings.jobs.iter());
-        if rewriter.is_needed() {
-            // What is stale does not wait for runs.
-            in_use.runner.source.keep_for_fills();
-        }
         let follow = Follow {
             heard,
             settings: changes.clone(),
             sets: settings.sets.clone(),
             file: settings.file.clone(),
             invalidator: Invalidator::new(&in_use.runner.redis),
-            rewriter: Arc::new(rewriter),
+            rewriter: self.rewriter.subscribe(),
             reads: self.sources.as_ref().map(watch::Sender::subscribe),
             refill: self.refill.clone(),
             health: self.health.clone(),
             done,
-            slot,
+            feed,
             observer: Arc::clone(&self.observer),
         };
         self.follower.spawn(listening);
         self.follower.spawn(follow.run());
     }
+}
+
+fn rewriter(in_use: &InUse) -> Arc<Rewriter> {
+    let settings = &in_use.loaded.settings;
+    let rewriter = Rewriter::new(&in_use.runner, settings.jobs.iter());
+    if settings.changes.is_some() && rewriter.is_needed() {
+        // What is stale does not wait for runs.
+        in_use.runner.source.keep_for_fills();
+    }
+    Arc::new(rewriter)
 }
 
 /// What has to be as it was for that to be done which was done by an earlier process.

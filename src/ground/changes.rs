@@ -152,6 +152,16 @@ pub enum Followed<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// Changes of some tables do not come, or all do again.
+    Lacks {
+        /// Why not.
+        lacks: Option<&'a str>,
+    },
+    /// It cannot be noted up to where changes are done, so that the next process takes all for changed.
+    Unnoted {
+        /// Why not.
+        why: &'a str,
+    },
     /// From now on everything is heard.
     Back {
         /// How they come.
@@ -172,8 +182,19 @@ pub struct Following {
     pub waiting: usize,
     /// For how long the first of them has waited.
     pub behind: Duration,
-    /// Where changes come through a slot: how that is, once it has been asked.
+    /// What the connection knows.
+    pub feed: FeedState,
+}
+
+/// What a connection knows of how changes are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FeedState {
+    /// Tables whose changes do not come, and why.
+    pub lacks: Option<String>,
+    /// Where changes come through a slot: how that is, while there is a connection.
     pub slot: Option<SlotState>,
+    /// Why it cannot be noted up to where they are done.
+    pub unnoted: Option<String>,
 }
 
 /// How a slot is. Positions are those of the database's log (LSN), in bytes.
@@ -187,8 +208,8 @@ pub struct SlotState {
     pub kept: u64,
     /// How long after its commit the last change was heard of, by the clocks of both machines.
     pub lag: Option<Duration>,
-    /// Tables whose changes do not come, and why.
-    pub lacks: Option<String>,
+    /// For how long there has been something in the log that is not read.
+    pub behind: Duration,
 }
 
 impl Following {
@@ -200,8 +221,12 @@ impl Following {
         if let Some(error) = &self.error {
             return Some(format!("changes: the database is not heard: {error}"));
         }
-        if let Some(lacks) = self.slot.as_ref().and_then(|slot| slot.lacks.as_ref()) {
+        if let Some(lacks) = &self.feed.lacks {
             return Some(format!("changes: not all are heard: {lacks}"));
+        }
+        if let Some(slot) = self.feed.slot.as_ref().filter(|slot| slot.behind > Self::LATE) {
+            let behind = human_seconds(slot.behind.as_secs_f64());
+            return Some(format!("changes: the database's log has not been read to its end for {behind}"));
         }
         let behind = human_seconds(self.behind.as_secs_f64());
         let is_late = self.behind > Self::LATE;

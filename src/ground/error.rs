@@ -44,6 +44,8 @@ pub enum ErrorKind {
     Row,
     /// The job's definition does not fit what the query gives.
     Definition,
+    /// What the database tells changes by is not as it has to be: the server's settings, the account's rights, what is installed.
+    Feed,
     /// No connection to Redis could be made in time, or it kept breaking.
     RedisUnreachable,
     /// Redis rejects the account, a command or a key.
@@ -120,6 +122,7 @@ pub const TABLE: &[Consequence] = &[
     row(ErrorKind::NoValue, Retry::Never, exit::JOB_FAILED, "correct the value: in the key, or in [for_each]"),
     row(ErrorKind::Row, Retry::Never, exit::JOB_FAILED, "correct the row or the query; on_bad_row = \"skip\" leaves such rows out and counts them"),
     row(ErrorKind::Definition, Retry::Never, exit::JOB_FAILED, "run `warm check`: it compares every job with the database"),
+    row(ErrorKind::Feed, Retry::Never, exit::JOB_FAILED, "docs/changes.md says what the database, the account and the owner of the tables need"),
     row(ErrorKind::RedisUnreachable, Retry::Run, exit::REDIS, "check that Redis runs and that REDIS_URL names its host and port"),
     row(ErrorKind::RedisRefused, Retry::Never, exit::REDIS, "check user and password of REDIS_URL and the account's rights (config/redis-acl.conf shows the least account)"),
     row(ErrorKind::RedisFull, Retry::Never, exit::GUARD, "give Redis more memory or cache less; nothing was deleted to make room"),

@@ -46,6 +46,11 @@ impl FollowedLog {
                 let advice = error.kind.consequence().advice;
                 warn!(kind = ?error.kind, "changes of the database are not heard, which is tried again: {error}; advice: {advice}");
             }
+            Followed::Lacks { lacks: Some(lacks) } => warn!("not all changes are heard: {lacks}"),
+            Followed::Lacks { lacks: None } => info!("changes of all tables are heard"),
+            Followed::Unnoted { why } => warn!(
+                "up to where changes are done cannot be noted in the state folder, so that the next start takes all for changed: {why}"
+            ),
             Followed::Back { feed, missed, deletes } => back(feed, *missed, *deletes),
         }
     }
@@ -141,7 +146,7 @@ impl FollowedSeries {
             Followed::Rewritten { keys, .. } => self.rewritten.inc_by(*keys),
             Followed::Back { missed: true, .. } => self.missed.inc(),
             Followed::HeldUp { .. } => self.held_up.inc(),
-            Followed::Back { .. } | Followed::Lost { .. } => 0,
+            Followed::Back { .. } | Followed::Lost { .. } | Followed::Lacks { .. } | Followed::Unnoted { .. } => 0,
         };
     }
 
@@ -149,7 +154,7 @@ impl FollowedSeries {
         self.connected.set(following.is_some_and(|following| following.error.is_none()).into());
         self.waiting.set(following.map_or(0, |following| i64::try_from(following.waiting).unwrap_or(i64::MAX)));
         self.behind.set(following.map_or(0.0, |following| following.behind.as_secs_f64()));
-        let slot = following.and_then(|following| following.slot.as_ref());
+        let slot = following.and_then(|following| following.feed.slot.as_ref());
         let bytes =
             |bytes: fn(&SlotState) -> u64| slot.map_or(0, |slot| i64::try_from(bytes(slot)).unwrap_or(i64::MAX));
         self.position.set(bytes(|slot| slot.position));

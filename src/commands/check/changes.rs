@@ -3,7 +3,6 @@
 use super::Finding;
 use crate::ground::changes::{ChangesSettings, Feed};
 use crate::source::Postgres;
-use crate::source::changes::Installed;
 
 /// Looks for what tells of all tables.
 pub(super) async fn check(changes: &ChangesSettings, source: &Postgres) -> Vec<Finding> {
@@ -11,43 +10,19 @@ pub(super) async fn check(changes: &ChangesSettings, source: &Postgres) -> Vec<F
         Ok(found) => found,
         Err(error) => return vec![Finding::error(&error)],
     };
-    let mut findings = Vec::new();
-    if let Feed::Slot(slot) = &changes.feed {
-        if let Some(lacks) = found.lacks {
-            let way_out = "run `warm changes install` with an account that owns the tables";
-            findings.push(Finding::warning(
-                format!("not all changes come through the slot {}: {lacks}", slot.name),
-                way_out,
-            ));
-        }
-        return findings;
-    }
-    for (watched, installed) in changes.tables.iter().zip(&found.tables) {
-        let message = match installed {
-            Installed::Yes => continue,
-            Installed::NoTable => {
-                let message = format!("there is no table `{}`, which [changes.tables] names", watched.name());
-                findings.push(Finding::warning(
-                    message,
-                    "correct its name there; names are taken letter by letter, as \"Event\"",
-                ));
-                continue;
-            }
-            Installed::No => {
-                format!("nothing tells that rows of `{}` have changed: its triggers are missing", watched.name())
-            }
-            Installed::Outdated => {
-                format!("the triggers of `{}` are not those of the configuration, or are switched off", watched.name())
-            }
-        };
-        findings.push(Finding::warning(message, "run `warm changes install` with an account that owns the table"));
-    }
+    let problems = found.tables.into_iter().filter_map(|table| table.problem).chain(found.problems);
+    let mut findings: Vec<_> =
+        problems.map(|problem| Finding::warning(format!("changes: {}", problem.what), problem.way_out)).collect();
     for table in &found.unwanted {
-        let message =
-            format!("the table {table} has triggers for the {} that no configuration wants", changes.feed.shown());
         findings.push(Finding::warning(
-            message,
+            format!("the table {table} has triggers for the {} that no configuration wants", changes.feed.shown()),
             "run `warm changes install`, which removes them, with an account that owns the table",
+        ));
+    }
+    if let (Feed::Slot(slot), false) = (&changes.feed, found.account_may_read) {
+        findings.push(Finding::warning(
+            format!("changes: the account may read no replication slot, as warm serve is to read {}", slot.name),
+            "as a superuser: ALTER ROLE … REPLICATION (docs/changes.md says what that lets the account do)",
         ));
     }
     findings

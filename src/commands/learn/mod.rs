@@ -21,7 +21,7 @@ use crate::cache::{Heard, OwnKey, Redis};
 use crate::cli::{Common, Learn};
 use crate::ground::clock::{Clock, SystemClock};
 use crate::ground::demand::Demands;
-use crate::ground::error::Error;
+use crate::ground::error::{Error, ErrorKind};
 use crate::ground::exit;
 
 /// The longest time for which the rest is waited for, after the end.
@@ -134,5 +134,8 @@ fn say_begin(common: &Common, length: Duration) {
 
 fn failure(error: &Error) -> Failure {
     let consequence = error.kind.consequence();
-    Failure { code: consequence.exit, what: What::Message(format!("{error}; advice: {}", consequence.advice)) }
+    // What Redis refuses here is said with the way out.
+    let advice = Some(consequence.advice).filter(|_| error.kind != ErrorKind::RedisRefused);
+    let advice = advice.map(|advice| format!("; advice: {advice}")).unwrap_or_default();
+    Failure { code: consequence.exit, what: What::Message(format!("{error}{advice}")) }
 }

@@ -39,7 +39,7 @@ struct Shared {
     /// What stands for all that is too much, of whichever set.
     all: Targets,
     invalidator: Invalidator,
-    rewriter: Arc<Rewriter>,
+    rewriter: watch::Receiver<Arc<Rewriter>>,
     reads: Option<Source>,
     observer: Arc<dyn Observer>,
     /// How often everything had to be deleted, and up to which time that is done.
@@ -84,7 +84,7 @@ impl Backlog {
             everything: follow.everything(),
             all: follow.all(),
             invalidator: follow.invalidator.clone(),
-            rewriter: Arc::clone(&follow.rewriter),
+            rewriter: follow.rewriter.clone(),
             reads: follow.reads.clone(),
             observer: Arc::clone(&follow.observer),
             anew: Mutex::default(),
@@ -94,7 +94,8 @@ impl Backlog {
 
     /// Adds what is stale.
     pub(super) fn add(&self, mut targets: Targets) {
-        let rewrites = targets.take_keys(|key| self.0.rewriter.takes(key));
+        let rewriter = Arc::clone(&self.0.rewriter.borrow());
+        let rewrites = targets.take_keys(|key| rewriter.takes(key));
         let (keys, patterns) = targets.split();
         self.0.put(&self.0.keys, keys);
         self.0.put(&self.0.patterns, patterns);
@@ -249,7 +250,8 @@ impl Shared {
     async fn rewrite(&self, targets: Targets) {
         let begin = Instant::now();
         let keys: Vec<_> = targets.keys().map(<[u8]>::to_vec).collect();
-        let stale = match self.rewriter.rewrite(keys.clone()).await {
+        let rewriter = Arc::clone(&self.rewriter.borrow());
+        let stale = match rewriter.rewrite(keys.clone()).await {
             Ok(done) => {
                 self.observer.on(&Event::Followed(Followed::Rewritten { keys: done.written, took: begin.elapsed() }));
                 done.stale

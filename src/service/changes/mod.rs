@@ -24,7 +24,7 @@ use tokio::time::interval;
 
 use self::backlog::{Backlog, Mark};
 use super::keys::Source;
-use crate::ground::changes::{ChangesSettings, Followed, Following, Heard, Missed, SlotState};
+use crate::ground::changes::{ChangesSettings, FeedState, Followed, Following, Heard, Missed};
 use crate::ground::event::{Event, Observer};
 use crate::ground::invalidate::{Change, Set, Targets};
 use crate::runner::{Invalidator, Rewriter};
@@ -44,16 +44,16 @@ pub struct Follow {
     pub file: PathBuf,
     /// Who deletes.
     pub invalidator: Invalidator,
-    /// Who writes again what is not to be deleted.
-    pub rewriter: Arc<Rewriter>,
+    /// Who writes again what is not to be deleted; another one when jobs are others.
+    pub rewriter: watch::Receiver<Arc<Rewriter>>,
     /// Who else keeps values: it has to forget them.
     pub reads: Option<Source>,
     /// Where it is told what is to be written again: all jobs that have some of these keys.
     pub refill: mpsc::Sender<Arc<Targets>>,
-    /// Where it is told up to which position all is done, for a slot; and how that is.
+    /// Where it is told up to which position all is done, for a slot.
     pub done: watch::Sender<u64>,
-    /// How the slot is, if changes come through one.
-    pub slot: Option<watch::Receiver<SlotState>>,
+    /// What the connection knows of how changes are told.
+    pub feed: watch::Receiver<FeedState>,
     /// Where it is told how things are.
     pub health: watch::Sender<Option<Following>>,
     /// Who wants to know.
@@ -70,7 +70,8 @@ impl Follow {
             others.spawn(lane);
         }
         others.spawn(backlog.clone().try_refused());
-        others.spawn(tell(self.health.clone(), backlog.clone(), Arc::clone(&error), self.slot.clone()));
+        let told = Tell { error: Arc::clone(&error), feed: self.feed.clone(), observer: Arc::clone(&self.observer) };
+        others.spawn(told.tell(self.health.clone(), backlog.clone()));
         let (reached, open) = watch::channel(None);
         others.spawn(confirm(open, backlog.clone(), self.done.clone()));
         let mut anew = JoinSet::new();
@@ -159,22 +160,29 @@ async fn confirm(mut open: watch::Receiver<Option<(u64, Mark)>>, backlog: Backlo
 }
 
 /// Tells how things are, again and again.
-async fn tell(
-    health: watch::Sender<Option<Following>>,
-    backlog: Backlog,
+struct Tell {
     error: Arc<Mutex<Option<String>>>,
-    slot: Option<watch::Receiver<SlotState>>,
-) {
-    let mut beats = interval(BEAT);
-    loop {
-        beats.tick().await;
-        let (waiting, behind) = backlog.state();
-        let error = error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        health.send_replace(Some(Following {
-            error,
-            waiting,
-            behind,
-            slot: slot.as_ref().map(|slot| slot.borrow().clone()),
-        }));
+    feed: watch::Receiver<FeedState>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Tell {
+    async fn tell(self, health: watch::Sender<Option<Following>>, backlog: Backlog) {
+        let (mut beats, mut said, mut unnoted) = (interval(BEAT), None, None);
+        loop {
+            beats.tick().await;
+            let (waiting, behind) = backlog.state();
+            let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let feed = self.feed.borrow().clone();
+            if error.is_none() && feed.lacks != said {
+                self.observer.on(&Event::Followed(Followed::Lacks { lacks: feed.lacks.as_deref() }));
+                said.clone_from(&feed.lacks);
+            }
+            if let Some(why) = feed.unnoted.as_deref().filter(|_| feed.unnoted != unnoted) {
+                self.observer.on(&Event::Followed(Followed::Unnoted { why }));
+            }
+            unnoted.clone_from(&feed.unnoted);
+            health.send_replace(Some(Following { error, waiting, behind, feed }));
+        }
     }
 }

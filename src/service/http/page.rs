@@ -88,7 +88,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::ground::changes::Following;
+    use crate::ground::changes::{FeedState, Following};
 
     fn healthy() -> Health {
         Health { cache: Link::Up { since: DateTime::UNIX_EPOCH }, ..Health::unknown() }
@@ -114,7 +114,7 @@ mod tests {
     fn reasons_stand_one_on_a_line() {
         assert_eq!(get("/readyz", &healthy()), (200, "ok\n".to_owned()));
         assert_eq!(get("/readyz", &Health::unknown()), (503, "Redis has not answered yet\n".to_owned()));
-        let late = Following { error: None, waiting: 3, behind: Duration::from_secs(9), slot: None };
+        let late = Following { error: None, waiting: 3, behind: Duration::from_secs(9), feed: FeedState::default() };
         assert_eq!(get("/readyz", &Health { changes: Some(late.clone()), ..healthy() }), (200, "ok\n".to_owned()));
         let late = Following { behind: Duration::from_secs(11), ..late };
         let words = "changes: 3 keys and patterns are not deleted yet, the first one for 11s\n".to_owned();

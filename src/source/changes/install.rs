@@ -9,9 +9,13 @@ use tokio::time::timeout;
 use super::super::connections::{Postgres, part};
 use super::super::error::{silence, translate};
 use super::{publication, triggers};
-use crate::ground::changes::{ChangesSettings, Feed, Slot};
+use crate::ground::changes::{ChangesSettings, Feed, Slot, Watched};
 use crate::ground::error::{Error, ErrorKind};
+use crate::ground::near::nearest;
 use crate::ground::sql::quote_identifier;
+
+/// How long it may take for an answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is there for a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +34,81 @@ pub enum Installed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     /// Of each table, in the order of the configuration.
-    pub tables: Vec<Installed>,
+    pub tables: Vec<Table>,
     /// Tables with triggers of ours for which the configuration has no use any more.
     pub unwanted: Vec<String>,
-    /// What is wrong with the tables, where changes come through a slot.
-    pub lacks: Option<String>,
+    /// What is wrong with the server or the slot.
+    pub problems: Vec<Problem>,
+    /// What there is of ours beside it, of other channels and slots: another installation's, or what an earlier configuration has left.
+    pub others: Vec<String>,
     /// The slot, if there is one.
     pub slot: Option<SlotFound>,
+    /// Whether this account may read slots, where that is needed.
+    pub account_may_read: bool,
+}
+
+/// A table of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// What is there for it.
+    pub state: Installed,
+    /// What is wrong with it.
+    pub problem: Option<Problem>,
+}
+
+/// Why changes are not told as they are to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub way_out: String,
+    /// What it means.
+    pub weight: Weight,
+}
+
+/// What a problem means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Nothing can be installed before it is mended.
+    Bars,
+    /// Changes are not told.
+    Open,
+    /// They are, but it is not as somebody meant it to be.
+    Unwise,
+}
+
+impl Problem {
+    pub(super) fn new(weight: Weight, what: impl Into<String>, way_out: impl Into<String>) -> Self {
+        Problem { what: what.into(), way_out: way_out.into(), weight }
+    }
+
+    /// One that `install` mends.
+    pub(super) fn to_install(what: String) -> Self {
+        Problem::new(Weight::Open, what, "run `warm changes install` with an account that owns the tables")
+    }
+
+    pub(super) fn no_table(watched: &Watched) -> Self {
+        let way_out = "correct its name in [changes.tables], or give its schema; names are taken letter by letter, as \"Event\" or \"public.Event\"";
+        Problem::new(Weight::Bars, format!("there is no table {} that this account finds", watched.name()), way_out)
+    }
+
+    /// Columns that are wanted, and are none of these; `or` is what else that may mean.
+    pub(super) fn of_columns(watched: &Watched, columns: &[String], or: &str) -> Option<Self> {
+        let wanted = watched.columns();
+        let missing = wanted.iter().find(|wanted| !columns.iter().any(|column| column == *wanted))?;
+        let way_out = match nearest(missing, columns.iter().map(String::as_str)) {
+            Some(near) => format!("correct it in [changes.tables]: did you mean {{{near}}}?"),
+            None => format!("correct it in [changes.tables]; the columns are {}", columns.join(", ")),
+        };
+        Some(Problem::new(Weight::Bars, format!("{} has no column {missing}{or}", watched.name()), way_out))
+    }
+}
+
+/// What is wrong, in one line; `None` if nothing is.
+pub(super) fn lacks<'p>(problems: impl Iterator<Item = &'p Problem>) -> Option<String> {
+    let all: Vec<_> = problems.map(|problem| format!("{} ({})", problem.what, problem.way_out)).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// A slot on the server.
@@ -115,21 +187,22 @@ impl Postgres {
     /// What the server says.
     pub async fn installation(&self, settings: &ChangesSettings) -> Result<Installation, Error> {
         let home = self.primary().unwrap_or(self);
-        match &settings.feed {
+        let mut link = home.connect().await?;
+        set_path(&mut link, home).await?;
+        let others = others(&mut link, &settings.feed).await?;
+        let found = match &settings.feed {
             Feed::Channel(channel) => {
-                let (tables, unwanted) = triggers::find(home, channel, &settings.tables).await?;
-                Ok(Installation { tables, unwanted, lacks: None, slot: None })
+                let (tables, unwanted) = triggers::find(&mut link, channel, &settings.tables).await?;
+                Installation { tables, unwanted, problems: Vec::new(), others, slot: None, account_may_read: true }
             }
             Feed::Slot(slot) => {
-                let mut link = home.connect().await?;
-                set_path(&mut link, home).await?;
                 let found = publication::find(&mut link, &settings.tables, &slot.name).await?;
-                let slot = publication::slot_of(&mut link, &slot.name).await?;
-                part(link).await;
-                let lacks = found.lacks(&settings.tables);
-                Ok(Installation { tables: found.installed(), unwanted: Vec::new(), lacks, slot })
+                let (problems, slot, account_may_read) = publication::slot_of(&mut link, slot).await?;
+                Installation { tables: found.tables, unwanted: Vec::new(), problems, others, slot, account_may_read }
             }
-        }
+        };
+        part(link).await;
+        Ok(found)
     }
 
     /// Runs steps on a connection of their own.
@@ -164,13 +237,26 @@ pub(super) async fn set_path(link: &mut PgConnection, home: &Postgres) -> Result
     timeout(limit, set).await.map_err(|_| silence("SET", limit))?.map_err(translate).map(|_| ())
 }
 
-/// The account that reads is not the one that may change tables.
+/// What there is of other channels and publications of ours.
+async fn others(link: &mut PgConnection, feed: &Feed) -> Result<Vec<String>, Error> {
+    const OTHERS: &str = "SELECT name FROM ( \
+         SELECT DISTINCT 'channel ' || substr(pg_catalog.obj_description(p.oid, 'pg_proc'), 15) AS name FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+         WHERE n.nspname = 'warm' AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'warm changes: %' \
+         UNION SELECT 'slot ' || p.pubname FROM pg_catalog.pg_publication p WHERE pg_catalog.obj_description(p.oid, 'pg_publication') LIKE 'warm changes: %') o \
+         WHERE name <> $1 ORDER BY 1";
+    let rows = ask(link, OTHERS, with(PgArguments::default(), feed.shown())?, PATIENCE).await?;
+    rows.iter().map(|row| get(row, "name")).collect()
+}
+
+/// What the server refuses to install: the account that reads is not the one that may change tables.
 fn refused(error: Error) -> Error {
+    let is_right = error.kind == ErrorKind::PostgresPermission || error.message.contains("read-only transaction");
+    let way_out = "; it takes an account that owns the tables, or `--print` and psql";
     match error.kind {
-        ErrorKind::PostgresPermission => Error {
-            message: format!("{}; --print gives the statements, for an account that owns the tables", error.message),
-            ..error
-        },
+        ErrorKind::PostgresPermission | ErrorKind::Query | ErrorKind::Data | ErrorKind::Definition => {
+            let message = error.message + if is_right { way_out } else { "" };
+            Error { kind: ErrorKind::Feed, message, at: error.at }
+        }
         _ => error,
     }
 }

@@ -9,19 +9,24 @@
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::connections::{Postgres, STATE, State, part};
 use super::super::error::{silence, translate};
+use super::install::{lacks, set_path};
 use super::tries::Tries;
-use crate::ground::changes::Heard;
+use super::triggers;
+use crate::ground::changes::{FeedState, Heard, Watched};
 use crate::ground::error::{Error, ErrorKind};
 
 /// How often the server is asked whether it is there, and what was committed.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long it may take for an answer, and how long what was sent on trial may be on its way.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the triggers are there.
+const LOOKS: Duration = Duration::from_secs(60);
 /// The most messages that are handed on together.
 const TOGETHER: usize = 1000;
 /// What a message of ours begins with: one on trial.
@@ -36,6 +41,10 @@ pub struct Listener {
     before: Option<State>,
     tries: Tries,
     trials: u64,
+    /// The tables whose triggers are to tell it, when that was looked at last, and what is known.
+    tables: Vec<Watched>,
+    looked: Instant,
+    state: watch::Sender<FeedState>,
 }
 
 struct Connection {
@@ -51,16 +60,21 @@ struct Connection {
 }
 
 impl Listener {
-    /// One that listens to this channel of the server that the database is written to. Nothing is opened yet.
-    pub fn new(postgres: &Postgres, channel: &str) -> Self {
-        Listener {
+    /// One that listens to this channel of the server that the database is written to, and looks whether these tables have their triggers. Nothing is opened yet.
+    pub fn new(postgres: &Postgres, channel: &str, tables: &[Watched]) -> (Self, watch::Receiver<FeedState>) {
+        let (state, states) = watch::channel(FeedState::default());
+        let listener = Listener {
             postgres: postgres.primary().unwrap_or(postgres).clone(),
             channel: channel.to_owned(),
             connection: None,
             before: None,
             tries: Tries::new(),
             trials: 0,
-        }
+            tables: tables.to_vec(),
+            looked: Instant::now(),
+            state,
+        };
+        (listener, states)
     }
 
     /// Waits for what happens next.
@@ -81,6 +95,9 @@ impl Listener {
             };
             match connection.hear().await {
                 Ok(messages) => {
+                    if self.looked.elapsed() > LOOKS {
+                        self.look_again().await;
+                    }
                     let is_trial = |message: &String| message.starts_with(TRIAL);
                     let messages: Vec<_> = messages.into_iter().filter(|message| !is_trial(message)).collect();
                     if !messages.is_empty() {
@@ -137,6 +154,7 @@ impl Listener {
         let mut other = self.postgres.connect().await?;
         let send = sqlx::query("SELECT pg_catalog.pg_notify($1, $2)").bind(&self.channel).bind(&message);
         let sent = timeout(PATIENCE, send.persistent(false).execute(&mut other)).await;
+        self.look(&mut other).await;
         part(other).await;
         match sent.map_err(|_| silence("a message on trial", PATIENCE))? {
             Ok(_) => {}
@@ -158,13 +176,40 @@ impl Listener {
         Ok(())
     }
 
+    /// Looks whether the triggers are there.
+    async fn look(&mut self, link: &mut PgConnection) {
+        self.looked = Instant::now();
+        let found = match set_path(link, &self.postgres).await {
+            Ok(()) => triggers::find(link, &self.channel, &self.tables).await,
+            Err(error) => Err(error),
+        };
+        // Whoever cannot ask knows nothing new.
+        if let Ok((tables, _)) = found {
+            let lacks = lacks(tables.iter().filter_map(|table| table.problem.as_ref()));
+            self.state.send_modify(|state| state.lacks = lacks);
+        }
+    }
+
+    /// The same on a connection of its own: the one that listens shall not wait.
+    async fn look_again(&mut self) {
+        self.looked = Instant::now();
+        // Messages that come meanwhile wait: not for long.
+        let look = async {
+            if let Ok(mut other) = self.postgres.connect().await {
+                self.look(&mut other).await;
+                part(other).await;
+            }
+        };
+        let _ = timeout(BEAT, look).await;
+    }
+
     fn deaf(&self) -> Error {
         let message = format!(
             "PostgreSQL takes LISTEN, but what is sent to the channel `{}` does not come: a pooler stands between that hands no messages on; \
              let primary_url in [postgres] name PostgreSQL itself",
             self.channel
         );
-        Error::new(ErrorKind::Definition, message)
+        Error::new(ErrorKind::Feed, message)
     }
 }
 
@@ -220,7 +265,7 @@ impl Connection {
         let state = State::of(&row)?;
         if state.standby {
             let message = "PostgreSQL is a standby, which sends no messages: primary_url in [postgres] names the server that is written to";
-            return Err(Error::new(ErrorKind::Definition, message));
+            return Err(Error::new(ErrorKind::Feed, message));
         }
         self.states.swap(0, 1);
         self.states[1] = state;

@@ -4,7 +4,7 @@
 //! it: a slot that is further on was moved by somebody else, or is another one.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::ground::fingerprint::Fingerprint;
@@ -28,17 +28,16 @@ impl Memory {
         (fingerprint == circumstances.to_string()).then(|| position.parse().ok()).flatten()
     }
 
-    /// Notes it. If that cannot be done, what was noted before is all that is known.
-    pub(super) fn write(&self, circumstances: Fingerprint, position: u64) {
-        let Some(file) = &self.file else { return };
+    /// Notes it.
+    ///
+    /// # Errors
+    /// What the folder's file system says, or that there is no folder. Then what was noted before is all that is known.
+    pub(super) fn write(&self, circumstances: Fingerprint, position: u64) -> io::Result<()> {
+        let Some(file) = &self.file else { return Err(io::Error::other("no state folder is known")) };
         let new = file.with_extension("new");
-        let write = || {
-            fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
-            fs::File::create(&new)?.write_all(format!("{circumstances} {position}\n").as_bytes())?;
-            fs::rename(&new, file)
-        };
-        // Then the next process takes everything for changed.
-        let _: std::io::Result<()> = write();
+        fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+        fs::File::create(&new)?.write_all(format!("{circumstances} {position}\n").as_bytes())?;
+        fs::rename(&new, file)
     }
 }
 
@@ -52,12 +51,12 @@ mod tests {
         let (memory, here, there) =
             (Memory::new(Some(folder.path()), "slot"), Fingerprint::of(["a"]), Fingerprint::of(["b"]));
         assert_eq!(memory.read(here), None);
-        memory.write(here, 7);
-        memory.write(here, 8);
+        memory.write(here, 7).expect("noted");
+        memory.write(here, 8).expect("noted");
         assert_eq!((memory.read(here), memory.read(there)), (Some(8), None));
         fs::write(folder.path().join("changes-slot"), "half").expect("written");
         assert_eq!(memory.read(here), None);
-        Memory::new(None, "slot").write(here, 7);
+        assert!(Memory::new(None, "slot").write(here, 7).is_err());
         assert_eq!(Memory::new(None, "slot").read(here), None);
     }
 }

@@ -30,8 +30,9 @@ pub(super) struct Peeked {
     pub(super) told: Option<u64>,
     /// The numbers of the transactions of which there are messages.
     pub(super) transactions: Vec<u32>,
-    /// The position up to which everything has been read.
+    /// The position up to which everything has been read, and whether that is all there is.
     pub(super) read: u64,
+    pub(super) is_all: bool,
     /// How long after its commit the last change was read.
     pub(super) lag: Option<Duration>,
 }
@@ -53,8 +54,14 @@ pub(super) async fn peek(
     let mut found = sqlx::query_with(PEEK, arguments).persistent(false).fetch(link);
     let (mut decoder, mut told, mut count) = (Decoder::default(), Told::default(), 0);
     let (mut is_known, mut said, mut number) = (false, 0, 0);
-    let mut peeked =
-        Peeked { messages: Vec::new(), told: None, transactions: Vec::new(), read: positions.start, lag: None };
+    let mut peeked = Peeked {
+        messages: Vec::new(),
+        told: None,
+        transactions: Vec::new(),
+        read: positions.start,
+        is_all: false,
+        lag: None,
+    };
     while let Some(row) = found.try_next().await.map_err(translate)? {
         count += 1;
         let data: &[u8] = row.try_get("data").map_err(translate)?;
@@ -83,7 +90,8 @@ pub(super) async fn peek(
             Message::Changed(..) | Message::Truncated(_) | Message::Other => {}
         }
     }
-    if count < rows {
+    peeked.is_all = count < rows;
+    if peeked.is_all {
         peeked.read = peeked.read.max(positions.end);
     }
     Ok(Peeked { messages: told.into_messages(), ..peeked })

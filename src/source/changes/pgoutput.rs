@@ -7,8 +7,10 @@ use std::collections::HashMap;
 /// A table as the server describes it before its first change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Relation {
-    pub(super) schema: String,
-    pub(super) name: String,
+    /// Its number in `pg_class`: names come and go.
+    pub(super) oid: u32,
+    /// Whether rows that were are said to come with all their columns.
+    pub(super) is_full: bool,
     pub(super) columns: Vec<Column>,
 }
 
@@ -88,7 +90,7 @@ impl Decoder {
             }
             b'R' => {
                 let number = rest.u32()?;
-                self.relations.insert(number, rest.relation()?);
+                self.relations.insert(number, rest.relation(number)?);
                 Message::Other
             }
             b'I' => {
@@ -151,18 +153,16 @@ impl<'m> Bytes<'m> {
         Some(text)
     }
 
-    fn relation(&mut self) -> Option<Relation> {
-        let (schema, name) = (self.text()?, self.text()?);
-        let (_identity, count) = (self.byte()?, self.u16()?);
-        // The server's own schema has no name.
-        let schema = if schema.is_empty() { "pg_catalog".to_owned() } else { schema };
+    fn relation(&mut self, oid: u32) -> Option<Relation> {
+        let (_schema, _name) = (self.text()?, self.text()?);
+        let (identity, count) = (self.byte()?, self.u16()?);
         let column = |_| {
             let (flags, name, ty) = (self.byte()?, self.text()?, self.u32()?);
             let _modifier = self.u32()?;
             Some(Column { name, ty, is_key: flags & 1 == 1 })
         };
         let columns = (0..count).map(column).collect::<Option<_>>()?;
-        Some(Relation { schema, name, columns })
+        Some(Relation { oid, is_full: identity == b'f', columns })
     }
 
     fn old_row(&mut self) -> Option<Old<'m>> {
@@ -215,7 +215,7 @@ mod tests {
         let Some(Message::Changed(relation, Row::Updated(old, new))) = decoder.read(update) else {
             panic!("an update")
         };
-        assert_eq!((relation.schema.as_str(), relation.name.as_str()), ("public", "t"));
+        assert_eq!((relation.oid, relation.is_full), (0x4001, false));
         assert_eq!(
             relation.columns.iter().map(|column| (column.ty, column.is_key)).collect::<Vec<_>>(),
             [(23, true), (25, false)]

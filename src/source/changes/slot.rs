@@ -16,20 +16,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::postgres::PgConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::connections::{MARKER, Postgres};
-use super::super::error::{silence, translate};
-use super::install::{ask, set_path, with};
+use super::super::connections::Postgres;
+use super::super::error::silence;
+use super::install::lacks;
 use super::memory::Memory;
-use super::peek::{Peeked, odd_domains, peek, shown, wait_until_visible};
+use super::peek::{Peeked, odd_domains, peek, wait_until_visible};
 use super::publication::{self, Found};
+use super::session::{self, Look};
 use super::told::Tables;
 use super::tries::Tries;
-use crate::ground::changes::{ChangesSettings, Heard, Slot, SlotState};
+use crate::ground::changes::{ChangesSettings, FeedState, Heard, Slot};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::show::human_bytes;
@@ -43,10 +43,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MOVES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// How often it is asked whether the publication is as it was.
 const SHAPES: Duration = Duration::from_secs(10);
-/// How long it may take for an answer, and for what reads the log.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
-/// How long a new slot may wait for transactions that are open.
-const MAKING: Duration = Duration::from_secs(30);
+/// With more than `slot_limit` to read, it has to move within this.
+const STUCK: Duration = Duration::from_secs(10);
 /// About how many rows are read in a peek: it ends with the transaction in which there are so many.
 const TOGETHER: i32 = 5000;
 /// A peek that the server refuses so often in a row will not go better: the slot is given up.
@@ -62,7 +60,7 @@ pub struct Reader {
     memory: Memory,
     /// Up to where all is done, as it is told.
     done: watch::Receiver<u64>,
-    state: watch::Sender<SlotState>,
+    state: watch::Sender<FeedState>,
     connection: Option<Connection>,
     tries: Tries,
     /// How many peeks have been refused in a row.
@@ -86,13 +84,8 @@ struct Connection {
     moved: Instant,
     next_peek: Instant,
     shaped: Instant,
-}
-
-/// Where the log and the slot are.
-struct Look {
-    flushed: u64,
-    confirmed: u64,
-    kept: u64,
+    /// When all had been read that there was.
+    caught_up: Instant,
 }
 
 impl Reader {
@@ -104,8 +97,8 @@ impl Reader {
         depends: String,
         folder: Option<&Path>,
         done: watch::Receiver<u64>,
-    ) -> (Self, watch::Receiver<SlotState>) {
-        let (state, states) = watch::channel(SlotState::default());
+    ) -> (Self, watch::Receiver<FeedState>) {
+        let (state, states) = watch::channel(FeedState::default());
         let reader = Reader {
             postgres: postgres.primary().unwrap_or(postgres).clone(),
             settings: settings.clone(),
@@ -145,6 +138,7 @@ impl Reader {
                 }
                 Err(error) => {
                     self.tries.lost(&error);
+                    self.state.send_modify(|state| state.slot = None);
                     return Heard::Lost(self.postgres.named(error));
                 }
             }
@@ -153,32 +147,33 @@ impl Reader {
 
     /// A connection, and whether anything may have been missed since the last process.
     async fn connect(&mut self) -> Result<(Connection, bool), Error> {
-        let mut link = self.postgres.connect().await?;
-        self.prepare(&mut link).await?;
+        let mut link = session::open(&self.postgres, &self.slot).await?;
         let found = publication::find(&mut link, &self.settings.tables, &self.slot.name).await?;
         self.look_at_publication(&found)?;
         let mut is_new = false;
-        let look = match self.slot_of(&mut link).await? {
+        let look = match session::look(&mut link, &self.slot).await? {
             Some(look) => look,
             None => {
                 is_new = true;
-                self.make(&mut link).await?;
-                // Whoever removes both has dropped the slot first, and cannot know of this one.
+                session::make(&mut link, &self.slot).await?;
+                // Whoever removes both cannot know of this one.
                 if !publication::find(&mut link, &self.settings.tables, &self.slot.name).await?.is_there {
-                    self.drop_slot(&mut link).await?;
+                    session::drop_slot(&mut link, &self.slot).await?;
                     return Err(self.is_gone());
                 }
-                self.slot_of(&mut link).await?.ok_or_else(|| self.is_gone())?
+                session::look(&mut link, &self.slot).await?.ok_or_else(|| self.is_gone())?
             }
         };
         let odd = odd_domains(&mut link).await?;
         let circumstances = Fingerprint::of([found.shape.as_str(), &self.depends, &self.slot.name]);
         let remembered = self.memory.read(circumstances);
-        let missed = is_new || remembered.is_none_or(|done| look.confirmed > done);
+        // A log that is shorter than what was done is another one: the server's data are a copy of before.
+        let is_known = |done: u64| look.confirmed <= done && done <= look.flushed;
+        let missed = is_new || !remembered.is_some_and(is_known);
         let now = Instant::now();
         let connection = Connection {
             link,
-            tables: Tables::new(found.schemas().zip(self.settings.tables.iter().cloned()), odd),
+            tables: Tables::new(found.oids.into_iter().zip(self.settings.tables.iter().cloned()), odd),
             circumstances,
             shape: found.shape,
             confirmed: look.confirmed,
@@ -188,35 +183,9 @@ impl Reader {
             moved: now,
             next_peek: now,
             shaped: now,
+            caught_up: now,
         };
         Ok((connection, missed))
-    }
-
-    /// Settings of the session, and the lock by which nobody else of us follows the same slot.
-    async fn prepare(&self, link: &mut PgConnection) -> Result<(), Error> {
-        set_path(link, &self.postgres).await?;
-        // A machine that vanished would hold the lock for hours.
-        let settings = format!(
-            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 1; \
-             SET statement_timeout = {limit}; SELECT CASE WHEN current_setting('idle_session_timeout', true) IS NOT NULL THEN set_config('idle_session_timeout', '60s', false) END",
-            limit = PATIENCE.1.as_millis()
-        );
-        let set = sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *link);
-        timeout(PATIENCE.0, set).await.map_err(|_| silence("SET", PATIENCE.0))?.map_err(translate)?;
-        let name = Fingerprint::of([self.slot.name.as_str()]).number();
-        #[expect(clippy::cast_possible_truncation, reason = "a part of it will do")]
-        let keys = with(with(PgArguments::default(), MARKER as i32)?, name as i32)?;
-        let lock = one(link, "SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS is_ours", keys, PATIENCE.0).await?;
-        match lock.try_get("is_ours").map_err(translate)? {
-            true => Ok(()),
-            false => {
-                let name = &self.slot.name;
-                let message = format!(
-                    "another warm follows the slot {name}: each needs one of its own, which `slot` in [changes] names (or it was one that has ended a moment ago, or a pooler stands between, and primary_url in [postgres] has to name PostgreSQL itself)"
-                );
-                Err(Error::new(ErrorKind::Definition, message))
-            }
-        }
     }
 
     /// Without a publication there is nothing to follow; with a part of it, that part.
@@ -224,85 +193,33 @@ impl Reader {
         let name = &self.slot.name;
         if found.standby {
             let message = "PostgreSQL is a standby: primary_url in [postgres] names the server that is written to";
-            return Err(Error::new(ErrorKind::Definition, message));
+            return Err(Error::new(ErrorKind::Feed, message));
         }
         if !found.is_there {
             let message = format!(
                 "there is no publication {name} of warm in the database: run `warm changes install` with an account that owns the tables"
             );
-            return Err(Error::new(ErrorKind::Definition, message));
+            return Err(Error::new(ErrorKind::Feed, message));
         }
-        let lacks = found.lacks(&self.settings.tables);
+        let lacks = lacks(found.tables.iter().filter_map(|table| table.problem.as_ref()));
         self.state.send_modify(|state| state.lacks = lacks);
         Ok(())
     }
 
-    /// Where the log and the slot are; `None` if there is no slot, or one that the server has given up, which is dropped.
-    async fn slot_of(&self, link: &mut PgConnection) -> Result<Option<Look>, Error> {
-        const LOOK: &str = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::int8 AS flushed, \
-             coalesce(confirmed_flush_lsn - '0/0', 0)::int8 AS confirmed, coalesce(pg_catalog.pg_current_wal_lsn() - restart_lsn, 0)::int8 AS kept, \
-             plugin IS NOT DISTINCT FROM 'pgoutput' AND database IS NOT DISTINCT FROM current_database() AS is_ours, wal_status IS NOT DISTINCT FROM 'lost' AS is_lost \
-             FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-        let name = with(PgArguments::default(), self.slot.name.clone())?;
-        let rows = ask(link, LOOK, name, PATIENCE.0).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let get = |column: &str| row.try_get::<i64, _>(column).map(i64::cast_unsigned).map_err(translate);
-        if !row.try_get::<bool, _>("is_ours").map_err(translate)? {
-            let message =
-                format!("the slot {} is one of another database or plugin: let `slot` name another", self.slot.name);
-            return Err(Error::new(ErrorKind::Definition, message));
-        }
-        if row.try_get::<bool, _>("is_lost").map_err(translate)? {
-            self.drop_slot(link).await?;
-            return Ok(None);
-        }
-        Ok(Some(Look { flushed: get("flushed")?, confirmed: get("confirmed")?, kept: get("kept")? }))
-    }
-
-    async fn make(&self, link: &mut PgConnection) -> Result<(), Error> {
-        const MAKE: &str = "SELECT FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')";
-        ask(link, MAKE, with(PgArguments::default(), self.slot.name.clone())?, MAKING).await.map(|_| ()).map_err(
-            |error| match error.kind {
-                ErrorKind::PostgresPermission => {
-                    let message = format!(
-                        "{}; `ALTER ROLE … REPLICATION` gives the account that right (docs/changes.md)",
-                        error.message
-                    );
-                    Error { message, ..error }
-                }
-                _ => error,
-            },
-        )
-    }
-
-    async fn drop_slot(&self, link: &mut PgConnection) -> Result<(), Error> {
-        let name = with(PgArguments::default(), self.slot.name.clone())?;
-        ask(link, "SELECT pg_catalog.pg_drop_replication_slot($1)", name, PATIENCE.0).await.map(|_| ())
-    }
-
     fn is_gone(&self) -> Error {
-        Error::new(ErrorKind::PostgresLost, format!("the slot {} is gone", self.slot.name))
+        Error::new(ErrorKind::Feed, format!("the slot {} is gone", self.slot.name))
     }
 
     /// Waits until something has been committed that is to be told.
     async fn hear(&mut self, connection: &mut Connection) -> Result<Vec<String>, Error> {
         loop {
-            let look = self.slot_of(&mut connection.link).await?.ok_or_else(|| self.is_gone())?;
+            let look = session::look(&mut connection.link, &self.slot).await?.ok_or_else(|| self.is_gone())?;
             if look.confirmed > connection.confirmed {
                 let message =
                     format!("somebody else has moved the slot {}: what it told him is not known here", self.slot.name);
-                return Err(Error::new(ErrorKind::PostgresLost, message));
+                return Err(Error::new(ErrorKind::Feed, message));
             }
-            if look.kept > self.slot.limit {
-                self.drop_slot(&mut connection.link).await?;
-                let message = format!(
-                    "the server had to keep {} for the slot {}, more than slot_limit ({}): it is made anew",
-                    human_bytes(look.kept),
-                    self.slot.name,
-                    human_bytes(self.slot.limit)
-                );
-                return Err(Error::new(ErrorKind::PostgresLost, message));
-            }
+            self.guard(connection, &look).await?;
             self.keep_shape(connection).await?;
             self.go_on(connection, &look).await?;
             if look.flushed > connection.read && Instant::now() >= connection.next_peek {
@@ -314,8 +231,27 @@ impl Reader {
                     continue;
                 }
             }
+            if connection.read >= look.flushed {
+                connection.caught_up = Instant::now();
+            }
             sleep(POLL).await;
         }
+    }
+
+    /// Gives the slot up if it does not move, and makes the server keep too much. (It also keeps what a transaction needs that is open: there a new slot would be no better.)
+    async fn guard(&self, connection: &mut Connection, look: &Look) -> Result<(), Error> {
+        let unread = look.flushed.saturating_sub(connection.confirmed);
+        if unread <= self.slot.limit || connection.moved.elapsed() < STUCK {
+            return Ok(());
+        }
+        session::drop_slot(&mut connection.link, &self.slot).await?;
+        let message = format!(
+            "{} of PostgreSQL's log wait for the slot {}, more than slot_limit ({}), and it does not move: it is made anew",
+            human_bytes(unread),
+            self.slot.name,
+            human_bytes(self.slot.limit)
+        );
+        Err(Error::new(ErrorKind::Feed, message))
     }
 
     /// What the publication tells, and of which tables, has to be what it was.
@@ -329,7 +265,7 @@ impl Reader {
             return Ok(());
         }
         let message = format!("the publication {}, or a table of it, is not what it was", self.slot.name);
-        Err(Error::new(ErrorKind::PostgresLost, message))
+        Err(Error::new(ErrorKind::Feed, message))
     }
 
     /// Moves the slot to where all is done, and tells how it is.
@@ -342,21 +278,27 @@ impl Reader {
         let is_due = connection.moved.elapsed() >= pause;
         if is_all_done && !connection.is_noted {
             // From now on whoever begins has missed nothing.
-            self.memory.write(connection.circumstances, connection.confirmed);
+            self.note(connection.circumstances, connection.confirmed);
             connection.is_noted = true;
         }
         if is_due && target > connection.confirmed {
-            self.memory.write(connection.circumstances, target);
-            const MOVE: &str = "SELECT FROM pg_catalog.pg_replication_slot_advance($1, $2::pg_lsn)";
-            let arguments = with(with(PgArguments::default(), self.slot.name.clone())?, shown(target))?;
-            ask(&mut connection.link, MOVE, arguments, PATIENCE.1).await?;
+            self.note(connection.circumstances, target);
+            session::advance(&mut connection.link, &self.slot, target).await?;
             (connection.confirmed, connection.moved) = (target, Instant::now());
         }
         let unread = look.flushed.saturating_sub(connection.confirmed);
         self.state.send_modify(|state| {
-            (state.position, state.unread, state.kept) = (connection.confirmed, unread, look.kept);
+            let slot = state.slot.get_or_insert_default();
+            (slot.position, slot.unread, slot.kept) = (connection.confirmed, unread, look.kept);
+            slot.behind = connection.caught_up.elapsed();
         });
         Ok(())
+    }
+
+    /// Notes up to where all is done. Where that cannot be done, each process takes all for changed.
+    fn note(&self, circumstances: Fingerprint, position: u64) {
+        let unnoted = self.memory.write(circumstances, position).err().map(|error| error.to_string());
+        self.state.send_if_modified(|state| std::mem::replace(&mut state.unnoted, unnoted.clone()) != unnoted);
     }
 
     /// What has been committed up to this position, and was not told yet.
@@ -365,16 +307,19 @@ impl Reader {
         // What was told, and is not done yet, comes again before what is new.
         let rows = if connection.handed > connection.confirmed { 10 * TOGETHER } else { TOGETHER };
         let Connection { link, tables, read, .. } = connection;
-        let peeked = timeout(PATIENCE.1, peek(link, &self.slot.name, tables, *read..flushed, rows)).await;
-        connection.next_peek = Instant::now() + (begin.elapsed() * SHARE).clamp(POLL, LONGEST_PAUSE);
-        match peeked.unwrap_or_else(|_| Err(silence("reading the slot", PATIENCE.1))) {
-            Ok(Peeked { messages, told, transactions, read, lag }) => {
+        let peeked = timeout(session::LONG, peek(link, &self.slot.name, tables, *read..flushed, rows)).await;
+        let pause = (begin.elapsed() * SHARE).clamp(POLL, LONGEST_PAUSE);
+        match peeked.unwrap_or_else(|_| Err(silence("reading the slot", session::LONG))) {
+            Ok(Peeked { messages, told, transactions, read, is_all, lag }) => {
+                // Whoever is behind does not rest, unless it is what is not done yet that comes again.
+                let goes_on = !is_all && read > connection.read;
+                connection.next_peek = Instant::now() + if goes_on { Duration::ZERO } else { pause };
                 wait_until_visible(&mut connection.link, &transactions).await?;
                 self.refused = 0;
                 connection.read = read;
                 connection.handed = told.unwrap_or(connection.handed);
                 if lag.is_some() {
-                    self.state.send_modify(|state| state.lag = lag);
+                    self.state.send_modify(|state| state.slot.get_or_insert_default().lag = lag);
                 }
                 Ok(messages)
             }
@@ -386,20 +331,10 @@ impl Reader {
                 }
                 // Such as a publication that was not there yet when the change was made: that stays so.
                 self.refused = 0;
-                self.drop_slot(&mut connection.link).await?;
+                session::drop_slot(&mut connection.link, &self.slot).await?;
                 let message = format!("{}; the slot {} is made anew", error.message, self.slot.name);
-                Err(Error { message, ..error })
+                Err(Error { kind: ErrorKind::Feed, message, ..error })
             }
         }
     }
-}
-
-async fn one(
-    link: &mut PgConnection,
-    query: &'static str,
-    arguments: PgArguments,
-    limit: Duration,
-) -> Result<PgRow, Error> {
-    let rows = ask(link, query, arguments, limit).await?;
-    rows.into_iter().next().ok_or_else(|| Error::new(ErrorKind::PostgresLost, "PostgreSQL answered nothing"))
 }

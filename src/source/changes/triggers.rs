@@ -5,12 +5,9 @@
 //!
 //! All that is ours is in the schema `warm`, and its comment names the channel: so several installations stay apart, and what is no longer configured is found, and removed.
 
-use sqlx::Row as _;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 
-use super::super::connections::Postgres;
-use super::super::error::translate;
-use super::install::{Installed, Step, with};
+use super::install::{Installed, PATIENCE, Problem, Step, Table, ask, get, with};
 use crate::ground::changes::{Call, Watched};
 use crate::ground::error::Error;
 use crate::ground::fingerprint::Fingerprint;
@@ -214,6 +211,7 @@ fn message(call: &Call) -> String {
 /// Of each table (schema, empty for the search path; name) and its function: whether it is there, the function's text, and how many triggers are switched on. Anybody may ask for this, also
 /// who may not use the schema.
 const STATE: &str = "SELECT c.oid IS NOT NULL AS there, f.prosrc AS body, \
+       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns, \
        (SELECT count(*) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND g.tgfoid = f.oid AND g.tgenabled IN ('O', 'A')) AS triggers \
      FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS t (schema, name, function, place) \
      LEFT JOIN LATERAL (SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -227,36 +225,46 @@ const UNWANTED: &str = "SELECT DISTINCT g.tgrelid::regclass::text AS name FROM p
      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
      WHERE n.nspname = 'warm' AND pg_catalog.obj_description(p.oid, 'pg_proc') = $1 AND p.proname <> ALL ($2) ORDER BY 1";
 
-/// What is there of the tables' triggers, and of which other tables there are some for the channel.
+/// What is there of the tables' triggers, and which other tables have some for the channel.
 ///
 /// # Errors
 /// What the server says.
 pub(super) async fn find(
-    home: &Postgres,
+    link: &mut PgConnection,
     channel: &str,
     tables: &[Watched],
-) -> Result<(Vec<Installed>, Vec<String>), Error> {
+) -> Result<(Vec<Table>, Vec<String>), Error> {
     let parts = parts(channel, tables);
     let schemas: Vec<_> = tables.iter().map(|table| table.schema.clone().unwrap_or_default()).collect();
     let names: Vec<_> = tables.iter().map(|table| table.table.clone()).collect();
     let functions: Vec<_> = parts.iter().map(Part::function_name).collect();
-    let mut snapshot = home.snapshot().await?;
     let wanted = with(with(with(PgArguments::default(), schemas)?, names)?, functions.clone())?;
-    let found = snapshot.query(STATE.to_owned(), wanted).await?;
+    let found = ask(link, STATE, wanted, PATIENCE).await?;
     let others = with(with(PgArguments::default(), comment(channel))?, functions)?;
-    let unwanted = snapshot.query(UNWANTED.to_owned(), others).await?;
-    snapshot.finish().await?;
-    let state = |(row, part): (&PgRow, &Part<'_>)| {
-        let (there, body, triggers): (bool, Option<String>, i64) =
-            (row.try_get("there")?, row.try_get("body")?, row.try_get("triggers")?);
-        Ok(match body {
-            _ if !there => Installed::NoTable,
+    let unwanted = ask(link, UNWANTED, others, PATIENCE).await?;
+    let table = |(row, part): (&PgRow, &Part<'_>)| {
+        let (is_there, body, triggers): (bool, Option<String>, i64) =
+            (get(row, "there")?, get(row, "body")?, get(row, "triggers")?);
+        let state = match body {
+            _ if !is_there => Installed::NoTable,
             None => Installed::No,
             Some(body) if body == part.body() && triggers == OPERATIONS.len() as i64 => Installed::Yes,
             Some(_) => Installed::Outdated,
-        })
+        };
+        let problem = match state {
+            Installed::NoTable => Some(Problem::no_table(part.watched)),
+            _ => Problem::of_columns(part.watched, &get::<Vec<String>>(row, "columns")?, ""),
+        };
+        let name = part.watched.name();
+        let problem = problem.or_else(|| match state {
+            Installed::No => Some(Problem::to_install(format!("nothing tells of {name}: its triggers are missing"))),
+            Installed::Outdated => Some(Problem::to_install(format!(
+                "the triggers of {name} are not those of the configuration, or are switched off"
+            ))),
+            Installed::Yes | Installed::NoTable => None,
+        });
+        Ok(Table { state, problem })
     };
-    let tables = found.iter().zip(&parts).map(state).collect::<Result<_, _>>().map_err(translate)?;
-    let unwanted = unwanted.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>().map_err(translate)?;
-    Ok((tables, unwanted))
+    let tables = found.iter().zip(&parts).map(table).collect::<Result<_, Error>>()?;
+    Ok((tables, unwanted.iter().map(|row| get(row, "name")).collect::<Result<_, _>>()?))
 }
