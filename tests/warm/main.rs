@@ -52,5 +52,6 @@ mod status;
 mod storm;
 mod strangers;
 mod sweep;
+mod tables;
 mod terminal;
 mod types;

@@ -26,6 +26,8 @@ pub(super) struct Found {
     pub(super) shape: String,
     /// The tables' numbers, in the order of the configuration; 0 where there is no such table.
     pub(super) oids: Vec<u32>,
+    /// Whether their rows that were are told with all columns that are needed.
+    pub(super) tell_all: Vec<bool>,
     pub(super) tables: Vec<Table>,
 }
 
@@ -105,6 +107,7 @@ pub(super) async fn find(link: &mut PgConnection, tables: &[Watched], name: &str
             .iter()
             .map(|row| Ok(u32::try_from(get::<i64>(row, "oid")?).unwrap_or(0)))
             .collect::<Result<_, Error>>()?,
+        tell_all: rows.iter().map(|row| get(row, "named")).collect::<Result<_, _>>()?,
         tables: rows.iter().zip(tables).map(table).collect::<Result<_, Error>>()?,
     })
 }

@@ -27,9 +27,9 @@ use super::memory::Memory;
 use super::peek::{Peeked, odd_domains, peek, wait_until_visible};
 use super::publication::{self, Found};
 use super::session::{self, Look};
-use super::told::Tables;
+use super::told::{Subject, Tables};
 use super::tries::Tries;
-use crate::ground::changes::{ChangesSettings, FeedState, Heard, Slot};
+use crate::ground::changes::{ChangesSettings, FeedState, Heard, Slot, Watched};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::fingerprint::Fingerprint;
 use crate::ground::show::human_bytes;
@@ -170,10 +170,12 @@ impl Reader {
         // A log that is shorter than what was done is another one: the server's data are a copy of before.
         let is_known = |done: u64| look.confirmed <= done && done <= look.flushed;
         let missed = is_new || !remembered.is_some_and(is_known);
+        let subject = |(watched, tells_all): (&Watched, bool)| Subject { watched: watched.clone(), tells_all };
+        let subjects = self.settings.tables.iter().zip(found.tell_all).map(subject);
         let now = Instant::now();
         let connection = Connection {
             link,
-            tables: Tables::new(found.oids.into_iter().zip(self.settings.tables.iter().cloned()), odd),
+            tables: Tables::new(found.oids.into_iter().zip(subjects), odd),
             circumstances,
             shape: found.shape,
             confirmed: look.confirmed,

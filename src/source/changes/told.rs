@@ -46,13 +46,21 @@ impl Odd {
 /// What is watched, by the tables' numbers.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    watched: HashMap<u32, Vec<Watched>>,
+    watched: HashMap<u32, Vec<Subject>>,
     /// Domains over types that are odd.
     odd: HashMap<u32, Odd>,
 }
 
+/// A table that is watched.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) watched: Watched,
+    /// Whether rows that were come with the columns that they are said to come with: those of partitions that were made later do not, and what is missing looks like NULL.
+    pub(super) tells_all: bool,
+}
+
 impl Tables {
-    pub(super) fn new(tables: impl IntoIterator<Item = (u32, Watched)>, odd: HashMap<u32, Odd>) -> Self {
+    pub(super) fn new(tables: impl IntoIterator<Item = (u32, Subject)>, odd: HashMap<u32, Odd>) -> Self {
         let mut watched: HashMap<_, Vec<_>> = HashMap::new();
         for (oid, table) in tables {
             watched.entry(oid).or_default().push(table);
@@ -60,8 +68,10 @@ impl Tables {
         Tables { watched, odd }
     }
 
-    fn calls(&self, relation: &Relation) -> impl Iterator<Item = &Call> {
-        self.watched.get(&relation.oid).into_iter().flatten().flat_map(|table| &table.calls)
+    /// The calls, and whether rows that were can be believed.
+    fn calls(&self, relation: &Relation) -> impl Iterator<Item = (&Call, bool)> {
+        let subjects = self.watched.get(&relation.oid).into_iter().flatten();
+        subjects.flat_map(|subject| subject.watched.calls.iter().map(|call| (call, subject.tells_all)))
     }
 
     /// The value as a text, if it was sent. NULL is written as the applications' languages write it into a key.
@@ -111,8 +121,9 @@ impl Told {
             return;
         }
         let before = self.seen.len();
-        for call in tables.calls(relation) {
-            let rows = rows(call, relation, row).unwrap_or_default();
+        for (call, tells_all) in tables.calls(relation) {
+            let is_known = tells_all || matches!(row, Row::Inserted(_));
+            let rows = rows(call, relation, row).filter(|_| is_known).unwrap_or_default();
             let said: Option<Vec<_>> = rows.iter().map(|row| said(tables, call, relation, row)).collect();
             match said.filter(|said| !said.is_empty()) {
                 Some(said) => said.into_iter().for_each(|message| self.say(message)),
@@ -128,7 +139,7 @@ impl Told {
 
     /// Any row may be another one now.
     pub(super) fn truncated(&mut self, tables: &Tables, relation: &Relation) {
-        tables.calls(relation).for_each(|call| self.say(anything(call)));
+        tables.calls(relation).for_each(|(call, _)| self.say(anything(call)));
     }
 
     fn say(&mut self, message: String) {
@@ -200,7 +211,7 @@ mod tests {
         let argument = |text: &&str| ("x".to_owned(), Template::argument(text).expect(text));
         let call = |text: &&str| Call { set: "set".to_owned(), arguments: vec![argument(text)] };
         let table = Watched { schema: None, table: "t".to_owned(), calls: texts.iter().map(call).collect() };
-        Tables::new([(7, table)], HashMap::from([(99_999, Odd::Boolean)]))
+        Tables::new([(7, Subject { watched: table, tells_all: true })], HashMap::from([(99_999, Odd::Boolean)]))
     }
 
     fn told(texts: &[&str], keys: usize, rows: &[Row<'_>]) -> Vec<String> {
