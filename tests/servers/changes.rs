@@ -24,7 +24,11 @@ impl Drop for Ends {
 
 /// A service that follows the database, until it is dropped.
 fn serve(world: &World) -> Ends {
-    world.config(&format!("{CONFIG}{CHANGES}"));
+    serve_with(world, CHANGES)
+}
+
+fn serve_with(world: &World, changes: &str) -> Ends {
+    world.config(&format!("{CONFIG}{changes}"));
     world.job("job", JOB);
     let log = File::create(world.folder.path.join("log")).unwrap();
     let mut program = world.program(&["serve"]);
@@ -60,6 +64,32 @@ fn a_pooler_of_transactions_hands_no_message_on_and_is_found_out() {
     let _service = serve(&world);
     wait_until_it_says(&world, "listening for changes on the channel warm_test", 1);
     follows(&world);
+}
+
+#[test]
+fn a_pooler_of_transactions_would_share_the_session_that_reads_a_slot_and_is_found_out() {
+    let postgres = Postgres::start(&["wal_level=logical", "max_slot_wal_keep_size=1GB"]);
+    let mut world = World::of(postgres.database(), Redis::start(""));
+    let direct = world.database.url();
+    world.sql("ALTER ROLE warm REPLICATION; CREATE TABLE item (id int PRIMARY KEY)");
+    let bouncer = PgBouncer::before(&world.database, 3);
+    world.set("DATABASE_URL", &format!("{}?pgbouncer=true", world.database.tcp_url(bouncer.port)));
+    let slot = "[invalidate.all]\nkeys = ['t:{id}']\n[changes]\nslot = 'warm_test'\n[changes.tables]\nitem = ['all id={id}']\n";
+    let install = |world: &World| {
+        let file = world.folder.path.join("install.sql");
+        std::fs::write(&file, world.warm(&["changes", "install", "--print"]).exits(0).out).unwrap();
+        world.database.psql(&["-f", file.to_str().unwrap()]);
+    };
+    let service = serve_with(&world, slot);
+    install(&world);
+    wait_until_it_says(&world, "a pooler stands before PostgreSQL that shares its sessions", 1);
+    drop(service);
+    world.set("DATABASE_PRIMARY_URL", &direct);
+    let _service = serve_with(&world, slot);
+    wait_until_it_says(&world, "following changes through the slot warm_test", 1);
+    let _: () = world.ask(&["SET", "t:7", "x"]);
+    world.sql("INSERT INTO item VALUES (7)");
+    wait_for("the deletion", || world.value("t:7").is_none().then_some(()));
 }
 
 #[test]

@@ -370,6 +370,23 @@ fn a_schema_of_somebody_else_is_not_used() {
 }
 
 #[test]
+fn whoever_listens_without_triggers_says_so_and_a_column_that_is_not_there_is_none() {
+    let mut world = world();
+    world.set("WARM_SERVE__LISTEN", "127.0.0.1:0");
+    let serving = Serving::of(world);
+    serving.wait_until_it_says("not all changes are heard: nothing tells of event: its triggers are missing");
+    let told = "not ready: changes: not all are heard: nothing tells of event";
+    wait_for("that it is told", || serving.world.warm(&["status"]).out.contains(told).then_some(()));
+    let (mut world, ..) = serving.end();
+    world.config(&format!("{CONFIG}{CHANGES}").replace("{owner}", "{ownr}"));
+    let says = "event has no column ownr";
+    as_owner(&mut world, &["changes", "install"]).exits(1).says(says).says("did you mean {owner}?");
+    world.warm(&["changes", "status"]).exits(1).says(says);
+    world.warm(&["check"]).exits(0).says(says);
+    assert_eq!(world.sql("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'warm%'"), "0");
+}
+
+#[test]
 fn a_key_that_redis_refuses_holds_up_no_other() {
     let serving = following(|_| {});
     let world = &serving.world;

@@ -80,3 +80,20 @@ fn a_storm_of_changes_leaves_nothing_stale_where_keys_are_written_again() {
     let report = world.warm(&["diff", "--json"]).json();
     assert_eq!(report["jobs"][0]["keys"]["stale"], 0, "{report:#}");
 }
+
+#[test]
+fn another_job_is_no_reason_to_begin_anew() {
+    let serving = rewriting("WHERE id = :id");
+    let world = &serving.world;
+    set(world, &["t:event:77"]);
+    world.job(
+        "more",
+        "schedule = '@yearly'\nquery = 'SELECT 1 AS id'\nkey = 't:more:{id}'\nvalue = 'row'\non_change = 'rewrite'",
+    );
+    wait_for("the new job", || world.value("t:more:1"));
+    // The jobs that write again are the ones that there are now.
+    world.sql("UPDATE event SET v = 'new' WHERE id = 5");
+    wait_for("the new value", || world.value("t:event:5").filter(|value| value == r#"{"id":5,"v":"new"}"#));
+    assert!(world.value("t:event:77").is_some(), "{}", serving.log());
+    assert_eq!(serving.log().matches("listening for changes").count(), 1);
+}

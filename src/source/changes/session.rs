@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::connections::{MARKER, Postgres, part};
@@ -29,6 +29,8 @@ pub(super) struct Look {
     pub(super) confirmed: u64,
     /// How much the server keeps for it.
     pub(super) kept: u64,
+    /// Which of the server's processes answered.
+    pub(super) process: i32,
 }
 
 /// A session that follows the slot, and the only one.
@@ -37,6 +39,8 @@ pub(super) struct Look {
 /// As connecting; another one follows it; a pooler stands between.
 pub(super) async fn open(postgres: &Postgres, slot: &Slot) -> Result<PgConnection, Error> {
     let mut link = postgres.connect().await?;
+    // First: what is shared must not be locked.
+    is_its_own(&mut link, postgres).await?;
     let begin = Instant::now();
     while !lock(&mut link, slot).await? {
         if begin.elapsed() > LOCK {
@@ -47,17 +51,6 @@ pub(super) async fn open(postgres: &Postgres, slot: &Slot) -> Result<PgConnectio
             return Err(Error::new(ErrorKind::Feed, message));
         }
         sleep(Duration::from_millis(100)).await;
-    }
-    // A pooler would give this one the session that has the lock, and it the settings of ours to others.
-    let mut other = postgres.connect().await?;
-    let is_shared = lock(&mut other, slot).await?;
-    if is_shared {
-        ask(&mut other, "SELECT pg_catalog.pg_advisory_unlock_all()", PgArguments::default(), PATIENCE).await?;
-    }
-    part(other).await;
-    if is_shared {
-        let message = "a pooler stands before PostgreSQL that shares its sessions: let primary_url in [postgres] name PostgreSQL itself";
-        return Err(Error::new(ErrorKind::Feed, message));
     }
     set_path(&mut link, postgres).await?;
     // A machine that vanished would hold the lock for hours.
@@ -74,9 +67,37 @@ pub(super) async fn open(postgres: &Postgres, slot: &Slot) -> Result<PgConnectio
 async fn lock(link: &mut PgConnection, slot: &Slot) -> Result<bool, Error> {
     let name = Fingerprint::of([slot.name.as_str()]).number();
     #[expect(clippy::cast_possible_truncation, reason = "a part of it will do")]
-    let keys = with(with(PgArguments::default(), MARKER as i32)?, name as i32)?;
-    let rows = ask(link, "SELECT pg_catalog.pg_try_advisory_lock($1, $2) AS is_ours", keys, PATIENCE).await?;
-    rows.first().map_or(Ok(false), |row| get(row, "is_ours"))
+    let (ours, its) = (MARKER as i32, name as i32);
+    let row = run(link, format!("SELECT pg_catalog.pg_try_advisory_lock({ours}, {its}) AS is_ours")).await?;
+    get(&row, "is_ours")
+}
+
+/// A pooler would share the session that has the lock, and give the settings of ours to others. While another connection is in a transaction, it is found out: it has our session, or we have got another one.
+/// (What is not found out here is so when the session changes: [`Look::process`].)
+async fn is_its_own(link: &mut PgConnection, postgres: &Postgres) -> Result<(), Error> {
+    const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid() AS process";
+    let process: i32 = get(&run(link, PROCESS.to_owned()).await?, "process")?;
+    let mut other = postgres.connect().await?;
+    let others: i32 = get(&run(&mut other, format!("BEGIN; {PROCESS}")).await?, "process")?;
+    let again: i32 = get(&run(link, PROCESS.to_owned()).await?, "process")?;
+    let is_shared = others == process || again != process;
+    run(&mut other, "COMMIT; SELECT 1".to_owned()).await?;
+    part(other).await;
+    if is_shared { Err(pooled()) } else { Ok(()) }
+}
+
+/// What is said of a pooler.
+pub(super) fn pooled() -> Error {
+    let message = "a pooler stands before PostgreSQL that shares its sessions: let primary_url in [postgres] name PostgreSQL itself";
+    Error::new(ErrorKind::Feed, message)
+}
+
+/// Runs statements without parameters, which a pooler leaves together; gives the last row.
+async fn run(link: &mut PgConnection, statements: String) -> Result<PgRow, Error> {
+    let run = sqlx::raw_sql(AssertSqlSafe(statements)).fetch_all(link);
+    let rows = timeout(PATIENCE, run).await.map_err(|_| silence("a word about the session", PATIENCE))?;
+    let last = rows.map_err(translate)?.pop();
+    last.ok_or_else(|| Error::new(ErrorKind::PostgresLost, "PostgreSQL answered nothing"))
 }
 
 async fn set(link: &mut PgConnection, settings: String) -> Result<(), Error> {
@@ -89,11 +110,13 @@ async fn set(link: &mut PgConnection, settings: String) -> Result<(), Error> {
 /// # Errors
 /// What the server says; the slot is somebody else's.
 pub(super) async fn look(link: &mut PgConnection, slot: &Slot) -> Result<Option<Look>, Error> {
-    const LOOK: &str = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::int8 AS flushed, \
+    const LOOK: &str = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::int8 AS flushed, pg_catalog.pg_backend_pid() AS process, \
          coalesce(confirmed_flush_lsn - '0/0', 0)::int8 AS confirmed, coalesce(pg_catalog.pg_current_wal_lsn() - restart_lsn, 0)::int8 AS kept, \
          plugin IS NOT DISTINCT FROM 'pgoutput' AND database IS NOT DISTINCT FROM current_database() AS is_ours, wal_status IS NOT DISTINCT FROM 'lost' AS is_lost \
          FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-    let rows = ask(link, LOOK, with(PgArguments::default(), slot.name.clone())?, PATIENCE).await?;
+    let rows = ask(link, LOOK, with(PgArguments::default(), slot.name.clone())?, PATIENCE).await;
+    // A pooler has given each half of the statement to another session.
+    let rows = rows.map_err(|error| if error.message.contains("(SQLSTATE 26000)") { pooled() } else { error })?;
     let Some(row) = rows.first() else { return Ok(None) };
     if !get::<bool>(row, "is_ours")? {
         let message = format!("the slot {} is one of another database or plugin: let `slot` name another", slot.name);
@@ -104,7 +127,12 @@ pub(super) async fn look(link: &mut PgConnection, slot: &Slot) -> Result<Option<
         return Ok(None);
     }
     let bytes = |column: &str| get::<i64>(row, column).map(i64::cast_unsigned);
-    Ok(Some(Look { flushed: bytes("flushed")?, confirmed: bytes("confirmed")?, kept: bytes("kept")? }))
+    Ok(Some(Look {
+        flushed: bytes("flushed")?,
+        confirmed: bytes("confirmed")?,
+        kept: bytes("kept")?,
+        process: get(row, "process")?,
+    }))
 }
 
 /// Makes the slot, where the server would give it up before its disk is full.

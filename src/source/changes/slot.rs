@@ -72,6 +72,8 @@ struct Connection {
     tables: Tables,
     circumstances: Fingerprint,
     shape: String,
+    /// The server's process for it.
+    process: i32,
     /// Where the slot is.
     confirmed: u64,
     /// Up to where everything has been handed on.
@@ -178,6 +180,7 @@ impl Reader {
             tables: Tables::new(found.oids.into_iter().zip(subjects), odd),
             circumstances,
             shape: found.shape,
+            process: look.process,
             confirmed: look.confirmed,
             handed: look.confirmed,
             read: look.confirmed,
@@ -216,6 +219,9 @@ impl Reader {
     async fn hear(&mut self, connection: &mut Connection) -> Result<Vec<String>, Error> {
         loop {
             let look = session::look(&mut connection.link, &self.slot).await?.ok_or_else(|| self.is_gone())?;
+            if look.process != connection.process {
+                return Err(session::pooled());
+            }
             if look.confirmed > connection.confirmed {
                 let message =
                     format!("somebody else has moved the slot {}: what it told him is not known here", self.slot.name);
