@@ -55,15 +55,15 @@ const AFTER_DIFF: &str = "\
 Exit codes: 0 cache and database agree · 1 they do not · as for a run, if a job cannot be compared. Nothing is changed without --repair, which deletes nothing, and leaves alone what has another \
 type or never dies.";
 const AFTER_CHANGES: &str = "\
-Tables and channel are those of [changes] in the configuration; warm serve listens. The account of DATABASE_URL only reads: it may look, and who owns the tables installs, \
-with DATABASE_URL set for this once, or with the statements that --print shows.
+Tables, and the channel (triggers) or the slot (a publication, logical replication), are those of [changes] in the configuration; warm serve follows them. The account of DATABASE_URL only reads: \
+it may look, and who owns the tables installs, with DATABASE_URL set for this once, or with the statements that --print shows.
 
 Exit codes: 0 all is there, or removed · 1 something is missing or outdated · 2 configuration or usage · 3 PostgreSQL unreachable or refused";
 
 const AFTER_LEARN: &str = "\
 Redis has to tell of misses: notify-keyspace-events with the letters Em, which this command never sets. It changes nothing, and asks PostgreSQL nothing. A signal ends it earlier, with what it has.
 
-Exit codes: 0 what there was has been heard · 4 Redis unreachable or refused, or it tells nobody of misses · 128+n signal n";
+Exit codes: 0 what there was has been heard · 2 configuration or usage · 4 Redis unreachable or refused, or it tells nobody of misses · 128+n signal n";
 const AFTER_INVALIDATE: &str = "\
 With --stdin each line is NAME param=value… (values without blanks), or an object such as {\"ticket\": {\"id\": 1, \"userId\": \"a b\"}}. All lines are read before anything is deleted, \
 and all patterns share one pass over the keys.
@@ -145,7 +145,7 @@ enum Command {
     /// Delete what a change has made stale: the keys of a set in the configuration
     #[command(after_help = AFTER_INVALIDATE)]
     Invalidate(Invalidate),
-    /// The triggers by which the database tells what has changed
+    /// What lets the database tell what has changed: triggers, or a replication slot
     #[command(after_help = AFTER_CHANGES)]
     Changes {
         #[command(subcommand)]
@@ -170,13 +170,13 @@ pub enum Changes {
         #[arg(long)]
         print: bool,
     },
-    /// Remove all of them
+    /// Remove all of it
     Remove {
         /// Show the statements, for psql; ask nobody, and change nothing
         #[arg(long)]
         print: bool,
     },
-    /// Show which are there; change nothing
+    /// Show what is there, and what is wrong with it; change nothing
     Status,
 }
 
