@@ -83,6 +83,41 @@ fn what_cannot_be_written_again_is_deleted() {
 }
 
 #[test]
+fn a_job_whose_keys_no_change_can_name_is_warned_about() {
+    let world = World::new();
+    let job = |name: &str, key: &str| {
+        let query = "query = 'SELECT id, v, state FROM event'\nvalue = 'row'\nrefresh_ahead = true";
+        world.job(name, &format!("{query}\nkey = '{key}'\non_change = 'rewrite'"));
+    };
+    job("event", "t:event:{id}");
+    job("list", "t:event:list:state:{state}");
+    job("pair", "t:pair:{id}-{state}");
+    let checked = |config: &str| {
+        world.config(&format!("{CONFIG}{config}"));
+        let ran = world.warm(&["check", "--offline"]).exits(0);
+        ran.out.matches("on_change = \"rewrite\" has no effect").count()
+    };
+    assert_eq!(checked(""), 3, "nothing is followed");
+    let pair = "[invalidate.pair]\nkeys = ['t:pair:{id}']\n";
+    let sets = "[invalidate.event]\nkeys = ['t:event:{id}', 't:event:list:*']\n";
+    let follows = "[changes]\nchannel = 'warm_test'\n[changes.tables]\n";
+    let event = "event = ['event id={id}']\n";
+    assert_eq!(checked(&format!("{sets}{pair}{follows}{event}")), 1);
+    world
+        .warm(&["check", "--offline"])
+        .says("no set of [invalidate] names a key such as `t:event:list:state:{state}`")
+        .says("[invalidate.list] keys = [\"t:event:list:state:{state}\"]")
+        .says("\"list state={state}\" in [changes.tables]");
+    let list = "[invalidate.list]\nkeys = ['t:event:list:state:{state}']\n";
+    assert_eq!(
+        checked(&format!("{sets}{pair}{list}{follows}event = ['event id={{id}}', 'list state={{state}}']\n")),
+        0
+    );
+    let by_call = "event = ['event id=list:state:{state}', 'event id={id}']\n";
+    assert_eq!(checked(&format!("{sets}{pair}{follows}{by_call}")), 0, "the call gives the rest of the key");
+}
+
+#[test]
 fn a_storm_of_changes_leaves_nothing_stale_where_keys_are_written_again() {
     let serving = rewriting("WHERE id = :id");
     let world = &serving.world;
