@@ -1,5 +1,5 @@
 -- The least PostgreSQL account that suffices for the jobs in ../jobs: it may log in, and read the tables that they read.
--- As the owner of the tables (or a superuser), connected to the application's database:
+-- As an account that owns the tables and may make roles (CREATEROLE), or as a superuser, connected to the application's database:
 --
 --   psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -v password="$PASSWORD" -f config/postgres-role.sql
 --
@@ -34,8 +34,9 @@ DO $$ BEGIN SET LOCAL log_statement = 'none'; EXCEPTION WHEN insufficient_privil
 
 SELECT format('CREATE ROLE %I', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
 
--- warm opens 4 connections at most unless told otherwise; twice that leaves room for a second instance.
-ALTER ROLE :"role" LOGIN CONNECTION LIMIT 8 PASSWORD :'password';
+-- warm opens 4 connections at most unless told otherwise (`connections`), and with [changes] one more, and yet another one while it connects anew. Twice 6 leaves room for a
+-- second instance.
+ALTER ROLE :"role" LOGIN CONNECTION LIMIT 12 PASSWORD :'password';
 
 -- A safety net below the settings that warm makes itself for each transaction.
 ALTER ROLE :"role" SET default_transaction_read_only = on;

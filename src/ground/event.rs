@@ -77,6 +77,13 @@ pub enum Event<'a> {
         /// Why, and the way out.
         reason: &'a str,
     },
+    /// A key whose row has changed could not be written again, so that it is deleted.
+    NotWrittenAgain {
+        /// The key, without the installation's prefix.
+        key: &'a [u8],
+        /// Why.
+        reason: &'a str,
+    },
     /// The run history cannot be used as it should; runs go on without it. Told once in a process.
     History {
         /// What is wrong, and what was done about it.

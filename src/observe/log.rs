@@ -78,6 +78,9 @@ impl Observer for LogObserver {
             Event::Invalidates { sets } => {
                 debug!("deleting what is asked for of {}", counted(sets.len() as u64, "set", "sets"))
             }
+            Event::NotWrittenAgain { key, reason } => {
+                debug!("the key {} could not be written again, and is deleted: {reason}", shown(key))
+            }
             Event::ReadFailed { job, key, error } => self.read_failed(*job, key, error),
             Event::Followed(followed) => self.followed.log(followed),
             Event::Predicted { job, filled, none, failed } => predicted(job, *filled, *none, *failed),
@@ -201,8 +204,7 @@ impl LogObserver {
             return;
         }
         let of_job = job.map(|job| format!(" of the job {job}")).unwrap_or_default();
-        let key = visible(&String::from_utf8_lossy(key));
-        let key: String = key.chars().take(KEY).chain((key.chars().count() > KEY).then_some('…')).collect();
+        let key = shown(key);
         // What a job's file says cannot be asked for is no fault that the check would find.
         let advice = Some(error.kind.consequence().advice).filter(|_| error.kind != ErrorKind::Definition);
         let advice = advice.map(|advice| format!("; advice: {advice}")).unwrap_or_default();
@@ -259,6 +261,12 @@ impl LogObserver {
             _ => {}
         }
     }
+}
+
+/// A key for people, which may hold anything.
+fn shown(key: &[u8]) -> String {
+    let key = visible(&String::from_utf8_lossy(key));
+    key.chars().take(KEY).chain((key.chars().count() > KEY).then_some('…')).collect()
 }
 
 /// Whether it was not told within this time; then it is now.

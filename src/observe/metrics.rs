@@ -129,6 +129,7 @@ impl Observer for Metrics {
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } => {}
             Event::Predicted { job, filled, .. } => self.about(job, |series| add(&series.predicted, of(job), *filled)),
             Event::Unwise { .. } | Event::Disabled { .. } | Event::Deaf { .. } | Event::NoIdleTimes { .. } => {}
+            Event::NotWrittenAgain { .. } => {}
         }
     }
 }

@@ -68,6 +68,7 @@ impl<O: Observer> Observer for ProgressObserver<O> {
             Event::Stale { .. } | Event::NotStale { .. } | Event::Behind { .. } => {}
             Event::Looked { .. } => {}
             Event::Predicted { .. } | Event::Deaf { .. } | Event::NoIdleTimes { .. } => {}
+            Event::NotWrittenAgain { .. } => {}
             Event::Invalidated { .. } | Event::InvalidationRefused | Event::Invalidates { .. } => {}
             Event::Paused { .. } | Event::Resumed { .. } | Event::Unpaused { .. } | Event::Disabled { .. } => {}
         }

@@ -61,11 +61,32 @@ fn what_is_missed_most_is_proposed_and_the_rest_is_dropped() {
     miss(&world, "other:1", 6);
     let learned = end(learning);
     let learned = learned.exits(130).says("rows: 15 misses, 3 keys counted in ").says("  warm fill t:8 t:7\n");
-    let learned = learned.says("lists: 7 misses, 2 keys counted in ").says("  [for_each]\n  g = [\"it's\", \"g0\"]\n");
+    let learned = learned.says("lists: 7 misses, 2 keys counted in ").says("  [for_each]\n  g = [\"g0\", \"it's\"]\n");
+    let learned = learned.says("  t:8  9 misses, or ");
     let learned = learned.says("t:list:g0  ").says("the job warms it").says("its query decides whether it warms it");
     let learned = learned.says("22 misses of these jobs' keys in ").says(", and 6 of others");
     assert!(!learned.out.contains("t:9"), "{}", learned.out);
     assert_eq!(world.keys(), Vec::<String>::new(), "it writes nothing");
+}
+
+#[test]
+fn what_is_proposed_keeps_what_the_job_warms_and_leaves_queries_alone() {
+    let world = world();
+    let job = |name: &str, key: &str, more: &str| {
+        let query = "query = 'SELECT id FROM t WHERE g = :g AND v <> :v ORDER BY id'";
+        world.job(name, &format!("{query}\nkey = '{key}'\nvalue = 'rows'\n[for_each]\n{more}\n"));
+    };
+    job("both", "t:both:{g}:{v}", "v = ['Lagos', 'Abuja']\ng = { query = 'SELECT DISTINCT g FROM t' }");
+    job("asked", "t:asked:{g}", "v = ['x']\ng = { query = 'SELECT DISTINCT g FROM t' }");
+    let learning = begin(&world, &["--for", "10m", "both", "asked"]);
+    miss(&world, "t:both:g7:Jos", 1);
+    miss(&world, "t:asked:g8", 1);
+    let query = |name: &str, value: &str| {
+        format!("  # {name} comes from a query of [for_each], which would have to give [\"{value}\"]\n")
+    };
+    end(learning)
+        .says(&format!("  [for_each]\n  v = [\"Lagos\", \"Abuja\", \"Jos\"]\n{}", query("g", "g7")))
+        .says(&format!("{}  warm fill t:asked:g8\n", query("g", "g8")));
 }
 
 #[test]
@@ -81,7 +102,10 @@ fn programs_get_the_same_as_json_and_of_the_jobs_that_are_named() {
     assert_eq!((&value["exit_code"], &value["gaps"], &value["other_misses"]), (&json!(130), &json!(0), &json!(2)));
     assert_eq!(value["jobs"].as_array().unwrap().len(), 1);
     let job = &value["jobs"][0];
-    assert_eq!((&job["job"], &job["misses"], &job["for_each"]), (&json!("lists"), &json!(2), &json!({ "g": ["g1"] })));
+    assert_eq!(
+        (&job["job"], &job["misses"], &job["for_each"]),
+        (&json!("lists"), &json!(2), &json!({ "g": ["g0", "g1"] }))
+    );
     let key = &job["keys"][0];
     assert_eq!((&key["key"], &key["warmed"]), (&json!("shop:t:list:g1"), &json!(false)));
     assert!(key["misses_per_hour"].as_f64().unwrap() > 12.0 && key["error_per_hour"] == json!(0.0), "{key}");

@@ -43,11 +43,31 @@ fn a_key_that_is_to_be_written_again_is_never_missing() {
 }
 
 #[test]
+fn the_hottest_key_of_all_is_written_again_and_not_deleted() {
+    let serving = following(|world| {
+        // Nothing else can be deleted.
+        world.config(&format!("{CONFIG}{CHANGES}").replace(", 't:list:*'", ""));
+        world.job("event", &format!("{JOB}\non_change = 'rewrite'"));
+    });
+    let world = &serving.world;
+    let _: () = world.ask(&["CONFIG", "RESETSTAT"]);
+    for (id, pause) in [(2, 0.0), (3, 0.001), (4, 0.004)] {
+        let update = format!("UPDATE event SET v = 'n' || i WHERE id = {id}; COMMIT; PERFORM pg_sleep({pause})");
+        world.sql(&format!("DO $$ BEGIN FOR i IN 1..50 LOOP {update}; END LOOP; END $$"));
+        let value = Some(format!(r#"{{"id":{id},"v":"n50"}}"#));
+        wait_for("the last value", || (world.value(&format!("t:event:{id}")) == value).then_some(()));
+    }
+    assert_eq!(deletions(world), "");
+    wait_for("its full life", || (world.ask::<i64>(&["PTTL", "t:event:4"]) > 500_000).then_some(()));
+}
+
+#[test]
 fn what_cannot_be_written_again_is_deleted() {
     let serving = rewriting("WHERE id = :id AND (length(v) <> 3 OR 1 / (id - 4) > 0)");
     let world = &serving.world;
     world.sql("UPDATE event SET v = 'bad' WHERE id = 4");
     goes(world, "t:event:4");
+    serving.wait_until_it_says("the key t:event:4 could not be written again, and is deleted: ");
     world.sql("UPDATE event SET v = 'good' WHERE id = 6");
     let value = Some(r#"{"id":6,"v":"good"}"#.to_owned());
     wait_for("the new value", || (world.value("t:event:6") == value).then_some(()));
@@ -60,6 +80,41 @@ fn what_cannot_be_written_again_is_deleted() {
         .warm(&["check", "--offline"])
         .exits(2)
         .says("on_change = \"rewrite\" fills single keys, and the query leaves rows out");
+}
+
+#[test]
+fn a_job_whose_keys_no_change_can_name_is_warned_about() {
+    let world = World::new();
+    let job = |name: &str, key: &str| {
+        let query = "query = 'SELECT id, v, state FROM event'\nvalue = 'row'\nrefresh_ahead = true";
+        world.job(name, &format!("{query}\nkey = '{key}'\non_change = 'rewrite'"));
+    };
+    job("event", "t:event:{id}");
+    job("list", "t:event:list:state:{state}");
+    job("pair", "t:pair:{id}-{state}");
+    let checked = |config: &str| {
+        world.config(&format!("{CONFIG}{config}"));
+        let ran = world.warm(&["check", "--offline"]).exits(0);
+        ran.out.matches("on_change = \"rewrite\" has no effect").count()
+    };
+    assert_eq!(checked(""), 3, "nothing is followed");
+    let pair = "[invalidate.pair]\nkeys = ['t:pair:{id}']\n";
+    let sets = "[invalidate.event]\nkeys = ['t:event:{id}', 't:event:list:*']\n";
+    let follows = "[changes]\nchannel = 'warm_test'\n[changes.tables]\n";
+    let event = "event = ['event id={id}']\n";
+    assert_eq!(checked(&format!("{sets}{pair}{follows}{event}")), 1);
+    world
+        .warm(&["check", "--offline"])
+        .says("no set of [invalidate] names a key such as `t:event:list:state:{state}`")
+        .says("[invalidate.list] keys = [\"t:event:list:state:{state}\"]")
+        .says("\"list state={state}\" in [changes.tables]");
+    let list = "[invalidate.list]\nkeys = ['t:event:list:state:{state}']\n";
+    assert_eq!(
+        checked(&format!("{sets}{pair}{list}{follows}event = ['event id={{id}}', 'list state={{state}}']\n")),
+        0
+    );
+    let by_call = "event = ['event id=list:state:{state}', 'event id={id}']\n";
+    assert_eq!(checked(&format!("{sets}{pair}{follows}{by_call}")), 0, "the call gives the rest of the key");
 }
 
 #[test]

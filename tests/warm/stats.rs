@@ -52,7 +52,11 @@ fn counted(world: &World) -> (u64, u64) {
 #[test]
 fn it_tells_which_warmed_keys_nobody_reads_and_leaves_no_trace() {
     let world = warmed(Redis::start(""));
-    world.warm(&["stats"]).exits(0).says("job: warmth 100 % (50 of 50 keys there)").says("of 50 it cannot be told");
+    world
+        .warm(&["stats"])
+        .exits(0)
+        .says("job: warmth 100 % (50 of 50 keys there)")
+        .says("of 50 it cannot be told (written too recently");
     grow_old(&world, ["IDLETIME", "300"]);
     world.warm(&["stats"]).exits(0).says("0 of 50 read since they were written (0 %), 50 nobody has read");
     for key in 1..=31 {

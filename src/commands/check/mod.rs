@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! config     files and environment: what is wrong there ends every command      ─┐
-//! offline    lifetimes against schedules, single keys, URLs, leases              ├─► findings ─► text or JSON, exit code
+//! offline    lifetimes against schedules, single keys, URLs, leases              │
+//! on_change  whether keys can be written again that are to be                    ├─► findings ─► text or JSON, exit code
 //! postgres   each query prepared and planned in a snapshot of its own; account   │
 //! history    whether runs can use it, and nobody else                            │
 //! redis      memory, eviction, role, rights under each key prefix                │
@@ -21,6 +22,7 @@ mod finding;
 mod hold;
 mod invalidate;
 mod offline;
+mod on_change;
 mod postgres;
 mod predict;
 mod rate;
@@ -63,6 +65,7 @@ pub fn run(common: &Common, offline: bool, names: &[String]) -> Result<u8, Failu
     said.facts.extend(disabled.iter().filter_map(|job| Some(format!("{}: disabled: {}", job.name, job.disabled()?))));
     said.facts.extend(jobs.iter().filter_map(|job| fill::without_fill_query(job)));
     said.findings.extend(offline::check(&jobs, &source));
+    said.findings.extend(on_change::check(&settings, &jobs));
     if !offline {
         // Who asks about jobs alone hears of jobs alone.
         let sets = if names.is_empty() { settings.sets.clone() } else { Vec::new() };

@@ -6,10 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::ground::demand::{Demand, Demands, Wanted};
+use crate::ground::demand::{Demand, Demands, Proposal, Wanted};
 use crate::ground::error::Error;
 use crate::ground::job::Job;
 use crate::ground::show::{counted, human_bytes, human_seconds, visible};
+
+/// Whoever watched for less is told what was counted, too.
+const LONG: Duration = Duration::from_mins(10);
 
 /// What was learned.
 pub(super) struct Learned<'l> {
@@ -91,7 +94,7 @@ impl OfJob<'_> {
                 &format!("  there were more keys than counters: each may be missed {error:.0} times an hour more\n");
         }
         for wanted in &self.keys {
-            let mut notes = vec![format!("{:.0} misses an hour", wanted.per_hour)];
+            let mut notes = vec![self.misses(wanted)];
             notes.extend(self.words(wanted).map(str::to_owned));
             text += &format!("  {}  {}\n", visible(&self.shown(wanted)), notes.join(", "));
         }
@@ -111,14 +114,38 @@ impl OfJob<'_> {
 
     /// What may be copied: the parameters' values into the job's file, or else a command.
     fn block(&self) -> String {
-        let values = self.job.values_in(self.keys.iter().map(|wanted| &*wanted.key));
-        if !values.is_empty() {
-            let lines = values.iter().map(|(name, values)| format!("  {name} = {}\n", list(values)));
-            return format!("  [for_each]\n{}", lines.collect::<String>());
+        let (mut lists, mut of_queries) = (String::new(), String::new());
+        for (name, proposal) in self.proposal() {
+            match proposal {
+                Proposal::List(values) => lists += &format!("  {name} = {}\n", list(&values)),
+                Proposal::OfQuery(values) => {
+                    of_queries += &format!(
+                        "  # {name} comes from a query of [for_each], which would have to give {}\n",
+                        list(&values)
+                    );
+                }
+            }
+        }
+        if !lists.is_empty() {
+            return format!("  [for_each]\n{lists}{of_queries}");
         }
         let fillable = self.keys.iter().filter(|wanted| self.job.for_key(&wanted.key).is_ok());
         let words: String = fillable.map(|wanted| format!(" {}", quoted(&self.shown(wanted)))).collect();
-        if words.is_empty() { words } else { format!("  warm fill{words}\n") }
+        if words.is_empty() { of_queries } else { format!("{of_queries}  warm fill{words}\n") }
+    }
+
+    fn proposal(&self) -> Vec<(&str, Proposal)> {
+        self.job.proposal(self.keys.iter().map(|wanted| &*wanted.key))
+    }
+
+    /// How often it is missed. Of a short while, an hour's misses are a long way off.
+    fn misses(&self, wanted: &Wanted) -> String {
+        let per_hour = wanted.per_hour;
+        if self.learned.watched >= LONG {
+            return format!("{per_hour:.0} misses an hour");
+        }
+        let count = (per_hour * self.learned.watched.as_secs_f64() / 3600.0).round() as u64;
+        format!("{}, or {per_hour:.0} an hour", counted(count, "miss", "misses"))
     }
 
     fn value(&self) -> Value {
@@ -131,9 +158,12 @@ impl OfJob<'_> {
                 "fillable": self.job.for_key(&wanted.key).is_ok(),
             })
         });
-        let values = self.job.values_in(self.keys.iter().map(|wanted| &*wanted.key));
-        let for_each: Map<String, Value> =
-            values.into_iter().map(|(name, values)| (name.to_owned(), json!(values))).collect();
+        // A query is not replaced by a list.
+        let lists = self.proposal().into_iter().filter_map(|(name, proposal)| match proposal {
+            Proposal::List(values) => Some((name.to_owned(), json!(values))),
+            Proposal::OfQuery(_) => None,
+        });
+        let for_each: Map<String, Value> = lists.collect();
         json!({
             "job": self.job.name,
             "misses": self.demand.heard(),

@@ -13,6 +13,8 @@ use crate::ground::targets::{Figure, Judged, NAMES};
 
 /// How many slow commands are shown.
 const SLOWEST: usize = 5;
+/// Why it cannot be told of a key whether it is read: `ground::uses` has it in full.
+const UNTOLD: &str = " (written too recently, touched when the last run was, or written by others)";
 
 /// The whole text.
 pub(super) fn text(stats: &Stats, as_json: bool, code: u8) -> String {
@@ -118,7 +120,9 @@ fn of_job(job: &JobStats, cost: &Cost) -> String {
     let mut parts =
         vec![format!("warmth {share} ({} of {} there{of})", present.yes, counted(present.of, "key", "keys"))];
     parts.extend(reads(job));
-    parts.extend((job.untold > 0).then(|| format!("of {} it cannot be told", job.untold)));
+    // What the account may not ask is told by itself.
+    let why = if cost.refused.is_empty() { UNTOLD } else { "" };
+    parts.extend((job.untold > 0).then(|| format!("of {} it cannot be told{why}", job.untold)));
     parts.extend(
         job.bytes.filter(|_| present.yes > 0).map(|bytes| format!("{} each", human_bytes(bytes / present.yes))),
     );

@@ -23,6 +23,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 pub use jobs::{Demands, Memory};
+pub use proposal::Proposal;
 pub use reads::Reads;
 pub use space_saving::{Count, SpaceSaving};
 pub use state::Remembered;
