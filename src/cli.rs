@@ -217,7 +217,7 @@ pub struct Stats {
     /// Watch for so long, and show the hit ratio of that time, written 10s or 5m (1s … 1h)
     #[arg(long, value_name = "TIME", value_parser = while_watching)]
     pub watch: Option<Duration>,
-    /// End with exit code 1 if a target is missed
+    /// End with exit code 1 if a target is missed (one that is unknown is not)
     #[arg(long)]
     pub check: bool,
     /// The jobs whose keys are looked at [default: all]

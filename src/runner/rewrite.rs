@@ -77,17 +77,19 @@ impl Rewriter {
         self.job_of(key).is_some()
     }
 
-    /// Writes those of the keys again that are there. Whatever was committed when this is called is in what they hold then.
+    /// Writes those of the keys again that are there, as far as it can begin with them until `latest`. Whatever was committed when this is called is in what they hold then.
     ///
     /// # Errors
     /// When Redis cannot be asked which are there.
-    pub async fn rewrite(&self, keys: Vec<Vec<u8>>) -> Result<Rewritten, Error> {
+    pub async fn rewrite(&self, keys: Vec<Vec<u8>>, latest: Instant) -> Result<Rewritten, Error> {
         let there = self.runner.redis.present(keys.clone()).await?;
         let keys = keys.into_iter().zip(there);
         let mut open: Vec<_> = keys.filter_map(|(key, is_there)| is_there.then_some(key)).collect();
         let (mut all, mut end, mut pause) = (Rewritten::default(), None, PAUSE);
         for number in 1.. {
-            let mut written = stream::iter(open.into_iter().map(|key| self.write(key))).buffer_unordered(TOGETHER);
+            let mut written =
+                stream::iter(open.into_iter().map(|key| self.write(key, (number == 1).then_some(latest))))
+                    .buffer_unordered(TOGETHER);
             let mut again = Vec::new();
             while let Some((key, result)) = written.next().await {
                 match result {
@@ -115,8 +117,12 @@ impl Rewriter {
         self.jobs.get(self.runner.key_space.owner(key).ok()?)
     }
 
-    async fn write(&self, key: Vec<u8>) -> (Vec<u8>, Result<(), Hindrance>) {
+    async fn write(&self, key: Vec<u8>, latest: Option<Instant>) -> (Vec<u8>, Result<(), Hindrance>) {
         let lasting = |reason: String| Err(Hindrance::Lasting(reason));
+        // A miss is better than a value that is old for so long.
+        if latest.is_some_and(|latest| Instant::now() > latest) {
+            return (key, lasting("too many wait before it".to_owned()));
+        }
         let Some(job) = self.job_of(&key) else { return (key, lasting("it is a key of no such job".to_owned())) };
         let runner = match timeout(PATIENCE, self.runner.with_connection()).await {
             Ok(Ok(runner)) => runner,

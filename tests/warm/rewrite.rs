@@ -62,6 +62,14 @@ fn the_hottest_key_of_all_is_written_again_and_not_deleted() {
 }
 
 #[test]
+fn what_would_wait_for_too_long_is_deleted() {
+    // Ten keys, each of which takes longer than all may.
+    let serving = rewriting("WHERE id = :id AND pg_sleep(CASE WHEN length(v) > 3 THEN 1.5 ELSE 0 END) IS NOT NULL");
+    serving.world.sql("UPDATE event SET v = 'another' WHERE id <= 10");
+    serving.wait_until_it_says("could not be written again, and is deleted: too many wait before it");
+}
+
+#[test]
 fn what_cannot_be_written_again_is_deleted() {
     let serving = rewriting("WHERE id = :id AND (length(v) <> 3 OR 1 / (id - 4) > 0)");
     let world = &serving.world;

@@ -18,6 +18,8 @@ use crate::service::keys::Source;
 const MOST: usize = 100_000;
 /// More keys than this that wait to be written again are deleted instead.
 const MOST_REWRITES: usize = 1000;
+/// A key that is not begun with by then is deleted instead, too: it is stale all the while.
+const LATEST: Duration = Duration::from_secs(1);
 /// How long it takes until Redis is asked again: the first time, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -236,7 +238,10 @@ impl Shared {
             let targets = lane.take();
             match which {
                 _ if targets.is_empty() => {}
-                Which::Rewrites => self.rewrite(targets).await,
+                Which::Rewrites => {
+                    let since = lane.open().begun.map_or_else(Instant::now, |(_, since)| since);
+                    self.rewrite(targets, since + LATEST).await;
+                }
                 Which::Keys | Which::Patterns => self.delete(targets, || lane.take()).await,
             }
             let mut open = lane.open();
@@ -247,11 +252,11 @@ impl Shared {
     }
 
     /// Writes these again, and deletes what cannot be written.
-    async fn rewrite(&self, targets: Targets) {
+    async fn rewrite(&self, targets: Targets, latest: Instant) {
         let begin = Instant::now();
         let keys: Vec<_> = targets.keys().map(<[u8]>::to_vec).collect();
         let rewriter = Arc::clone(&self.rewriter.borrow());
-        let stale = match rewriter.rewrite(keys.clone()).await {
+        let stale = match rewriter.rewrite(keys.clone(), latest).await {
             Ok(done) => {
                 self.observer.on(&Event::Followed(Followed::Rewritten { keys: done.written, took: begin.elapsed() }));
                 done.stale
