@@ -30,6 +30,8 @@ use support::world::World;
 const WRITERS: usize = 4;
 /// How many updates there are in calm weather.
 const CALM: usize = 200;
+/// The same while another table is written.
+const BUSY: usize = 30;
 /// The most keys that are asked for at a time.
 const TOGETHER: usize = 200;
 
@@ -54,16 +56,16 @@ fn main() -> ExitCode {
     runtime.block_on(storm("with triggers, nobody listens", &world, updates, false));
     let service = serve(&world);
     let mut left = runtime.block_on(storm("with triggers and `warm serve`", &world, updates, true));
-    left += runtime.block_on(calm("", &world));
+    left += runtime.block_on(calm("", &world, CALM));
     drop(service);
     as_owner(&world, "remove");
     world.config(&format!("{CONFIG}{SLOT}"));
     as_owner(&world, "install");
     let service = serve(&world);
     left += runtime.block_on(storm("with a slot and `warm serve`", &world, updates, true));
-    left += runtime.block_on(calm(" (slot)", &world));
+    left += runtime.block_on(calm(" (slot)", &world, CALM));
     let (noise, cpu, begin) = (Noise::begin(&world), cpu_of_postgres(), Instant::now());
-    left += runtime.block_on(calm(" (slot), another table written meanwhile", &world));
+    left += runtime.block_on(calm(" (slot), another table written meanwhile", &world, BUSY));
     let with_slot = (cpu_of_postgres() - cpu) / begin.elapsed().as_secs_f64();
     drop(service);
     let (cpu, begin) = (cpu_of_postgres(), Instant::now());
@@ -174,12 +176,12 @@ async fn storm(title: &str, world: &World, updates: usize, is_followed: bool) ->
 }
 
 /// One update after the other, each with time to be followed.
-async fn calm(title: &str, world: &World) -> usize {
+async fn calm(title: &str, world: &World, updates: usize) -> usize {
     let mut redis = world.redis.connect();
     let mut writer = PgConnection::connect(&world.database.admin_url()).await.unwrap();
     let mut times = Vec::new();
     let mut left = 0;
-    for id in 1..=CALM {
+    for id in 1..=updates {
         fill(&mut redis, id..=id);
         // At odd moments of whoever polls.
         tokio::time::sleep(Duration::from_micros(fastrand::u64(0..100_000))).await;
@@ -190,7 +192,7 @@ async fn calm(title: &str, world: &World) -> usize {
             None => left += 1,
         }
     }
-    println!("| {CALM} updates, one after the other{title} | | | | {} | {left} |", shown(times));
+    println!("| {updates} updates, one after the other{title} | | | | {} | {left} |", shown(times));
     left
 }
 
