@@ -82,6 +82,8 @@ struct Connection {
     read: u64,
     /// Whether a further process would know that it has missed nothing.
     is_noted: bool,
+    /// Whether it has been told up to where all is done since there is this connection: what was told before may be of another log.
+    is_answered: bool,
     /// When the slot was moved, when a peek may be next, when the shape was asked for.
     moved: Instant,
     next_peek: Instant,
@@ -172,6 +174,7 @@ impl Reader {
         // A log that is shorter than what was done is another one: the server's data are a copy of before.
         let is_known = |done: u64| look.confirmed <= done && done <= look.flushed;
         let missed = is_new || !remembered.is_some_and(is_known);
+        self.done.mark_unchanged();
         let subject = |(watched, tells_all): (&Watched, bool)| Subject { watched: watched.clone(), tells_all };
         let subjects = self.settings.tables.iter().zip(found.tell_all).map(subject);
         let now = Instant::now();
@@ -185,6 +188,7 @@ impl Reader {
             handed: look.confirmed,
             read: look.confirmed,
             is_noted: !missed,
+            is_answered: false,
             moved: now,
             next_peek: now,
             shaped: now,
@@ -278,7 +282,8 @@ impl Reader {
 
     /// Moves the slot to where all is done, and tells how it is.
     async fn go_on(&self, connection: &mut Connection, look: &Look) -> Result<(), Error> {
-        let done = *self.done.borrow();
+        connection.is_answered |= self.done.has_changed().unwrap_or(false);
+        let done = if connection.is_answered { *self.done.borrow() } else { 0 };
         // What was read and is not about us is done, too, when all before it is.
         let is_all_done = done >= connection.handed;
         let target = if is_all_done { connection.read.max(connection.handed) } else { done };
