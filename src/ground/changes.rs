@@ -31,7 +31,7 @@ pub enum Feed {
 pub struct Slot {
     /// Its name, which the publication has, too.
     pub name: String,
-    /// The most bytes of the server's log that it may keep: then it is given up, and everything is taken for changed.
+    /// The most bytes of the server's log that may wait to be done while nothing moves: then it is given up, and everything is taken for changed.
     pub limit: u64,
 }
 

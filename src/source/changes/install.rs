@@ -261,6 +261,12 @@ fn refused(error: Error) -> Error {
     }
 }
 
+/// The table in SQL.
+pub(super) fn quoted(watched: &Watched) -> String {
+    let schema = watched.schema.iter().map(|schema| quote_identifier(schema) + ".").collect::<String>();
+    schema + &quote_identifier(&watched.table)
+}
+
 /// Adds an argument.
 pub(super) fn with<'q>(
     mut arguments: PgArguments,

@@ -11,14 +11,12 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use tokio::time::sleep;
 
 use super::super::error::translate;
-use super::install::{ask, with};
+use super::install::{PATIENCE, ask, with};
 use super::pgoutput::{Decoder, Message};
 use super::told::{Odd, Tables, Told};
 use crate::ground::error::{Error, ErrorKind};
 use crate::ground::sql::quote_identifier;
 
-/// How long it may take for an answer that needs no look into the log.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is waited for a commit to be seen before it is looked again: the first time, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 

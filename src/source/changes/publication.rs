@@ -6,7 +6,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 
-use super::install::{Installed, PATIENCE, Problem, SlotFound, Step, Table, Weight, ask, get, with};
+use super::install::{Installed, PATIENCE, Problem, SlotFound, Step, Table, Weight, ask, get, quoted, with};
 use crate::ground::changes::{Slot, Watched};
 use crate::ground::error::Error;
 use crate::ground::show::human_bytes;
@@ -54,6 +54,7 @@ fn found() -> String {
     )
 }
 
+/// A table `c` and its partitions, on all levels.
 const LEAVES: &str = "SELECT l.oid, l.relreplident FROM pg_catalog.pg_class l WHERE l.relkind IN ('r', 'p') AND (l.oid = c.oid OR l.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))";
 
 /// Whether a publication `p` tells all of a table `r`: filters and lists of columns are of PostgreSQL 15 and later.
@@ -184,12 +185,6 @@ fn array(watched: &Watched) -> String {
     format!("{{{}}}", watched.columns().iter().map(quoted).collect::<Vec<_>>().join(","))
 }
 
-/// The table in SQL.
-fn table(watched: &Watched) -> String {
-    let schema = watched.schema.iter().map(|schema| quote_identifier(schema) + ".").collect::<String>();
-    schema + &quote_identifier(&watched.table)
-}
-
 /// The steps that install everything: none does anything where its work is done already.
 pub(super) fn install(name: &str, tables: &[Watched]) -> Vec<Step> {
     let identities = tables.iter().map(|watched| identity(watched, name));
@@ -232,8 +227,8 @@ fn identity(watched: &Watched, name: &str) -> String {
          \x20 IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {literal}::regclass AND c.relkind = 'p' AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)) THEN\n\
          \x20   RAISE EXCEPTION '% has partitions and no primary key: those that are made later could not be updated any more', {literal} USING HINT = 'give it a primary key, or have its changes told on a channel';\n\
          \x20 END IF;\n\
-         \x20 FOR one IN SELECT * FROM (SELECT l.oid, l.oid::regclass AS name, l.relreplident FROM pg_catalog.pg_class c, pg_catalog.pg_class l WHERE c.oid = {literal}::regclass AND l.relkind IN ('r', 'p') AND (l.oid = c.oid OR l.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))) leaf\n\
-         \x20     WHERE leaf.relreplident = 'n' OR leaf.relreplident <> 'f' AND ({KEY} IS NULL OR NOT {KEY} @> {columns}::text[])\n\
+         \x20 FOR one IN SELECT leaf.oid, leaf.oid::regclass AS name, leaf.relreplident FROM pg_catalog.pg_class c, LATERAL ({LEAVES}) leaf\n\
+         \x20     WHERE c.oid = {literal}::regclass AND leaf.relreplident <> 'f' AND ({KEY} IS NULL OR NOT {KEY} @> {columns}::text[])\n\
          \x20 LOOP\n\
          \x20   was := one.relreplident::text || coalesce((SELECT c.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = one.oid AND i.indisreplident), '');\n\
          \x20   EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', one.name);\n\
@@ -241,7 +236,7 @@ fn identity(watched: &Watched, name: &str) -> String {
          \x20   EXECUTE pg_catalog.format('COMMENT ON PUBLICATION {identifier} IS %L', 'warm changes: ' || (note || jsonb_build_object(one.oid::text, was))::text);\n\
          \x20 END LOOP;\n\
          END ",
-        literal = quote_literal(&table(watched)),
+        literal = quote_literal(&quoted(watched)),
         columns = quote_literal(&array(watched)),
         publication = quote_literal(name),
     );
@@ -250,9 +245,9 @@ fn identity(watched: &Watched, name: &str) -> String {
 
 /// Has the publication tell of the tables, and of no others.
 fn publish(tables: &[Watched], name: &str) -> String {
-    let literals: Vec<_> = tables.iter().map(|watched| quote_literal(&table(watched)) + "::regclass").collect();
+    let literals: Vec<_> = tables.iter().map(|watched| quote_literal(&quoted(watched)) + "::regclass").collect();
     // Tables that inherit from it tell nothing: those who update them would be refused if nothing named their rows.
-    let mut names: Vec<_> = tables.iter().map(|watched| format!("ONLY {}", table(watched))).collect();
+    let mut names: Vec<_> = tables.iter().map(|watched| format!("ONLY {}", quoted(watched))).collect();
     names.sort();
     names.dedup();
     let body = format!(

@@ -7,7 +7,7 @@
 
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 
-use super::install::{Installed, PATIENCE, Problem, Step, Table, ask, get, with};
+use super::install::{Installed, PATIENCE, Problem, Step, Table, ask, get, quoted, with};
 use crate::ground::changes::{Call, Watched};
 use crate::ground::error::Error;
 use crate::ground::fingerprint::Fingerprint;
@@ -107,17 +107,12 @@ impl Part<'_> {
         format!("warm.{}", self.function_name())
     }
 
-    fn table(&self) -> String {
-        let schema = self.watched.schema.iter().map(|schema| quote_identifier(schema) + ".").collect::<String>();
-        schema + &quote_identifier(&self.watched.table)
-    }
-
     fn trigger(&self, operation: &str) -> String {
         format!("warm_{}_{}", self.function_name(), operation.to_lowercase())
     }
 
     fn statements(&self) -> String {
-        let (function, table) = (self.function(), self.table());
+        let (function, table) = (self.function(), quoted(self.watched));
         let mut text = format!(
             "-- {comment}\nSET LOCAL lock_timeout = '{LOCK}';\n\
              CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body};\n\
